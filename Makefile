@@ -1,0 +1,37 @@
+# make app    set up and open Thaw
+# make test   set up, with a browser, and run every test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := app
+.PHONY: app test lint bench clean
+
+app: $(VENV)/app.ok
+	@$(BIN)/python tools/serve.py
+
+test: $(VENV)/dev.ok
+	@$(BIN)/python tools/browser.py
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.ok
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Thaw needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/app.ok: requirements.txt | $(VENV)/bin/python
+	@echo "Installing what Thaw needs; the first time takes some minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.ok: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@echo "Installing what Thaw and its tests need; the first time takes some minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/app.ok

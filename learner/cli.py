@@ -1,0 +1,475 @@
+"""`python -m learner …`: the same work as the pages, from a shell. Heavy modules load inside the commands."""
+
+import csv
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+from typer.exceptions import TyperException
+
+from learner.errors import ModelError, RunError, ThawError
+from learner.recipe import Recipe, read_recipe
+from learner.store import Run, Store, VersionInfo
+from learner.words import count, duration, file_size, percent, percent_with_interval
+
+app = typer.Typer(
+    help="Fine-tune image classifiers phase by phase.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Data sets: add, list, show.", no_args_is_help=True)
+runs = typer.Typer(help="Runs: list, show, stop.")
+app.add_typer(data, name="data")
+app.add_typer(runs, name="runs")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+class ExportFormat(StrEnum):
+    LEARNER = "learner"
+    SAFETENSORS = "safetensors"
+
+
+def main() -> None:
+    """Run a command; an error that a person can put right is one line on stderr and exit code 2."""
+    try:
+        code = app(prog_name="python -m learner", standalone_mode=False)
+    except (ThawError, TyperException) as error:
+        err.print(f"Error: {error}", markup=False)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+# Data sets
+
+
+@data.command("add")
+def data_add(
+    source: Annotated[str, typer.Argument(help="A folder or a .zip with one folder a class, or `digits`, the sample.")],
+    name: Annotated[str, typer.Option(help="What to call the data set.")],
+) -> None:
+    """Add a data set, or the next version of one."""
+    from learner.datasets import add_sample
+
+    store = Store()
+    if source == "digits" and not Path(source).exists():
+        version = add_sample(store, name)
+    else:
+        version = _import(store, Path(source), name)
+    _print_dataset(store, version)
+
+
+@data.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """List the data sets."""
+    from learner.datasets import summarize
+
+    store = Store()
+    summaries = [summarize(store, store.datasets.version(name)) for name in store.datasets.names()]
+    if as_json:
+        _print_json({"datasets": [_summary_dict(summary) for summary in summaries]})
+        return
+    if not summaries:
+        out.print("No data sets yet. Add one: python -m learner data add FOLDER_OR_ZIP --name NAME")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("Name", "Version", "Images", "Classes"):
+        table.add_column(heading, justify="left" if heading == "Name" else "right")
+    for summary in summaries:
+        version = summary.version
+        table.add_row(version.name, str(version.number), f"{summary.images:,}", str(len(summary.classes)))
+    out.print(table)
+
+
+@data.command("show")
+def data_show(name: str, as_json: AsJson = False) -> None:
+    """Show a data set: images per class and split, and what was set aside."""
+    store = Store()
+    version = store.datasets.version(name)
+    if as_json:
+        from learner.datasets import summarize
+
+        _print_json(_summary_dict(summarize(store, version)))
+    else:
+        _print_dataset(store, version)
+
+
+# Training
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or .zip, which is added first.")],
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")] = "default",
+    model: Annotated[Path | None, typer.Option(help="Write the trained model here as a learner.pkl.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
+    ] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model: here and now, or with --queue by a worker."""
+    if queue and model:
+        raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
+    if model is not None:
+        _check_target(model)
+    read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
+    store = Store()
+    plan = read_recipe(recipe, _dataset_name(store, dataset), set_)
+    run_id = store.submit(plan, running=not queue)
+    if queue:
+        if as_json:
+            _print_json({"run": run_id, "status": "queued"})
+            return
+        out.print(f"Run {run_id} is queued. Watch it: python -m learner runs show {run_id}")
+        if not store.runs.workers():
+            err.print("No worker is running. Start one: python -m learner worker")
+        return
+    status = _train_here(store, run_id, plan, quiet=as_json)
+    run = store.runs.get(run_id)
+    if status == "failed":
+        raise RunError(f"Run {run_id} failed. {run.reason}")
+    written = _export(store, run_id, ExportFormat.LEARNER, model) if model is not None else None
+    if as_json:
+        _print_json(_run_dict(store, run, whole=True) | {"model": str(written) if written else None})
+        return
+    _print_result(store, run)
+    if written:
+        out.print(f"Model: {written} ({file_size(written.stat().st_size)})", markup=False)
+
+
+@runs.callback(invoke_without_command=True)
+def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    store = Store()
+    store.runs.mark_silent_as_interrupted()
+    every = store.runs.all()
+    if as_json:
+        _print_json({"runs": [_run_dict(store, run) for run in every]})
+        return
+    if not every:
+        out.print("No runs yet. Start one: python -m learner train --dataset NAME")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (("Run", "right"), ("Status", "left"), ("Data set", "left"), ("Best accuracy", "right")):
+        table.add_column(heading, justify=justify)
+    table.add_column("Took", justify="right")
+    for run in every:
+        name, number = store.runs.dataset_of(run)
+        best = percent(run.best_accuracy) if run.best_accuracy is not None else "–"
+        table.add_row(str(run.id), run.status, f"{name} (version {number})", best, _took(run))
+    out.print(table)
+
+
+@runs.command("show")
+def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+    """Show a run: its status, every epoch and its result."""
+    store = Store()
+    store.runs.mark_silent_as_interrupted()
+    run = store.runs.get(run_id)
+    if as_json:
+        _print_json(_run_dict(store, run, whole=True))
+        return
+    name, number = store.runs.dataset_of(run)
+    out.print(f"Run {run.id}: {run.status}, data set {name} (version {number})", markup=False)
+    if run.reason:
+        out.print(run.reason, markup=False)
+    if run.facts:
+        out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
+        out.print(run.facts["weights"]["reason"], markup=False)
+    if run.status == "running":
+        left = run.progress.get("seconds_left")
+        out.print(
+            f"{run.progress.get('message', 'Starting')}, {percent(run.progress.get('done', 0))} done"
+            + (f", {duration(left)} left" if left is not None else "")
+        )
+    phases = Recipe.from_dict(run.recipe).phases
+    for epoch in store.runs.epochs(run_id):
+        out.print(_epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
+    if run.status in ("finished", "stopped"):
+        _print_result(store, run)
+
+
+@runs.command("stop")
+def runs_stop(run_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Stop a run; what it has learnt so far is kept."""
+    status = Store().runs.request_stop(run_id)
+    out.print(
+        f"Run {run_id} was taken out of the queue."
+        if status == "stopped"
+        else f"Run {run_id} stops after checking what it has learnt so far."
+    )
+
+
+# Models
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A run's id or an exported model.safetensors.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE_OR_FOLDER...")],
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table here.")] = None,
+    as_json: AsJson = False,
+    trust_pickle: Annotated[bool, typer.Option(help="Open a learner.pkl, which can run any program.")] = False,
+) -> None:
+    """Say what is on images."""
+    from learner.images import IMAGE_SUFFIXES
+
+    paths = list(_image_files(images, IMAGE_SUFFIXES))
+    if csv_file is not None:
+        _check_target(csv_file)
+
+    from learner.inference import Predictor
+
+    predictor = Predictor.open(model, Store(), trust_pickle)
+    rows = []
+    with _progress(transient=True, disabled=len(paths) < 2) as bar:
+        task = bar.add_task("Predicting", total=len(paths))
+        for prediction in predictor.predict(paths, top_k):
+            bar.advance(task)
+            rows.append(prediction)
+            if not as_json and csv_file is None:
+                answer = ", ".join(
+                    f"{name} {percent(p)}" for name, p in zip(prediction.classes, prediction.probs, strict=True)
+                )
+                out.print(f"{prediction.source}: {answer or 'not read. ' + prediction.error}", markup=False)
+    if csv_file is not None:
+        _write_csv(csv_file, rows, min(top_k, len(predictor.spec.classes)))
+        if not as_json:
+            out.print(f"Wrote {count(len(rows), 'row')} to {csv_file}", markup=False)
+    if as_json:
+        _print_json({"model": model, "predictions": [asdict(row) | {"source": str(row.source)} for row in rows]})
+    unread = sum(bool(row.error) for row in rows)
+    if unread == len(rows):
+        raise ModelError(f"None of the {count(unread, 'file')} could be read as an image.")
+    if unread:
+        err.print(f"{count(unread, 'file')} could not be read; the output says why.")
+
+
+@app.command()
+def export(
+    run: Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")],
+    to: Annotated[Path, typer.Option("--to", help="A file, or a folder to put it in.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.LEARNER,
+) -> None:
+    """Write a run's model: learner.pkl for plain fastai, or safetensors with its model.json."""
+    _check_target(to)
+    written = _export(Store(), run, format_, to)
+    out.print(f"{written} ({file_size(written.stat().st_size)})", markup=False)
+
+
+@app.command()
+def worker() -> None:
+    """Train queued runs, one after another, until Ctrl-C."""
+    from learner.worker import main as work
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    work()
+
+
+# Helpers
+
+
+class TimeLeft(ProgressColumn):
+    """What the run itself expects, which knows that later phases are slower."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("seconds_left")
+        return Text(f"{duration(left)} left" if left is not None else "", style="cyan")
+
+
+def _progress(transient: bool = False, disabled: bool = False) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeLeft())
+    return Progress(*columns, console=err, transient=transient, disable=disabled)
+
+
+def _import(store: Store, source: Path, name: str) -> VersionInfo:
+    from learner.datasets import add_dataset
+
+    with _progress(transient=True) as bar:
+        task = bar.add_task("Importing", total=None)
+        return add_dataset(
+            store,
+            source,
+            name,
+            progress=lambda p: bar.update(
+                task, description=p.what, total=p.total, completed=p.done, seconds_left=p.seconds_left
+            ),
+        )
+
+
+def _dataset_name(store: Store, dataset: str) -> str:
+    """The data set of that name; else the folder or zip of that path, imported under its own name."""
+    if dataset in store.datasets.names():
+        return dataset
+    path = Path(dataset)
+    if not path.exists():
+        store.datasets.version(dataset)  # raises, naming the data sets that there are
+    return _import(store, path, path.resolve().name.removesuffix(".zip")).name
+
+
+def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
+    from learner.executors import execute
+
+    folder = store.workspace.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    with _progress(disabled=quiet) as bar:
+        task = bar.add_task(f"Run {run_id}", total=1.0)
+        try:
+            return execute(store, run_id, _bar_listener(bar, task, recipe))
+        except KeyboardInterrupt:
+            bar.stop()
+            err.print(f"Interrupted. Export what run {run_id} has learnt: python -m learner export {run_id} --to .")
+            raise
+
+
+def _bar_listener(bar: Progress, task: int, recipe: Recipe):
+    from learner.callbacks import Listener
+
+    class Bar(Listener):
+        def on_progress(self, progress) -> None:
+            bar.update(task, description=progress.message, completed=progress.done, seconds_left=progress.seconds_left)
+
+        def on_epoch(self, figures, is_best) -> None:
+            line = _epoch_line(figures, recipe.phases[figures["phase"]].name)
+            bar.console.print(line + (" best so far" if is_best else ""), markup=False)
+
+    return Bar()
+
+
+def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> Path:
+    checkpoint = store.checkpoint(run_id)
+    from learner.export import export_learner, export_safetensors
+
+    return (export_learner if format_ is ExportFormat.LEARNER else export_safetensors)(checkpoint, target)
+
+
+def _check_target(path: Path) -> None:
+    if not path.resolve().parent.is_dir():
+        raise ThawError(f"The folder {path.resolve().parent} does not exist. Make it first, or name another.")
+
+
+def _image_files(paths: list[Path], suffixes) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            if not found:
+                raise ModelError(f"There are no images in {path}.")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise ModelError(f"There is no file or folder {path}.")
+
+
+def _write_csv(path: Path, rows: list, columns: int) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        ranks = range(1, columns + 1)
+        writer.writerow(["file", *(f"{what}_{rank}" for rank in ranks for what in ("class", "prob")), "error"])
+        for row in rows:
+            cells = [cell for pair in zip(row.classes, row.probs, strict=True) for cell in pair]
+            writer.writerow([row.source, *cells, *[""] * (2 * columns - len(cells)), row.error])
+
+
+def _print_dataset(store: Store, version: VersionInfo) -> None:
+    from learner.datasets import summarize
+
+    summary = summarize(store, version)
+    out.print(
+        f"{version.name}, version {version.number}: {count(summary.images, 'image')} in "
+        f"{count(len(summary.classes), 'class', 'classes')}",
+        markup=False,
+    )
+    splits = list(summary.totals)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Class")
+    for split in splits:
+        table.add_column(split or "images", justify="right")
+    for name in summary.classes:
+        table.add_row(Text(name), *(str(summary.counts[name].get(split, 0)) for split in splits))
+    out.print(table)
+    if summary.set_aside:
+        out.print(f"{count(len(summary.set_aside), 'file')} set aside:")
+        for row in summary.set_aside:
+            out.print(f"  {row.path}: {row.reason}", markup=False)
+
+
+def _summary_dict(summary) -> dict[str, Any]:
+    version = summary.version
+    return {
+        "name": version.name,
+        "version": version.number,
+        "images": summary.images,
+        "classes": summary.classes,
+        "counts": summary.counts,
+        "set_aside": [{"path": row.path, "reason": row.reason} for row in summary.set_aside],
+    }
+
+
+def _run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
+    name, number = store.runs.dataset_of(run)
+    columns = ("status", "reason", "created_at", "started_at", "finished_at", "best_accuracy", "best_epoch")
+    values = {"run": run.id, "dataset": name, "version": number} | {key: getattr(run, key) for key in columns}
+    if whole:
+        from learner.results import load_result
+
+        figures = ("epoch", "phase", "train_loss", "valid_loss", "accuracy", "error_rate", "lrs", "seconds")
+        values |= {
+            "recipe": run.recipe,
+            "facts": run.facts,
+            "progress": run.progress,
+            "epochs": [{key: getattr(epoch, key) for key in figures} for epoch in store.runs.epochs(run.id)],
+            "result": load_result(store.workspace.run_folder(run.id)),
+        }
+    return values
+
+
+def _print_result(store: Store, run: Run) -> None:
+    from learner.results import load_result
+
+    result = load_result(store.workspace.run_folder(run.id))
+    if result is not None:
+        out.print(
+            f"Accuracy {percent_with_interval(result['accuracy'], result['accuracy_interval'])} on "
+            f"{count(result['images'], 'validation image')}, best checkpoint from epoch {run.best_epoch}; "
+            f"took {_took(run)}"
+        )
+
+
+def _epoch_line(figures: dict[str, Any], phase: str) -> str:
+    losses = (f"{figures[key]:.4f}" if figures[key] is not None else "none" for key in ("train_loss", "valid_loss"))
+    return (
+        f"Epoch {figures['epoch']:>3}  {phase}  train loss {next(losses)}  valid loss {next(losses)}  "
+        f"accuracy {percent(figures['accuracy'])}  {duration(figures['seconds'])}"
+    )
+
+
+def _took(run: Run) -> str:
+    if run.started_at is None:
+        return "–"
+    return duration((run.finished_at or time.time()) - run.started_at)
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, ensure_ascii=False))

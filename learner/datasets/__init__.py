@@ -1,0 +1,29 @@
+"""Data sets: import from folders and .zip files, checks, thumbnails, splits, figures.
+
+`jobs` runs imports in processes of their own; it is imported by its own name. Nothing here imports torch or Streamlit.
+"""
+
+from learner.datasets.files import image_path, thumbnail_path
+from learner.datasets.importing import ImportProgress, add_dataset
+from learner.datasets.names import check_name, dataset_folder, natural_key
+from learner.datasets.samples import SAMPLE_NAME, add_sample
+from learner.datasets.splits import train_valid_split
+from learner.datasets.summary import Summary, summarize
+from learner.datasets.uploads import remove_upload, save_uploads
+
+__all__ = [
+    "SAMPLE_NAME",
+    "ImportProgress",
+    "Summary",
+    "add_dataset",
+    "add_sample",
+    "check_name",
+    "dataset_folder",
+    "image_path",
+    "natural_key",
+    "remove_upload",
+    "save_uploads",
+    "summarize",
+    "thumbnail_path",
+    "train_valid_split",
+]

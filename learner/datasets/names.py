@@ -1,0 +1,83 @@
+"""Names of data sets, classes and files: what is allowed, what is ignored, how they are ordered."""
+
+import hashlib
+import re
+import unicodedata
+from pathlib import Path
+
+from learner.errors import DatasetError
+from learner.workspace import Workspace
+
+MAX_NAME_LENGTH = 80
+
+_IGNORED_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
+_IGNORED_FOLDERS = {"__macosx"}
+
+
+def check_name(name: str) -> str:
+    """The name of a data set as it is kept (trimmed, Unicode NFC). Raises DatasetError when it cannot be one."""
+    kept = re.sub(" +", " ", unicodedata.normalize("NFC", name)).strip()
+    way_out = (
+        f"Use 1 to {MAX_NAME_LENGTH} letters or digits of any script; spaces, dots, hyphens and underscores "
+        "may stand between them."
+    )
+    if not kept:
+        raise DatasetError(f"A data set needs a name. {way_out}")
+    if len(kept) > MAX_NAME_LENGTH:
+        raise DatasetError(f"The data set name {kept[:20]!r}… is {len(kept)} characters long. {way_out}")
+    wrong = sorted({character for character in kept if not _allowed(character)})
+    if wrong:
+        raise DatasetError(f"The data set name {kept!r} holds {' '.join(map(repr, wrong))}. {way_out}")
+    if not any(character.isalnum() for character in kept):
+        raise DatasetError(f"The data set name {kept!r} has no letter or digit. {way_out}")
+    return kept
+
+
+def _allowed(character: str) -> bool:
+    # Marks (M) belong to the letters of many scripts: Hindi and Thai cannot be written without them.
+    return character in " ._-" or unicodedata.category(character)[0] in "LMN"
+
+
+def dataset_folder(workspace: Workspace, name: str) -> Path:
+    """Where the files of a data set lie. Two names never share a folder, whatever the file system does with case."""
+    return workspace.datasets / slug(name)
+
+
+def slug(name: str) -> str:
+    """A folder name a person can guess the data set from: ASCII letters, then a digest of the exact name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    readable = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40] or "dataset"
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def shown(path: str) -> str:
+    """A path as a page can show it and a database can keep it: no control characters, no undecodable bytes."""
+    clean = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in clean)
+
+
+def label_of(folder: str) -> str:
+    """The class a folder stands for. NFC, because macOS writes é as two characters and others as one."""
+    return unicodedata.normalize("NFC", folder).strip() or folder
+
+
+def is_ignored(path: str) -> bool:
+    """Whether a relative path is a file that an operating system left behind: no one means it as data."""
+    *folders, file = path.split("/")
+    return (
+        any(part.startswith(".") and part not in (".", "..") for part in (*folders, file))
+        or any(folder.lower() in _IGNORED_FOLDERS for folder in folders)
+        or file.lower() in _IGNORED_FILES
+    )
+
+
+def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
+    """Sort key that puts `class 2` before `class 10` and does not mind case."""
+    words_and_numbers = re.split(r"(\d+)", text.casefold())
+    words, numbers = words_and_numbers[::2], [int(number) for number in words_and_numbers[1::2]]
+    return list(zip(words, [*numbers, -1], strict=True)), text
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

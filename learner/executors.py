@@ -1,0 +1,97 @@
+"""How a run is started, and how it ends whatever happens. `python -m learner.executors ID` is one run's process."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from learner.errors import ThawError
+from learner.store import Store
+from learner.store.runs import HEARTBEAT_S
+from learner.workspace import Workspace
+
+if TYPE_CHECKING:
+    from learner.callbacks import Listener
+
+log = logging.getLogger(__name__)
+
+NICENESS = 10
+"""Training gives way to the pages: with both on two cores, a page would otherwise wait for its turn."""
+
+
+def start_local(run_id: int, workspace: Workspace) -> subprocess.Popen:
+    """Start a fresh, niced process for the run; all it prints goes to the run's log."""
+    folder = workspace.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "learner.executors", str(run_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "THAW_HOME": str(workspace.root)},
+            start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
+        )
+
+
+def execute(store: Store, run_id: int, listener: "Listener | None" = None) -> str:
+    """Train a claimed run in this process and write how it ended; returns its status.
+
+    A KeyboardInterrupt ends the run as `interrupted` and is raised again.
+    """
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
+    try:
+        from learner.training import train
+
+        store.runs.end(run_id, train(store, run_id, listener))
+    except KeyboardInterrupt:
+        store.runs.end(run_id, "interrupted", "The training process was told to end. The best checkpoint is kept.")
+        raise
+    except ThawError as error:
+        log.error("%s", error)
+        store.runs.end(run_id, "failed", str(error))
+    except Exception as error:
+        log.exception("Run %d failed", run_id)
+        store.runs.end(run_id, "failed", _in_words(error))
+    finally:
+        over.set()
+    return store.runs.get(run_id).status
+
+
+def _in_words(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
+        return "Memory ran out. Use a smaller batch size or image size, or let fewer stages learn."
+    if isinstance(error, OSError) and error.errno == 28:
+        return "The disk is full. Free some space and start the run again; what was learnt so far is kept."
+    return f"Something went wrong inside Thaw ({type(error).__name__}). The run's log has the details."
+
+
+def _beat(store: Store, run_id: int, over: threading.Event) -> None:
+    while not over.wait(HEARTBEAT_S):
+        try:
+            store.runs.beat(run_id)
+        except Exception:  # a database that is away for a moment must not end the heartbeat
+            log.exception("The heartbeat of run %d could not be written", run_id)
+
+
+def _interrupt(_signal, _frame):
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.nice(NICENESS)
+    try:
+        execute(Store(), int(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

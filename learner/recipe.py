@@ -1,0 +1,261 @@
+"""Recipes: everything that decides a result, as dataclasses that read and write YAML.
+
+The docstring under a field is its help text in the page and in `docs/formats.md`.
+"""
+
+import shlex
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.dataclasses import dataclass
+
+from learner.errors import RecipeError
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+SMALL_IMAGE_PX = 64
+"""A data set whose images are typically no larger than this trains at `SMALL_IMAGE_SIZE`."""
+SMALL_IMAGE_SIZE = 96
+USUAL_IMAGE_SIZE = 224
+
+_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(config=_CONFIG)
+class Phase:
+    """A stretch of training with one choice of trainable stages, learning rates and schedule."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """What the curves and tables call it."""
+    trainable: Annotated[str, Field(min_length=1)] = "head"
+    """What learns: `head`, `all`, or a stage such as `block5`, which means that stage and all above it."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training images."""
+    lr: float | list[float] = 2e-3
+    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio."""
+    schedule: Literal["one_cycle", "flat_cos", "constant"] = "one_cycle"
+    """How the rate moves: up and down again, flat then down, or not at all."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Pull of the weights towards zero (decoupled, as in AdamW)."""
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _one_rate_or_two(cls, lr: Any) -> Any:
+        rates = list(lr) if isinstance(lr, list | tuple) else [lr]
+        try:
+            rates = [float(rate) for rate in rates]  # YAML reads 1e-3, without a dot, as text
+            fits = 1 <= len(rates) <= 2 and rates == sorted(rates) and all(0 < rate <= 10 for rate in rates)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError("Use one number such as 0.002, or two, lowest first, such as [0.00001, 0.001]; at most 10")
+        return rates if len(rates) == 2 else rates[0]
+
+    def first_trainable_group(self, stages: list[str]) -> int:
+        """Index of the lowest parameter group that learns, of one group a stage and a last one for the head."""
+        if self.trainable == "all":
+            return 0
+        return len(stages) if self.trainable == "head" else stages.index(self.trainable)
+
+    def group_rates(self, stages: list[str]) -> list[float]:
+        """Peak learning rate of every group (stages, then head): 0 where frozen, two rates spread by equal ratios.
+
+        The spread is the one of fastai's `slice(low, high)`, taken over the groups that learn.
+        """
+        first = self.first_trainable_group(stages)
+        low, high = self.lr if isinstance(self.lr, list) else (self.lr, self.lr)
+        steps = len(stages) - first
+        learning = [low * (high / low) ** (step / steps) for step in range(steps)] + [high]
+        return [0.0] * first + learning
+
+
+def _default_phases() -> list[Phase]:
+    return [
+        Phase(name="Warm-up", trainable="head", epochs=3, lr=2e-3),
+        Phase(name="Fine-tuning", trainable="all", epochs=4, lr=[1e-5, 1e-3]),
+    ]
+
+
+@dataclass(config=_CONFIG)
+class Recipe:
+    """Everything that decides a result."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    """Name of the data set."""
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Version of the data set; the newest when left out."""
+    backbone: Annotated[str, Field(min_length=1)] = "auto"
+    """A timm architecture such as `vgg16`; `auto` takes VGG16 if it can have its ImageNet weights, else
+    EfficientNet-Lite0."""
+    weights: Annotated[str, Field(min_length=1)] = "auto"
+    """Where the pretrained weights come from: `auto`, a file, or `random` to start from nothing."""
+    image_size: Annotated[int, Field(ge=32, le=1024)] | Literal["auto"] = "auto"
+    """Side in pixels to which every image is resized; `auto` is 224, or 96 where the images are tiny."""
+    batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
+    """Images a training step looks at together; lower it when memory runs out."""
+    valid_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
+    """Share of the images kept for validation, by class, where the data set has no split of its own."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Fixes the split, the new head and the order of the images."""
+    phases: Annotated[list[Phase], Field(min_length=1, max_length=50)] = field(default_factory=_default_phases)
+    """What is trained, in order."""
+
+    @classmethod
+    def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
+        """Raises RecipeError with every mistake at once, each with its key's path."""
+        if not isinstance(values, dict):
+            raise RecipeError([f"it should be a list of keys and values, not {values!r}"], source)
+        try:
+            return _ADAPTER.validate_python(values)
+        except ValidationError as error:
+            raise RecipeError(_problems(error), source) from None
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "The recipe") -> "Recipe":
+        return cls.from_dict(_parse(text, source), source)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_yaml(self) -> str:
+        """YAML that `from_yaml` reads back to an equal recipe."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+    def check(self, stages: list[str] | None = None) -> None:
+        """Raise RecipeError with every mistake; `stages` are the backbone's, where they are known."""
+        Recipe.from_dict(self.to_dict())
+        if stages is not None:
+            allowed = ["head", "all", *stages]
+            problems = [
+                f"phases.{i}.trainable: {phase.trainable!r} is not a part of {self.backbone}. "
+                f"Choose one of {', '.join(allowed)}"
+                for i, phase in enumerate(self.phases)
+                if phase.trainable not in allowed
+            ]
+            if problems:
+                raise RecipeError(problems)
+
+    def command(self, *flags: str) -> str:
+        """The shell command that does the same: `default` with only what differs set."""
+        mine, usual = self.to_dict(), Recipe(dataset=self.dataset).to_dict()
+        options = [option for key in mine for option in _differences(key, mine[key], usual[key])]
+        words = ["python", "-m", "learner", "train", "--dataset", self.dataset]
+        words += [word for option in options for word in ("--set", option)]
+        return shlex.join([*words, *flags])
+
+
+_ADAPTER = TypeAdapter(Recipe)
+
+
+def setting_help() -> dict[str, str]:
+    """The docstring of every key of a recipe and of a phase, by the key's name."""
+    parts = (Recipe.__pydantic_fields__, Phase.__pydantic_fields__)
+    return {name: field.description or "" for fields in parts for name, field in fields.items()}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with Thaw."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read_recipe(name_or_file: str, dataset: str, changes: list[str] | None = None) -> Recipe:
+    """A shipped recipe or a YAML file, for `dataset`, with `key=value` changes applied.
+
+    Raises RecipeError when it cannot be found or read, or has mistakes.
+    """
+    shipped = RECIPES / f"{name_or_file}.yaml"
+    path = shipped if shipped.exists() else Path(name_or_file)
+    if not path.is_file():
+        known = ", ".join(recipe_names())
+        raise RecipeError([f"there is no such file, and no shipped recipe of that name ({known})"], f"{name_or_file!r}")
+    source = f"Recipe {name_or_file}"
+    try:
+        values = _parse(path.read_text("utf-8"), source)
+    except UnicodeDecodeError:
+        raise RecipeError(["it is not a text file"], source) from None
+    if isinstance(values, dict):
+        values["dataset"] = dataset
+        values.setdefault("phases", [asdict(phase) for phase in _default_phases()])
+        for change in changes or []:
+            _apply(values, change)
+    return Recipe.from_dict(values, source)
+
+
+def choose_image_size(image_size: int | Literal["auto"], typical_side: int) -> int:
+    """Pixels for `auto`, given the median of the images' longer sides (pixels)."""
+    if image_size != "auto":
+        return image_size
+    return SMALL_IMAGE_SIZE if typical_side <= SMALL_IMAGE_PX else USUAL_IMAGE_SIZE
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError([f"it is not valid YAML: {' '.join(str(error).split())}"], source) from None
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    """Set one `dotted.key=value`, where the value is YAML."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise RecipeError([f"{change!r} is not of the form key=value, as in phases.0.epochs=3"], "--set")
+    *parents, last = key.split(".")
+    place: Any = values
+    for step, name in enumerate([*parents, last]):
+        if isinstance(place, list):
+            if not name.isdecimal() or int(name) >= len(place):
+                there = f"0 to {len(place) - 1}"
+                raise RecipeError([f"{key}: there is no entry {name!r}, only {there}"], "--set")
+            name = int(name)
+        elif not isinstance(place, dict):
+            raise RecipeError([f"{key}: {'.'.join(parents[:step])} has no parts"], "--set")
+        if step == len(parents):
+            place[name] = _parse(text, f"--set {key}")
+        else:
+            place = place[name] if isinstance(place, list) else place.setdefault(name, {})
+
+
+def _differences(key: str, mine: Any, usual: Any) -> list[str]:
+    if mine == usual:
+        return []
+    if isinstance(mine, list) and isinstance(usual, list) and len(mine) == len(usual) and isinstance(mine[0], dict):
+        pairs = zip(mine, usual, strict=True)
+        return [
+            option
+            for i, (left, right) in enumerate(pairs)
+            for name in left
+            for option in _differences(f"{key}.{i}.{name}", left[name], right[name])
+        ]
+    text = yaml.safe_dump(mine, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True)
+    return [f"{key}={text.removesuffix(chr(10)).removesuffix('...').strip()}"]
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """Pydantic's findings as sentences that start with the key's path; a union's branches make one sentence."""
+    found: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or _is_field(part)) or "recipe"
+        if item["type"] == "unexpected_keyword_argument":
+            message = "there is no such key"
+        elif item["type"] == "missing":
+            message = "this key is needed"
+        else:
+            message = item["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+            values[path] = f" (it is {item['input']!r})"
+        found.setdefault(path, []).append(message)
+    return [
+        f"{path}: {messages[0]}{''.join(', or' + text.removeprefix('It should') for text in messages[1:])}"
+        f"{values.get(path, '')}"
+        for path, messages in found.items()
+    ]
+
+
+def _is_field(part: str) -> bool:
+    """False for the names that pydantic gives to a union's branches."""
+    return part not in ("float", "int", "str", "list", "none") and not part.startswith(
+        ("constrained-", "list[", "literal[", "function-")
+    )

@@ -1,0 +1,127 @@
+"""Data sets: names, versions, images and what was set aside. Files are `learner.datasets`' business."""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, func, insert, select
+from sqlalchemy.orm import Session
+
+from learner.errors import DatasetError
+from learner.store.tables import Dataset, DatasetVersion, Image, SetAside
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """One version of a data set, with the name that people know it by."""
+
+    id: int
+    name: str
+    number: int
+    created_at: float
+    note: str
+    fingerprint: str
+
+
+class Datasets:
+    """Everything that is kept about data sets. Versions are only ever added."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def _session(self) -> Session:
+        return Session(self._engine, expire_on_commit=False)
+
+    def add_version(
+        self, name: str, images: list[dict], set_aside: list[tuple[str, str]], note: str, fingerprint: str
+    ) -> VersionInfo:
+        """Write the next version of `name` in one transaction; the data set is created where it is new.
+
+        `images` are the columns of `Image` without ids; `set_aside` are (path, reason) pairs.
+        """
+        now = time.time()
+        with self._session() as session, session.begin():
+            dataset = session.scalar(select(Dataset).where(Dataset.name == name))
+            if dataset is None:
+                dataset = Dataset(name=name, created_at=now)
+                session.add(dataset)
+                session.flush()
+            last = session.scalar(
+                select(func.max(DatasetVersion.number)).where(DatasetVersion.dataset_id == dataset.id)
+            )
+            version = DatasetVersion(
+                dataset_id=dataset.id, number=(last or 0) + 1, created_at=now, note=note, fingerprint=fingerprint
+            )
+            session.add(version)
+            session.flush()
+            if images:
+                session.execute(insert(Image), [{**image, "version_id": version.id} for image in images])
+            if set_aside:
+                session.execute(
+                    insert(SetAside),
+                    [{"version_id": version.id, "path": path, "reason": reason} for path, reason in set_aside],
+                )
+        return self.version(name, version.number)
+
+    def names(self) -> list[str]:
+        """Newest first."""
+        with self._session() as session:
+            return list(session.scalars(select(Dataset.name).order_by(Dataset.created_at.desc(), Dataset.id.desc())))
+
+    def version(self, name: str, number: int | None = None) -> VersionInfo:
+        """Version `number` of `name`, or its newest. Raises DatasetError when there is none."""
+        query = self._versions().where(Dataset.name == name).order_by(DatasetVersion.number.desc())
+        if number is not None:
+            query = query.where(DatasetVersion.number == number)
+        with self._session() as session:
+            row = session.execute(query).first()
+        if row is None:
+            what = f"data set {name!r}" if number is None else f"version {number} of data set {name!r}"
+            known = ", ".join(self.names()) or "none yet"
+            raise DatasetError(
+                f"There is no {what}. Data sets here: {known}. Add one with `python -m learner data add`."
+            )
+        return VersionInfo(*row)
+
+    def version_by_id(self, version_id: int) -> VersionInfo:
+        with self._session() as session:
+            return VersionInfo(*session.execute(self._versions().where(DatasetVersion.id == version_id)).one())
+
+    def images(
+        self, version_id: int, label: str | None = None, offset: int = 0, limit: int | None = None
+    ) -> list[Image]:
+        """Images in the order they were imported, excluded ones too."""
+        query = select(Image).where(Image.version_id == version_id).order_by(Image.id).offset(offset).limit(limit)
+        if label is not None:
+            query = query.where(Image.label == label)
+        with self._session() as session:
+            return list(session.scalars(query))
+
+    def images_by_id(self, ids: list[int]) -> dict[int, Image]:
+        with self._session() as session:
+            return {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(ids)))}
+
+    def counts(self, version_id: int) -> list[tuple[str, str, int]]:
+        """(label, split, images) for every pair that occurs, excluded images left out."""
+        query = (
+            select(Image.label, Image.split, func.count())
+            .where(Image.version_id == version_id, Image.excluded.is_(False))
+            .group_by(Image.label, Image.split)
+            .order_by(Image.label, Image.split)
+        )
+        with self._session() as session:
+            return [tuple(row) for row in session.execute(query)]
+
+    def set_aside(self, version_id: int) -> list[SetAside]:
+        with self._session() as session:
+            return list(session.scalars(select(SetAside).where(SetAside.version_id == version_id)))
+
+    @staticmethod
+    def _versions():
+        return select(
+            DatasetVersion.id,
+            Dataset.name,
+            DatasetVersion.number,
+            DatasetVersion.created_at,
+            DatasetVersion.note,
+            DatasetVersion.fingerprint,
+        ).join(Dataset, Dataset.id == DatasetVersion.dataset_id)

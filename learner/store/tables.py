@@ -1,0 +1,138 @@
+"""The tables. Times are Unix seconds (UTC); JSON columns hold plain dictionaries and lists."""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[float]: JSON}
+
+
+class Dataset(Base):
+    """A named set of labelled images."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+
+
+class DatasetVersion(Base):
+    """One immutable state of a data set; runs name the version they used."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    created_at: Mapped[float]
+    note: Mapped[str]
+    fingerprint: Mapped[str]
+    """SHA-256 over every image's path, label, split and content, so that a second import is recognised."""
+
+
+class Image(Base):
+    """One image of one version."""
+
+    __tablename__ = "images"
+    __table_args__ = (Index("ix_images_version_label", "version_id", "label"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"))
+    path: Mapped[str]
+    """As the source named it, relative to the source's top folder."""
+    file: Mapped[str]
+    """Where the copy lies, relative to the data set's folder."""
+    label: Mapped[str]
+    split: Mapped[str]
+    """`train`, `valid`, `test`, or empty where the recipe's seed decides."""
+    sha256: Mapped[str]
+    width: Mapped[int]
+    """Pixels, after EXIF rotation, like `height`."""
+    height: Mapped[int]
+    excluded: Mapped[bool]
+
+
+class SetAside(Base):
+    """A file that was not imported, with the reason a person is told."""
+
+    __tablename__ = "set_aside"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id", ondelete="CASCADE"), index=True)
+    path: Mapped[str]
+    reason: Mapped[str]
+
+
+class Run(Base):
+    """One execution of one recipe."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(index=True)
+    """`queued`, `running`, `finished`, `stopped`, `interrupted` or `failed`."""
+    reason: Mapped[str]
+    """Why it ended, for a person; empty after a plain finish."""
+    recipe: Mapped[dict[str, Any]]
+    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    heartbeat_at: Mapped[float | None]
+    stop_requested: Mapped[bool]
+    host: Mapped[str]
+    pid: Mapped[int | None]
+    progress: Mapped[dict[str, Any]]
+    """Where training stands now; see `learner.callbacks.Progress`."""
+    facts: Mapped[dict[str, Any]]
+    """What was decided at the start: backbone, weights and why, device, stages, classes, counts."""
+    best_accuracy: Mapped[float | None]
+    best_epoch: Mapped[int | None]
+
+
+class Epoch(Base):
+    """The figures of one finished epoch; `epoch` counts from 1 over all phases."""
+
+    __tablename__ = "epochs"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    phase: Mapped[int]
+    train_loss: Mapped[float | None]
+    valid_loss: Mapped[float | None]
+    accuracy: Mapped[float]
+    error_rate: Mapped[float]
+    lrs: Mapped[list[float]]
+    """Learning rate at the epoch's end, one a parameter group: the stages in order, then the head."""
+    seconds: Mapped[float]
+
+
+class Step(Base):
+    """A sample inside an epoch: what the curves draw while an epoch is under way."""
+
+    __tablename__ = "steps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    at: Mapped[float]
+    """Position in epochs over all phases: 2.5 is the middle of the third epoch."""
+    train_loss: Mapped[float | None]
+    """Exponentially smoothed, as fastai's Recorder shows it; empty where it was not a finite number."""
+    lrs: Mapped[list[float]]
+
+
+class Worker(Base):
+    """A worker process; it is alive while its heartbeat is fresh."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[float]
+    heartbeat_at: Mapped[float]

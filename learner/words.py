@@ -1,0 +1,38 @@
+"""Figures in a person's words, the same in pages and commands."""
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 10 s`, `1 h 5 min`."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def percent(rate: float) -> str:
+    """`93.4 %` for 0.934."""
+    return f"{100 * rate:.1f} %"
+
+
+def percent_with_interval(rate: float, interval: list[float]) -> str:
+    """`93.4 % (91.2–95.1)` for a rate and its bounds, all 0 to 1."""
+    low, high = interval
+    return f"{percent(rate)} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def file_size(num_bytes: int) -> str:
+    """`61 MB`, in decimal units as file managers show them."""
+    if num_bytes < 1_000_000:
+        return f"{max(1, round(num_bytes / 1000))} kB"
+    if num_bytes < 1_000_000_000:
+        return f"{num_bytes / 1e6:.0f} MB"
+    return f"{num_bytes / 1e9:.1f} GB"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `1,797 images`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,98 @@
+"""The worker: takes queued runs, one at a time, and gives each a fresh process."""
+
+import logging
+import signal
+import subprocess
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from learner.executors import start_local
+from learner.store import Store
+from learner.store.runs import HEARTBEAT_S
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+GRACE_S = 20
+"""How long a run's process may take to write its ending when the worker stops."""
+
+
+class Worker:
+    """`run` works until `stop` is called from a signal handler or another thread."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen | None = None
+        self._run_id: int | None = None
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        worker_id = self._store.runs.worker_started()
+        over = threading.Event()
+        threading.Thread(target=self._beat, args=(worker_id, over), daemon=True).start()
+        log.info("Ready for runs. Everything is kept in %s", self._store.workspace.root)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._look()
+                except SQLAlchemyError:  # the database may be away for a moment
+                    log.exception("The queue could not be read")
+                self._stopping.wait(POLL_S)
+        finally:
+            self._end_process()
+            over.set()
+            self._store.runs.worker_ended(worker_id)
+
+    def _look(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            self._close()
+        if self._process is None:
+            self._run_id = self._store.runs.claim()
+            if self._run_id is not None:
+                log.info("Run %d begins", self._run_id)
+                self._process = start_local(self._run_id, self._store.workspace)
+
+    def _close(self) -> None:
+        """The run's process has ended; where it could not say how, say it for it."""
+        code = self._process.returncode
+        ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        self._store.runs.end(
+            self._run_id,
+            "interrupted",
+            f"The training process ended {ending} before the run was done. The best checkpoint so far is kept.",
+        )
+        log.info("Run %d is %s", self._run_id, self._store.runs.get(self._run_id).status)
+        self._process = self._run_id = None
+
+    def _end_process(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _beat(self, worker_id: int, over: threading.Event) -> None:
+        while not over.is_set():
+            try:
+                self._store.runs.worker_beat(worker_id)
+                for run_id in self._store.runs.mark_silent_as_interrupted():
+                    log.warning("Run %d was silent for too long and is marked interrupted", run_id)
+            except SQLAlchemyError:
+                log.exception("The worker's heartbeat could not be written")
+            over.wait(HEARTBEAT_S)
+
+
+def main() -> None:
+    """Work until Ctrl-C or SIGTERM."""
+    worker = Worker(Store())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()

@@ -1,0 +1,50 @@
+"""Where files live: one folder, `$THAW_HOME`, holds everything Thaw keeps."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds data sets, runs, weights, uploads and the database."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> "Workspace":
+        """The workspace that `$THAW_HOME` names, `./workspace` when it names none."""
+        return cls(Path(os.environ.get("THAW_HOME") or "workspace").expanduser().resolve())
+
+    @property
+    def datasets(self) -> Path:
+        """One folder a data set, holding its images as they were imported."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run: log, checkpoint, predictions, result."""
+        return self.root / "runs"
+
+    @property
+    def weights(self) -> Path:
+        """Weight files that a person put here, named after the architecture: `vgg16.safetensors`."""
+        return self.root / "weights"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Small JPEGs of data-set images, made once; safe to delete."""
+        return self.root / "cache" / "thumbnails"
+
+    @property
+    def uploads(self) -> Path:
+        """Files on their way in; emptied after each import."""
+        return self.root / "uploads"
+
+    @property
+    def database_url(self) -> str:
+        """`$DATABASE_URL`, or a SQLite file in the workspace."""
+        return os.environ.get("DATABASE_URL") or f"sqlite:///{self.root / 'thaw.db'}"
+
+    def run_folder(self, run_id: int) -> Path:
+        return self.runs / str(run_id)

@@ -1,0 +1,204 @@
+"""Runs: every run, and the chosen one live."""
+
+import time
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from learner.recipe import Recipe
+from learner.store import ACTIVE, Run, Store
+from learner.words import count, duration, percent
+from ui import charts, state
+from ui.components import phase_strip
+from ui.frame import empty, next_step, page, telling_errors
+
+REFRESH_S = 1.0
+LOG_LINES = 40
+STATUS = {
+    "queued": "Waiting",
+    "running": "Training",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "interrupted": "Interrupted",
+    "failed": "Failed",
+}
+
+
+def show_page() -> None:
+    store = state.get_store()
+    store.runs.mark_silent_as_interrupted()
+    runs = store.runs.all()
+    if not runs:
+        empty("**No runs yet.** A run is one training, from a recipe to a model.", "train", "Plan a run")
+        return
+    chosen = state.current_run(runs)
+    chosen = choose(store, runs, chosen)
+    state.remember_run(chosen.id)
+    every = REFRESH_S if chosen.status in ACTIVE else None
+    st.fragment(live, run_every=every)(store, chosen.id, chosen.status)
+
+
+def choose(store: Store, runs: list[Run], chosen: Run) -> Run:
+    """The list of runs; a click on a row opens it."""
+    table = pd.DataFrame(
+        [
+            {
+                "Run": run.id,
+                "Status": STATUS[run.status],
+                "Data set": "{} (version {})".format(*store.runs.dataset_of(run)),
+                "Best accuracy": None if run.best_accuracy is None else 100 * run.best_accuracy,
+                "Started": None if run.started_at is None else datetime.fromtimestamp(run.started_at),
+                "Took": took(run),
+            }
+            for run in runs
+        ]
+    )
+    st.caption("Click a row to open that run.")
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"runs-{len(runs)}",
+        height="auto" if len(runs) < 7 else 280,
+        column_config={
+            "Best accuracy": st.column_config.NumberColumn(format="%.1f %%"),
+            "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+        },
+        alt="Every run with its status, data set, best accuracy, start and duration.",
+    )
+    rows = event.selection.rows
+    return runs[rows[0]] if rows else chosen
+
+
+def took(run: Run) -> str:
+    if run.started_at is None:
+        return "–"
+    return duration((run.finished_at or time.time()) - run.started_at)
+
+
+def live(store: Store, run_id: int, drawn_as: str) -> None:
+    """The chosen run; while it is active this is drawn anew every second, without the rest of the page."""
+    with telling_errors():
+        store.runs.mark_silent_as_interrupted()
+        run = store.runs.get(run_id)
+        if run.status != drawn_as:
+            st.rerun()
+        name, number = store.runs.dataset_of(run)
+        st.subheader(f"Run {run.id}: {STATUS[run.status].lower()}")
+        st.caption(facts_line(run, name, number))
+        recipe = Recipe.from_dict(run.recipe)
+        if run.status == "queued":
+            show_queued(store, run)
+        elif run.status == "running":
+            show_progress(store, run, recipe)
+        else:
+            show_ending(store, run)
+        show_curves(store, run, recipe)
+        show_log(store, run)
+
+
+def facts_line(run: Run, dataset: str, version: int) -> str:
+    line = f"{dataset}, version {version}"
+    if run.facts:
+        facts = run.facts
+        line += (
+            f" · {facts['backbone']} at {facts['image_size']} px on {facts['device']} · "
+            f"{count(facts['train_images'], 'training image')}, {facts['valid_images']:,} for validation · "
+            f"{facts['weights']['reason']}"
+        )
+    return line
+
+
+def show_queued(store: Store, run: Run) -> None:
+    ahead = store.runs.waiting_before(run.id)
+    if not store.runs.workers():
+        st.warning(
+            "The run waits for a worker, and none is running. `make app` starts one with the page; by hand it is "
+            "`python -m learner worker`."
+        )
+    else:
+        st.info(f"Waiting for {count(ahead, 'run')} before it." if ahead else "About to begin.")
+    if st.button("Take it out of the queue"):
+        store.runs.request_stop(run.id)
+        st.rerun()
+
+
+def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
+    progress = run.progress
+    left = progress.get("seconds_left")
+    text = progress.get("message") or "Starting the training process"
+    if progress.get("phase") is not None:
+        text += (
+            f" · epoch {progress['epoch']} of {progress['epochs']} · batch {progress['batch']} of {progress['batches']}"
+        )
+    text += f" · {duration(left)} left" if left is not None else ""
+    st.progress(progress.get("done", 0.0), text=text)
+    if progress.get("phase") is not None and run.facts:
+        phase_strip(recipe.phases[progress["phase"]], run.facts["stages"])
+    if run.stop_requested:
+        st.info("Stopping: what it has learnt so far is checked on the validation images and kept.")
+    elif st.button("Stop and keep what it has learnt", type="primary"):
+        store.runs.request_stop(run.id)
+        st.rerun(scope="fragment")
+
+
+def show_ending(store: Store, run: Run) -> None:
+    if run.status in ("finished", "stopped") and run.best_accuracy is not None:
+        st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
+        next_step("results", "See what it gets right and wrong, and take the model with you.")
+    elif run.status == "failed":
+        st.error(run.reason)
+        next_step("train", "Change the recipe and start again.")
+    else:
+        st.warning(run.reason or "The run ended before it was done.")
+        next_step("train", "Start again.")
+
+
+def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
+    steps, epochs = store.runs.steps(run.id), store.runs.epochs(run.id)
+    if not steps and not epochs:
+        if run.status == "running":
+            st.caption("The curves begin with the first steps of training.")
+        return
+    st.altair_chart(
+        charts.curves(epochs, steps, recipe.phases),
+        alt="Training and validation loss and validation accuracy over the epochs, with the phases marked.",
+    )
+    if run.facts:
+        with st.expander("Learning rates", expanded=run.status in ACTIVE):
+            groups = [*run.facts["stages"], "head"]
+            st.altair_chart(
+                charts.rate_curves(steps, recipe.phases, groups), alt="Learning rate of every part over the epochs."
+            )
+    if epochs:
+        with st.expander("Every epoch as a table"):
+            st.dataframe(
+                [
+                    {
+                        "Epoch": epoch.epoch,
+                        "Phase": recipe.phases[epoch.phase].name,
+                        "Train loss": epoch.train_loss,
+                        "Valid loss": epoch.valid_loss,
+                        "Accuracy": percent(epoch.accuracy),
+                        "Error rate": percent(epoch.error_rate),
+                        "Time": duration(epoch.seconds),
+                    }
+                    for epoch in epochs
+                ],
+                hide_index=True,
+            )
+
+
+def show_log(store: Store, run: Run) -> None:
+    path = store.workspace.run_folder(run.id) / "log.txt"
+    if not path.exists():
+        return
+    with st.expander("Log"):
+        lines = path.read_text("utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        st.code("\n".join(lines) or "Nothing yet.", language=None, wrap_lines=True)
+
+
+with page("runs", "Every training, and the chosen one live. It goes on when you close this page."):
+    show_page()

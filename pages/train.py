@@ -1,0 +1,254 @@
+"""Train: choose a data set, a backbone and the phases; see the plan; start."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from learner.datasets import summarize
+from learner.errors import RecipeError, WeightsError
+from learner.recipe import Recipe, choose_image_size, setting_help
+from learner.weights import KNOWN_BACKBONES, WeightsSource, choose_backbone
+from learner.words import count
+from ui import state
+from ui.components import phase_strip
+from ui.frame import empty, page
+
+AUTO = "auto"
+LABELS = {known.arch: known.label for known in KNOWN_BACKBONES}
+SIZES = [AUTO, 96, 128, 160, 192, 224, 256, 320, 384]
+HELP = setting_help()
+"""Help of every setting, from the recipe itself."""
+PHASES = "phases"
+LOW, HIGH = "lr of lowest stage", "lr"
+"""Columns of the phases' table that stand for a recipe's `lr`."""
+
+
+def show_page() -> None:
+    store = state.get_store()
+    names = store.datasets.names()
+    if not names:
+        empty(
+            "**There is nothing to train on yet.** First bring labelled photos, or use the sample.",
+            "data",
+            "Add a data set",
+        )
+        return
+    chosen = state.current_dataset(names)
+    first, second = st.columns([1, 1])
+    name = first.selectbox("Data set", names, index=names.index(chosen))
+    st.session_state[state.DATASET] = name
+    summary = summarize(store, store.datasets.version(name))
+    first.caption(
+        f"Version {summary.version.number}: {count(summary.images, 'image')} in "
+        f"{count(len(summary.classes), 'class', 'classes')}"
+    )
+    draft = st.session_state.get(state.DRAFT) or Recipe(dataset=name).to_dict()
+    backbones = [AUTO, *LABELS]
+    backbone = second.selectbox(
+        "Backbone (the pretrained network)",
+        backbones,
+        index=backbones.index(draft["backbone"]),
+        format_func=backbone_label,
+        help=HELP["backbone"],
+        key="backbone",
+    )
+    arch = show_weights(second, backbone)
+    first, second = st.columns([1, 1])
+    automatic = choose_image_size(AUTO, max(summary.median_width, summary.median_height))
+    image_size = first.selectbox(
+        "Image size (pixels a side)",
+        SIZES,
+        index=SIZES.index(draft["image_size"]),
+        format_func=lambda size: f"Automatic ({automatic})" if size == AUTO else str(size),
+        help=HELP["image_size"],
+        key="image_size",
+    )
+    batch_size = second.number_input(
+        "Batch size (images a step)", 2, 1024, draft["batch_size"], help=HELP["batch_size"], key="batch_size"
+    )
+
+    st.subheader("Phases")
+    st.caption(
+        "A phase is a stretch of training in which some stages learn and the others stay frozen. Warm-up: only the new "
+        "head learns. Then stages thaw from the top down, the lowest with the smallest learning rate (lr)."
+    )
+    stages = list(known_stages(arch))
+    table = edit_phases(stages, draft["phases"])
+    recipe = read_page(name, backbone, image_size, int(batch_size), table, stages)
+    if recipe is None:
+        st.button("Start training", type="primary", disabled=True)
+        return
+    st.session_state[state.DRAFT] = recipe.to_dict()
+    show_plan(recipe, stages)
+    start(recipe, can_start=arch is not None)
+    with st.expander("The same as a file or a command"):
+        st.caption("The recipe: everything that decides the result.")
+        st.code(recipe.to_yaml(), language="yaml")
+        st.caption("The equivalent command, from the project's folder:")
+        st.code(recipe.command("--queue"), language="bash", wrap_lines=True)
+
+
+def backbone_label(arch: str) -> str:
+    return "Automatic" if arch == AUTO else LABELS[arch]
+
+
+@st.cache_data(ttl="5m", show_spinner="Looking for pretrained weights")
+def find_backbone(backbone: str, workspace_root: str) -> tuple[str, WeightsSource] | str:
+    """Which backbone and weights there are, or why none. Asking the hub takes up to 10 s, so it is kept a while."""
+    try:
+        return choose_backbone(backbone, "auto", state.get_store().workspace)
+    except WeightsError as error:
+        return str(error)
+
+
+def show_weights(place, backbone: str) -> str | None:
+    """Say which weights will be used and why; returns the architecture, or None where no weights can be had."""
+    found = find_backbone(backbone, str(state.get_store().workspace.root))
+    if isinstance(found, str):
+        place.error(found)
+        return None
+    arch, source = found
+    place.caption(f"{LABELS.get(arch, arch)}: {source.reason}" if backbone == AUTO else source.reason)
+    return arch
+
+
+def known_stages(arch: str | None) -> tuple[str, ...]:
+    return next((known.stages for known in KNOWN_BACKBONES if known.arch == arch), ())
+
+
+def as_table(phases: list[dict[str, Any]]) -> pd.DataFrame:
+    rows = []
+    for phase in phases:
+        low, high = phase["lr"] if isinstance(phase["lr"], list) else (None, phase["lr"])
+        rows.append({key: value for key, value in phase.items() if key != "lr"} | {LOW: low, HIGH: high})
+    columns = ["name", "trainable", "epochs", LOW, HIGH, "schedule", "weight_decay"]
+    return pd.DataFrame(rows, columns=columns).astype({LOW: float, HIGH: float})
+
+
+def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
+    """The phases as a table that can be changed, with rows added and removed.
+
+    The widget keeps edits as differences to what it was first given, and forgets them when the page is left: so it is
+    given the same table during a visit, and the draft at the start of the next one.
+    """
+    if PHASES not in st.session_state:
+        st.session_state[state.DRAFT_TABLE] = as_table(draft)
+    config = {
+        "name": st.column_config.TextColumn("Phase", required=True, help=HELP["name"], default="New phase"),
+        "trainable": st.column_config.SelectboxColumn(
+            "What learns",
+            options=["head", *reversed(stages), "all"],
+            required=True,
+            default="head",
+            help=HELP["trainable"],
+        ),
+        "epochs": st.column_config.NumberColumn(
+            "Epochs", min_value=1, max_value=1000, step=1, required=True, default=3, help=HELP["epochs"]
+        ),
+        LOW: st.column_config.NumberColumn(
+            "lr, lowest stage",
+            min_value=0.0,
+            max_value=10.0,
+            format="%.2g",
+            help="Learning rate of the lowest stage that learns; leave it empty to give every part the same rate.",
+        ),
+        HIGH: st.column_config.NumberColumn(
+            "lr, head",
+            min_value=0.0,
+            max_value=10.0,
+            format="%.2g",
+            required=True,
+            default=0.002,
+            help="Learning rate of the head. Try a third or three times as much when learning is jumpy or slow.",
+        ),
+        "schedule": st.column_config.SelectboxColumn(
+            "Schedule",
+            options=["one_cycle", "flat_cos", "constant"],
+            required=True,
+            default="one_cycle",
+            help=HELP["schedule"],
+        ),
+        "weight_decay": st.column_config.NumberColumn(
+            "Weight decay",
+            min_value=0.0,
+            max_value=1.0,
+            format="%.2g",
+            required=True,
+            default=0.01,
+            help=HELP["weight_decay"],
+        ),
+    }
+    return st.data_editor(
+        st.session_state[state.DRAFT_TABLE],
+        column_config=config,
+        num_rows="dynamic",
+        hide_index=True,
+        key=PHASES,
+        alt="The phases: name, what learns, epochs, learning rates, schedule and weight decay.",
+    )
+
+
+def read_page(
+    dataset: str, backbone: str, image_size: int | str, batch_size: int, table: pd.DataFrame, stages: list[str]
+) -> Recipe | None:
+    """The recipe that the page describes, or None after saying what is wrong with it."""
+    phases = []
+    for row in table.to_dict("records"):
+        low, high = row.pop(LOW), row.pop(HIGH)
+        values = {key: None if pd.isna(value) else value for key, value in row.items()}
+        if values["epochs"] is not None:
+            values["epochs"] = int(values["epochs"])
+        phases.append(values | {"lr": high if pd.isna(low) else [low, high]})
+    try:
+        recipe = Recipe.from_dict(
+            {
+                "dataset": dataset,
+                "backbone": backbone,
+                "image_size": image_size,
+                "batch_size": batch_size,
+                "phases": phases,
+            }
+        )
+        recipe.check(stages or None)
+    except RecipeError as error:
+        st.error("The recipe cannot be used yet:\n" + "\n".join(f"- {in_words(problem)}" for problem in error.problems))
+        return None
+    return recipe
+
+
+def in_words(problem: str) -> str:
+    """`phases.1.epochs: …` as the page's own words: phases are counted from 1 here."""
+    path, _, rest = problem.partition(": ")
+    parts = path.split(".")
+    if parts[0] == "phases" and len(parts) == 1:
+        return "There is no phase. Add a row to the table."
+    if parts[0] == "phases":
+        return f"Phase {int(parts[1]) + 1}, {' '.join(parts[2:]).replace('_', ' ')}: {rest}"
+    return f"{parts[0].replace('_', ' ').capitalize()}: {rest}"
+
+
+def show_plan(recipe: Recipe, stages: list[str]) -> None:
+    """One frost strip a phase."""
+    if not stages:
+        return
+    for phase in recipe.phases:
+        st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
+        phase_strip(phase, stages)
+
+
+def start(recipe: Recipe, can_start: bool) -> None:
+    store = state.get_store()
+    if not store.runs.workers():
+        st.warning(
+            "No worker is running, so a run would wait. `make app` starts one with the page; by hand it is "
+            "`python -m learner worker`."
+        )
+    if st.button("Start training", type="primary", disabled=not can_start):
+        run_id = store.submit(recipe)
+        st.session_state[state.RUN] = run_id
+        st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})
+
+
+with page("train", "Choose what learns, in which order and how fast."):
+    show_page()

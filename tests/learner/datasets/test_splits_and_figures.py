@@ -1,0 +1,120 @@
+"""A split follows from seed and content alone, and the figures of a data set are counted by the database."""
+
+import hashlib
+import random
+import time
+
+import pytest
+
+from learner.datasets import natural_key, summarize, train_valid_split
+from learner.errors import DatasetError
+from learner.store import Image
+
+
+def rows(classes: dict[str, int], split: str = "", excluded: bool = False) -> list[dict]:
+    return [
+        {
+            "path": f"{split}/{label}/{number}.jpg",
+            "file": "",
+            "label": label,
+            "split": split,
+            "sha256": hashlib.sha256(f"{split} {label} {number}".encode()).hexdigest(),
+            "width": 100 + number,
+            "height": 50,
+            "excluded": excluded,
+        }
+        for label, count in classes.items()
+        for number in range(count)
+    ]
+
+
+def images(*groups: list[dict]) -> list[Image]:
+    return [Image(**row) for group in groups for row in group]
+
+
+def paths(found: list[Image]) -> list[str]:
+    return [image.path for image in found]
+
+
+def labels(found: list[Image]) -> dict[str, int]:
+    return {label: [image.label for image in found].count(label) for label in sorted({image.label for image in found})}
+
+
+def test_each_class_gives_its_share_and_never_all_or_nothing():
+    train, valid = train_valid_split(images(rows({"a": 100, "b": 10, "c": 2, "d": 1})), seed=0, valid_fraction=0.2)
+    assert labels(valid) == {"a": 20, "b": 2, "c": 1}
+    assert labels(train) == {"a": 80, "b": 8, "c": 1, "d": 1}
+    _, almost_all = train_valid_split(images(rows({"a": 3})), seed=0, valid_fraction=0.99)
+    assert len(almost_all) == 2
+
+
+def test_the_same_seed_gives_the_same_split_in_whatever_order_the_images_come():
+    all_images = images(rows({"a": 50, "b": 50}))
+    first = train_valid_split(all_images, seed=3, valid_fraction=0.3)
+    random.Random(1).shuffle(all_images)
+    again = train_valid_split(all_images, seed=3, valid_fraction=0.3)
+    assert [paths(side) for side in first] == [paths(side) for side in again]
+    other = train_valid_split(all_images, seed=4, valid_fraction=0.3)
+    assert paths(first[1]) != paths(other[1])
+    assert not set(paths(first[0])) & set(paths(first[1]))
+
+
+def test_the_split_of_a_seed_stays_as_it_is_from_release_to_release():
+    _, valid = train_valid_split(images(rows({"a": 8, "b": 8})), seed=42, valid_fraction=0.25)
+    assert paths(valid) == ["/a/1.jpg", "/a/7.jpg", "/b/2.jpg", "/b/3.jpg"]
+
+
+def test_most_images_stay_where_they_are_when_one_goes():
+    before = images(rows({"a": 100}))
+    _, valid = train_valid_split(before, seed=0, valid_fraction=0.2)
+    _, fewer = train_valid_split(before[1:], seed=0, valid_fraction=0.2)
+    assert len(set(paths(valid)) & set(paths(fewer))) >= 19
+
+
+def test_a_split_of_its_own_is_kept_whatever_the_seed():
+    own = images(rows({"a": 3, "b": 3}, "train"), rows({"a": 2}, "valid"), rows({"a": 4}, "test"))
+    for seed in (0, 1):
+        train, valid = train_valid_split(own, seed, 0.5)
+        assert (labels(train), labels(valid)) == ({"a": 3, "b": 3}, {"a": 2})
+
+
+def test_test_and_excluded_images_are_in_neither_side():
+    mixed = images(rows({"a": 10, "b": 10}, "train"), rows({"a": 5}, "test"), rows({"b": 5}, "valid", excluded=True))
+    train, valid = train_valid_split(mixed, 0, 0.2)
+    assert labels(train) == {"a": 8, "b": 8}
+    assert {image.split for image in train + valid} == {"train"}
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.2, 20])
+def test_a_share_out_of_range_is_refused(fraction):
+    with pytest.raises(DatasetError, match=f"share of validation images is {fraction}; it must lie between 0 and 1"):
+        train_valid_split(images(rows({"a": 10})), 0, fraction)
+
+
+def test_figures_of_a_version(store):
+    every = rows({"class 10": 3, "class 9": 4}, "train") + rows({"class 9": 2}, "valid")
+    hidden = rows({"class 9": 3}, "test", excluded=True)
+    version = store.datasets.add_version("pets", every + hidden, [("x.txt", "no image")], "", "f")
+    summary = summarize(store, version)
+    assert summary.classes == ["class 9", "class 10"]
+    assert summary.counts == {"class 9": {"train": 4, "valid": 2}, "class 10": {"train": 3}}
+    assert summary.totals == {"train": 7, "valid": 2}
+    assert (summary.images, summary.excluded, summary.has_own_split) == (9, 3, True)
+    assert (summary.median_width, summary.median_height) == (101, 50)
+    assert [row.path for row in summary.set_aside] == ["x.txt"]
+
+
+def test_figures_of_an_empty_version_are_zero(store):
+    summary = summarize(store, store.datasets.add_version("none", [], [], "", "f"))
+    assert (summary.images, summary.classes, summary.median_width, summary.has_own_split) == (0, [], 0, False)
+
+
+def test_figures_of_25_000_images_are_quick(store):
+    version = store.datasets.add_version("large", rows({f"class {n}": 250 for n in range(100)}), [], "", "f")
+    started = time.perf_counter()
+    assert summarize(store, version).images == 25_000
+    assert time.perf_counter() - started < 1
+
+
+def test_natural_order_minds_numbers_and_not_case():
+    assert sorted(["b", "a10", "A9", "10", "9", ""], key=natural_key) == ["", "9", "10", "A9", "a10", "b"]

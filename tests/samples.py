@@ -1,0 +1,59 @@
+"""Small real images for tests: classes that differ in colour and shape, so that a model can learn them."""
+
+import colorsys
+import random
+import zipfile
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+CATS_AND_DOGS = {"cat": 6, "dog": 6}
+
+
+def make_photos(
+    folder: Path, classes: dict[str, int] = CATS_AND_DOGS, size: tuple[int, int] = (64, 48), seed: int = 0
+) -> Path:
+    """Write `classes[label]` JPEGs of `size` (width, height) into `folder/label/`; returns `folder`.
+
+    No two images are the same. A class keeps its hue and shape whatever the seed, as long as `classes` has the same
+    labels.
+    """
+    for index, label in enumerate(sorted(classes)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(classes[label]):
+            chance = random.Random(f"{seed} {label} {number}")
+            photo = make_photo(index, len(classes), size, chance)
+            photo.save(folder / label / f"{label}_{number:03}.jpg", quality=90)
+    return folder
+
+
+def make_photo(index: int, classes: int, size: tuple[int, int], chance: random.Random) -> Image.Image:
+    """One photo of class `index` of `classes`: its shape in its hue, somewhere on a noisy grey ground."""
+    width, height = size
+    grain = Image.frombytes("RGB", (8, 6), chance.randbytes(8 * 6 * 3)).resize(size)
+    photo = Image.blend(Image.new("RGB", size, (128, 128, 128)), grain, 0.4)
+    hue = index / max(classes, 1) + chance.uniform(-0.02, 0.02)
+    colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1, 0.9, chance.uniform(0.75, 1)))
+    side = round(min(size) * chance.uniform(0.55, 0.8))
+    left, top = chance.randint(0, width - side), chance.randint(0, height - side)
+    box = (left, top, left + side, top + side)
+    draw = ImageDraw.Draw(photo)
+    shape = index % 4
+    if shape == 0:
+        draw.ellipse(box, fill=colour)
+    elif shape == 1:
+        draw.rectangle(box, fill=colour)
+    elif shape == 2:
+        draw.polygon([(left, top + side), (left + side, top + side), (left + side // 2, top)], fill=colour)
+    else:
+        draw.ellipse(box, outline=colour, width=max(side // 5, 2))
+    return photo
+
+
+def make_zip(folder: Path, file: Path, inside: str = "") -> Path:
+    """Pack `folder` into the .zip file `file`, under the folder `inside`; returns `file`."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(inside) / path.relative_to(folder))
+    return file

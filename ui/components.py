@@ -1,0 +1,132 @@
+"""Pieces that several pages show: the frost strip, picture grids, probability bars. Plain values in, HTML out."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from learner.recipe import Phase
+from learner.words import percent
+
+ICE, ICE_EDGE, ICE_TEXT = "#cfe9f7", "#7fb6d3", "#0d3a52"
+AMBER, AMBER_EDGE, AMBER_TEXT = "#f2a93b", "#b8730a", "#3d2500"
+NEUTRAL, NEUTRAL_EDGE, NEUTRAL_TEXT = "#dfe4e7", "#aab5bb", "#2b363c"
+
+_BLOCK, _HEIGHT, _GAP = 100, 58, 6
+"""Size of a block in the drawing's own units; it shrinks to fit a phone."""
+
+
+def rate_text(rate: float) -> str:
+    """`0.002`, `1e-5`: short enough to stand under a block."""
+    if rate >= 0.001:
+        return f"{rate:.3g}"
+    mantissa, exponent = f"{rate:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False) -> str:
+    """The network as a row of blocks, one a stage and the head: frozen ones ice, learning ones amber with their rate.
+
+    `rates` has one value a block, 0 where frozen. With `finished`, blocks that learnt are neutral. Returns an SVG.
+    """
+    names = [*stages, "head"]
+    learning = [name for name, rate in zip(names, rates, strict=True) if rate]
+    frozen = [name for name in names if name not in learning]
+    verb = "learnt" if finished else "learns"
+    told = f"{', '.join(learning) or 'nothing'} {verb}; " + (f"{', '.join(frozen)} frozen" if frozen else "none frozen")
+    blocks = "".join(
+        _block(index, name, rate, finished) for index, (name, rate) in enumerate(zip(names, rates, strict=True))
+    )
+    width = len(names) * _BLOCK
+    return (
+        f'<div class="thaw-strip"><svg role="img" aria-label="{escape(told)}" viewBox="0 0 {width} 90" '
+        f'style="width:100%;min-width:{len(names) * 50}px;max-width:{len(names) * 80}px;display:block" '
+        f'font-family="inherit" font-size="17" text-anchor="middle"><title>{escape(told)}</title>{blocks}</svg></div>'
+    )
+
+
+def _block(index: int, name: str, rate: float, finished: bool) -> str:
+    x, middle = index * _BLOCK + _GAP / 2, index * _BLOCK + _BLOCK / 2
+    fill, edge, ink = (ICE, ICE_EDGE, ICE_TEXT) if not rate else (AMBER, AMBER_EDGE, AMBER_TEXT)
+    if rate and finished:
+        fill, edge, ink = NEUTRAL, NEUTRAL_EDGE, NEUTRAL_TEXT
+    frost = (
+        ""
+        if rate
+        else f'<path d="M{x + 8} 9h{_BLOCK - _GAP - 16}" stroke="#fff" stroke-width="4" stroke-linecap="round" '
+        'stroke-dasharray="10 7 3 7"/>'
+    )
+    dash = "" if rate else ' stroke-dasharray="4 2"'
+    below = rate_text(rate) if rate else "frozen"
+    faint = "" if rate else ' opacity=".7"'
+    return (
+        f'<rect x="{x}" y="2" width="{_BLOCK - _GAP}" height="{_HEIGHT}" rx="7" fill="{fill}" stroke="{edge}" '
+        f'stroke-width="2"{dash}/>{frost}'
+        f'<text x="{middle}" y="38" fill="{ink}">{escape(name)}</text>'
+        f'<text x="{middle}" y="82" fill="currentColor"{faint}>{below}</text>'
+    )
+
+
+def phase_strip(phase: Phase, stages: Sequence[str], finished: bool = False) -> None:
+    """The frost strip of one phase."""
+    st.html(frost_strip(stages, phase.group_rates(list(stages)), finished))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One thumbnail of a grid."""
+
+    file: Path
+    caption: str
+    """May hold several lines."""
+    alt: str
+
+
+def picture_grid(pictures: Sequence[Picture]) -> None:
+    """Thumbnails in as many columns as fit, each with its caption."""
+    st.html(
+        '<div class="thaw-grid">'
+        + "".join(
+            f'<figure><img src="{_as_data(picture.file)}" alt="{escape(picture.alt)}">'
+            f"<figcaption>{escape(picture.caption).replace(chr(10), '<br>')}</figcaption></figure>"
+            for picture in pictures
+        )
+        + "</div>"
+    )
+
+
+def probability_bars(classes: Sequence[str], probs: Sequence[float]) -> None:
+    """One bar a class, from 0 to 100 %."""
+    st.html(
+        '<div class="thaw-bars">'
+        + "".join(
+            f'<span>{escape(name)}</span><span class="track"><span class="bar" style="display:block;'
+            f'width:{100 * prob:.1f}%"></span></span><span class="figure">{percent(prob)}</span>'
+            for name, prob in zip(classes, probs, strict=True)
+        )
+        + "</div>"
+    )
+
+
+def pager(total: int, page_size: int, key: str) -> int:
+    """Previous and next for a long grid; returns the index of the first item to show. Keeps its place under `key`."""
+    pages = max(1, -(-total // page_size))
+    page = min(st.session_state.get(key, 0), pages - 1)
+    if pages > 1:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Previous", key=f"{key}-previous", disabled=page == 0):
+                st.session_state[key] = page - 1
+                st.rerun()
+            if st.button("Next", key=f"{key}-next", disabled=page == pages - 1):
+                st.session_state[key] = page + 1
+                st.rerun()
+            st.caption(f"{page * page_size + 1:,} to {min(total, (page + 1) * page_size):,} of {total:,}")
+    return page * page_size
+
+
+def _as_data(file: Path) -> str:
+    kind = "png" if file.suffix == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"

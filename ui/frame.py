@@ -1,0 +1,100 @@
+"""What stands around every page: the steps at the top, one heading, what comes next."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from learner.errors import ThawError
+from ui import state
+
+log = logging.getLogger(__name__)
+
+STEPS = {"data": "Data", "train": "Train", "runs": "Runs", "results": "Results", "predict": "Predict"}
+"""Page file and title, in the order of the way through."""
+
+STYLE = """<style>
+.stMainBlockContainer {max-width: 72rem; padding-top: 1.25rem; padding-bottom: 4rem}
+[data-testid="stMetricValue"], table, .thaw-figures {font-variant-numeric: tabular-nums}
+.st-key-steps {border-bottom: 1px solid rgba(128, 144, 152, .35); padding-bottom: .5rem; margin-bottom: .5rem}
+.st-key-steps [data-testid="stPageLink"] a {padding: .35rem .6rem}
+.thaw-grid {display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .75rem}
+.thaw-grid figure {margin: 0}
+.thaw-grid img {width: 100%; aspect-ratio: 1; object-fit: contain; background: rgba(128, 144, 152, .12);
+  border-radius: .3rem; display: block}
+.thaw-grid figcaption {font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem}
+.thaw-strip {overflow-x: auto}
+.thaw-bars {display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content; gap: .35rem .75rem;
+  align-items: center}
+.thaw-bars .track {background: rgba(128, 144, 152, .18); border-radius: .25rem; height: .9rem}
+.thaw-bars .bar {background: currentColor; opacity: .75; border-radius: .25rem; height: 100%}
+.thaw-bars .figure {text-align: right; font-variant-numeric: tabular-nums}
+@media (max-width: 640px) {
+  .thaw-grid {grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .5rem}
+  .st-key-steps [data-testid="stPageLink"] a {padding: .3rem .3rem}
+}
+</style>"""
+
+
+def route() -> None:
+    """Run the page that the address names; the bare address leads to Data."""
+    page = _navigation()
+    st.session_state[state.ROUTED] = True
+    page.run()
+
+
+@contextmanager
+def page(name: str, intro: str) -> Iterator[None]:
+    """The frame of a page; an error inside it becomes a sentence, and its details go to the log.
+
+    The first request to a page's own address on a fresh server runs that file without the router: then the
+    navigation is set up here.
+    """
+    if not st.session_state.pop(state.ROUTED, False):
+        _navigation()
+    title = STEPS[name]
+    st.set_page_config(page_title=f"{title} · Thaw", page_icon=":material/ac_unit:", layout="wide")
+    st.html(STYLE)
+    with st.container(horizontal=True, key="steps", gap="small", vertical_alignment="center"):
+        for step, label in STEPS.items():
+            st.page_link(f"pages/{step}.py", label=label)
+    st.title(title)
+    st.caption(intro)
+    with telling_errors():
+        yield
+
+
+@contextmanager
+def telling_errors() -> Iterator[None]:
+    """Show a ThawError as it is; anything else is a defect, for which a person gets a sentence and the log the rest."""
+    try:
+        yield
+    except ThawError as error:
+        st.error(str(error))
+    except Exception:  # Streamlit's own control flow is not an Exception
+        log.exception("A page failed")
+        st.error(
+            "Something went wrong inside Thaw while this page was made. Your data and runs are safe. Reload the page; "
+            "if it stays, the server's log has the details."
+        )
+
+
+def next_step(step: str, why: str) -> None:
+    """Say what comes next, with a link there."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(f"pages/{step}.py", label=f"Next: {STEPS[step]}", icon=":material/arrow_forward:")
+        st.caption(why)
+
+
+def empty(what: str, step: str, button: str) -> None:
+    """The state of a page that has nothing to show yet: what it is for and the one way on."""
+    st.markdown(what)
+    if st.button(button, type="primary"):
+        st.switch_page(f"pages/{step}.py")
+
+
+def _navigation():
+    pages = [st.Page(f"pages/{name}.py", title=title) for name, title in STEPS.items()]
+    home = st.Page(lambda: st.switch_page(pages[0]), title="Thaw", default=True, url_path="home")
+    return st.navigation([home, *pages], position="hidden")

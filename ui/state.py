@@ -1,0 +1,67 @@
+"""Every key of the browser session, and what a page opens on. Nothing is kept only here: all of it can be lost."""
+
+import streamlit as st
+
+from learner.store import Run, Store
+from learner.words import percent
+
+ROUTED = "routed"
+"""Set while the router runs a page; see `ui.frame`."""
+DATASET = "dataset"
+"""Name of the data set last worked on."""
+RUN = "run"
+"""Id of the run last worked on; also the `run` in the page's address, so that a reload keeps it."""
+DRAFT = "draft"
+"""The recipe as it was left on the Train page, without its data set."""
+DRAFT_TABLE = "draft_table"
+"""What the phases' table of this visit started from; edits are kept apart from it by the widget itself."""
+IMPORT_ROUND = "import_round"
+"""Counts imports, so that the upload widgets start empty after each."""
+
+
+@st.cache_resource
+def get_store() -> Store:
+    """The store of this server's workspace, opened once."""
+    return Store()
+
+
+def current_dataset(names: list[str]) -> str | None:
+    """The data set last worked on, else the newest of `names`."""
+    chosen = st.session_state.get(DATASET)
+    if chosen in names:
+        return chosen
+    return names[0] if names else None
+
+
+def current_run(runs: list[Run]) -> Run | None:
+    """The run in the page's address, else the one last worked on, else the newest of `runs`."""
+    by_id = {run.id: run for run in runs}
+    for wanted in (st.query_params.get(RUN), st.session_state.get(RUN)):
+        if str(wanted).isdecimal() and int(wanted) in by_id:
+            return by_id[int(wanted)]
+    return runs[0] if runs else None
+
+
+def remember_run(run_id: int) -> None:
+    """Make this the run that every page opens on."""
+    st.session_state[RUN] = run_id
+    if st.query_params.get(RUN) != str(run_id):
+        st.query_params[RUN] = str(run_id)
+
+
+def run_label(run: Run) -> str:
+    """A run in one line, for a select box."""
+    name, version = get_store().runs.dataset_of(run)
+    accuracy = f", {percent(run.best_accuracy)}" if run.best_accuracy is not None else ""
+    return f"Run {run.id}: {name} (version {version}){accuracy}"
+
+
+def choose_run(runs: list[Run], label: str) -> Run:
+    """A select box over `runs` that opens on the one last worked on."""
+    by_id = {run.id: run for run in runs}
+    ids = list(by_id)
+    run_id = st.selectbox(
+        label, ids, index=ids.index(current_run(runs).id), format_func=lambda run_id: run_label(by_id[run_id])
+    )
+    remember_run(run_id)
+    return by_id[run_id]
