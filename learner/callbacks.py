@@ -78,7 +78,7 @@ class Progression:
         self._work_done += self._costs[phase][0 if training else 1]
 
     def report(self, phase: int, name: str, epoch: int, batch: int, batches: tuple[int, int], training: bool) -> None:
-        """Write where training stands, at most every `REPORT_EVERY_S`; `batches` are an epoch's for training, validation."""
+        """Write where training stands, at most every `REPORT_EVERY_S`; `batches`: for training, for validation."""
         due = time.monotonic() - self._last_report >= REPORT_EVERY_S
         if not due:
             return

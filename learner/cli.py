@@ -193,7 +193,8 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
         out.print(run.reason, markup=False)
     if run.facts:
         out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
-        out.print(run.facts["weights"]["reason"], markup=False)
+        weights = run.facts["weights"]
+        out.print(" ".join([weights["reason"], *(f"({place})" for place in weights["tried"])]), markup=False)
     if run.status == "running":
         left = run.progress.get("seconds_left")
         out.print(

@@ -45,7 +45,7 @@ class Phase:
     def _one_rate_or_two(cls, lr: Any) -> Any:
         rates = list(lr) if isinstance(lr, list | tuple) else [lr]
         try:
-            rates = [float(rate) for rate in rates]  # YAML reads 1e-3, without a dot, as text
+            rates = [float(str(rate)) for rate in rates]  # YAML reads 1e-3 as text; by str(), `true` is no number
             fits = 1 <= len(rates) <= 2 and rates == sorted(rates) and all(0 < rate <= 10 for rate in rates)
         except (TypeError, ValueError):
             fits = False

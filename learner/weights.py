@@ -71,12 +71,13 @@ class WeightsSource:
     """Where a backbone's weights come from, and why from there.
 
     `location` is a path ("file", "hub cache"), a repository ("hub"), a Python package ("package") or empty ("random").
-    `reason` is a sentence for a person.
+    `reason` is a sentence for a person; `tried` says of each place looked in before why nothing came from it.
     """
 
     kind: Literal["file", "hub cache", "hub", "package", "random"]
     location: str
     reason: str
+    tried: tuple[str, ...] = ()
 
 
 def find_weights(
@@ -119,10 +120,8 @@ def choose_backbone(
         return "vgg16", source
     if isinstance(bundled := _in_package(FALLBACK_ARCH), str):
         raise WeightsError(_nothing_found("vgg16", workspace, [*tried, bundled]))
-    reason = (
-        f"VGG16's ImageNet weights could not be had ({'; '.join(tried)}), so the bundled EfficientNet-Lite0 is used."
-    )
-    return FALLBACK_ARCH, WeightsSource("package", bundled.location, reason)
+    reason = "VGG16's ImageNet weights could not be had, so the bundled EfficientNet-Lite0 is used."
+    return FALLBACK_ARCH, WeightsSource("package", bundled.location, reason, tuple(tried))
 
 
 def local_file(source: WeightsSource) -> Path:

@@ -13,6 +13,7 @@ from ui.components import Picture, pager, picture_grid
 from ui.frame import next_step, page, telling_errors
 
 PICTURES_A_PAGE = 24
+CLASSES_AT_ONCE = 20
 
 
 def show_page() -> None:
@@ -131,12 +132,13 @@ def show_summary(summary: Summary) -> None:
     else:
         said += "; each recipe keeps a share of them for validation"
     st.markdown(f"{said}. Version {version.number}, typically {summary.median_width} × {summary.median_height} px.")
-    next_step("train", "Choose what the network learns, and start.")
+    next_step("train", f"Plan the training on {version.name}")
     st.subheader("Images in each class")
-    st.altair_chart(
-        charts.class_counts(summary.counts, summary.classes),
-        alt="Bar chart of the number of images in each class and split.",
-    )
+    with st.container(height="content" if len(summary.classes) <= CLASSES_AT_ONCE else 420):
+        st.altair_chart(
+            charts.class_counts(summary.counts, summary.classes),
+            alt="Bar chart of the number of images in each class and split.",
+        )
 
 
 def show_pictures(store: Store, summary: Summary) -> None:

@@ -35,7 +35,7 @@ def show_page() -> None:
         "will do slightly worse."
     )
     show_downloads(folder, run)
-    next_step("predict", "Try the model on new pictures.")
+    next_step("predict", "Try it on new pictures", primary=False)
     show_confusion(result)
     show_classes(result)
     show_most_wrong(store, run, folder)
@@ -61,8 +61,8 @@ def show_downloads(folder: Path, run: Run) -> None:
                     key=f"{name}-{run.id}",
                 )
     st.caption(
-        "learner.pkl opens with plain fastai: `load_learner('learner.pkl').predict('photo.jpg')`. It is a pickle: share "
-        "it with people who trust you. model.safetensors is the safe form, for Thaw itself."
+        "learner.pkl opens with plain fastai: `load_learner('learner.pkl').predict('photo.jpg')`. It is a pickle: "
+        "share it with people who trust you. model.safetensors is the safe form, for Thaw itself."
     )
 
 

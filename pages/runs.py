@@ -1,11 +1,13 @@
 """Runs: every run, and the chosen one live."""
 
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import pandas as pd
 import streamlit as st
 
+from learner.errors import RunError
 from learner.recipe import Recipe
 from learner.store import ACTIVE, Run, Store
 from learner.words import count, duration, percent
@@ -47,7 +49,7 @@ def choose(store: Store, runs: list[Run], chosen: Run) -> Run:
                 "Run": run.id,
                 "Status": STATUS[run.status],
                 "Data set": "{} (version {})".format(*store.runs.dataset_of(run)),
-                "Best accuracy": None if run.best_accuracy is None else 100 * run.best_accuracy,
+                "Best accuracy": "–" if run.best_accuracy is None else percent(run.best_accuracy),
                 "Started": None if run.started_at is None else datetime.fromtimestamp(run.started_at),
                 "Took": took(run),
             }
@@ -63,7 +65,6 @@ def choose(store: Store, runs: list[Run], chosen: Run) -> Run:
         key=f"runs-{len(runs)}",
         height="auto" if len(runs) < 7 else 280,
         column_config={
-            "Best accuracy": st.column_config.NumberColumn(format="%.1f %%"),
             "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
         },
         alt="Every run with its status, data set, best accuracy, start and duration.",
@@ -120,9 +121,12 @@ def show_queued(store: Store, run: Run) -> None:
         )
     else:
         st.info(f"Waiting for {count(ahead, 'run')} before it." if ahead else "About to begin.")
-    if st.button("Take it out of the queue"):
-        store.runs.request_stop(run.id)
-        st.rerun()
+    st.button("Take it out of the queue", on_click=request_stop, args=(run.id,))
+
+
+def request_stop(run_id: int) -> None:
+    with suppress(RunError):  # it ended in the meantime, which the page shows
+        state.get_store().runs.request_stop(run_id)
 
 
 def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
@@ -139,21 +143,20 @@ def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
         phase_strip(recipe.phases[progress["phase"]], run.facts["stages"])
     if run.stop_requested:
         st.info("Stopping: what it has learnt so far is checked on the validation images and kept.")
-    elif st.button("Stop and keep what it has learnt", type="primary"):
-        store.runs.request_stop(run.id)
-        st.rerun(scope="fragment")
+    else:
+        st.button("Stop and keep what it has learnt", type="primary", on_click=request_stop, args=(run.id,))
 
 
 def show_ending(store: Store, run: Run) -> None:
     if run.status in ("finished", "stopped") and run.best_accuracy is not None:
         st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
-        next_step("results", "See what it gets right and wrong, and take the model with you.")
+        next_step("results", "See what it gets right and wrong")
     elif run.status == "failed":
         st.error(run.reason)
-        next_step("train", "Change the recipe and start again.")
+        next_step("train", "Change the recipe")
     else:
         st.warning(run.reason or "The run ended before it was done.")
-        next_step("train", "Start again.")
+        next_step("train", "Plan another run")
 
 
 def show_curves(store: Store, run: Run, recipe: Recipe) -> None:

@@ -19,6 +19,7 @@ LABELS = {known.arch: known.label for known in KNOWN_BACKBONES}
 SIZES = [AUTO, 96, 128, 160, 192, 224, 256, 320, 384]
 HELP = setting_help()
 """Help of every setting, from the recipe itself."""
+VGG16_FILE = "vgg16.safetensors"
 PHASES = "phases"
 LOW, HIGH = "lr of lowest stage", "lr"
 """Columns of the phases' table that stand for a recipe's `lr`."""
@@ -109,7 +110,14 @@ def show_weights(place, backbone: str) -> str | None:
         place.error(found)
         return None
     arch, source = found
-    place.caption(f"{LABELS.get(arch, arch)}: {source.reason}" if backbone == AUTO else source.reason)
+    place.caption(f"**{LABELS.get(arch, arch)}.** {source.reason}" if backbone == AUTO else source.reason)
+    if source.tried:
+        with place.popover("Why, and how to change that", type="tertiary"):
+            st.markdown(
+                f"To train VGG16, put a file of its ImageNet weights, `{VGG16_FILE}`, into "
+                f"`{state.get_store().workspace.weights}`, or start Thaw with a way to the internet. What was tried:"
+            )
+            st.text("\n".join(f"– {place_tried}" for place_tried in source.tried))
     return arch
 
 

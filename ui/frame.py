@@ -24,7 +24,8 @@ STYLE = """<style>
 .thaw-grid img {width: 100%; aspect-ratio: 1; object-fit: contain; background: rgba(128, 144, 152, .12);
   border-radius: .3rem; display: block}
 .thaw-grid figcaption {font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem}
-.thaw-strip {overflow-x: auto}
+.stMainBlockContainer h1 {padding-top: .25rem}
+.thaw-strip {overflow-x: auto; margin-bottom: .75rem}
 .thaw-bars {display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content; gap: .35rem .75rem;
   align-items: center}
 .thaw-bars .track {background: rgba(128, 144, 152, .18); border-radius: .25rem; height: .9rem}
@@ -57,6 +58,7 @@ def page(name: str, intro: str) -> Iterator[None]:
     st.set_page_config(page_title=f"{title} · Thaw", page_icon=":material/ac_unit:", layout="wide")
     st.html(STYLE)
     with st.container(horizontal=True, key="steps", gap="small", vertical_alignment="center"):
+        st.markdown("**Thaw**", width="content")
         for step, label in STEPS.items():
             st.page_link(f"pages/{step}.py", label=label)
     st.title(title)
@@ -80,18 +82,18 @@ def telling_errors() -> Iterator[None]:
         )
 
 
-def next_step(step: str, why: str) -> None:
-    """Say what comes next, with a link there."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link(f"pages/{step}.py", label=f"Next: {STEPS[step]}", icon=":material/arrow_forward:")
-        st.caption(why)
+def next_step(step: str, button: str, primary: bool = True) -> None:
+    """The way on to the next page; `primary` where the page has no more important button."""
+    if st.button(
+        button, type="primary" if primary else "secondary", icon=":material/arrow_forward:", icon_position="right"
+    ):
+        st.switch_page(f"pages/{step}.py")
 
 
 def empty(what: str, step: str, button: str) -> None:
     """The state of a page that has nothing to show yet: what it is for and the one way on."""
     st.markdown(what)
-    if st.button(button, type="primary"):
-        st.switch_page(f"pages/{step}.py")
+    next_step(step, button)
 
 
 def _navigation():

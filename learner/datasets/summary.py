@@ -39,7 +39,7 @@ def summarize(store: Store, version: VersionInfo) -> Summary:
         totals[split] = totals.get(split, 0) + number
     classes = sorted(counts, key=natural_key)
     images = sum(totals.values())
-    with store.datasets._session() as session:
+    with store.datasets.session() as session:
         excluded = session.scalar(select(func.count()).where(Image.version_id == version.id, Image.excluded.is_(True)))
         median_width, median_height = (
             _median(session, version.id, column, images) for column in (Image.width, Image.height)

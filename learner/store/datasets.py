@@ -28,7 +28,8 @@ class Datasets:
     def __init__(self, engine: Engine):
         self._engine = engine
 
-    def _session(self) -> Session:
+    def session(self) -> Session:
+        """A session whose rows stay readable after it is closed."""
         return Session(self._engine, expire_on_commit=False)
 
     def add_version(
@@ -39,7 +40,7 @@ class Datasets:
         `images` are the columns of `Image` without ids; `set_aside` are (path, reason) pairs.
         """
         now = time.time()
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             dataset = session.scalar(select(Dataset).where(Dataset.name == name))
             if dataset is None:
                 dataset = Dataset(name=name, created_at=now)
@@ -64,7 +65,7 @@ class Datasets:
 
     def names(self) -> list[str]:
         """Newest first."""
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(Dataset.name).order_by(Dataset.created_at.desc(), Dataset.id.desc())))
 
     def version(self, name: str, number: int | None = None) -> VersionInfo:
@@ -72,7 +73,7 @@ class Datasets:
         query = self._versions().where(Dataset.name == name).order_by(DatasetVersion.number.desc())
         if number is not None:
             query = query.where(DatasetVersion.number == number)
-        with self._session() as session:
+        with self.session() as session:
             row = session.execute(query).first()
         if row is None:
             what = f"data set {name!r}" if number is None else f"version {number} of data set {name!r}"
@@ -83,7 +84,7 @@ class Datasets:
         return VersionInfo(*row)
 
     def version_by_id(self, version_id: int) -> VersionInfo:
-        with self._session() as session:
+        with self.session() as session:
             return VersionInfo(*session.execute(self._versions().where(DatasetVersion.id == version_id)).one())
 
     def images(
@@ -93,11 +94,11 @@ class Datasets:
         query = select(Image).where(Image.version_id == version_id).order_by(Image.id).offset(offset).limit(limit)
         if label is not None:
             query = query.where(Image.label == label)
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(query))
 
     def images_by_id(self, ids: list[int]) -> dict[int, Image]:
-        with self._session() as session:
+        with self.session() as session:
             return {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(ids)))}
 
     def counts(self, version_id: int) -> list[tuple[str, str, int]]:
@@ -108,11 +109,11 @@ class Datasets:
             .group_by(Image.label, Image.split)
             .order_by(Image.label, Image.split)
         )
-        with self._session() as session:
+        with self.session() as session:
             return [tuple(row) for row in session.execute(query)]
 
     def set_aside(self, version_id: int) -> list[SetAside]:
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(SetAside).where(SetAside.version_id == version_id)))
 
     @staticmethod

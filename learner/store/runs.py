@@ -27,7 +27,8 @@ class Runs:
     def __init__(self, engine: Engine):
         self._engine = engine
 
-    def _session(self) -> Session:
+    def session(self) -> Session:
+        """A session whose rows stay readable after it is closed."""
         return Session(self._engine, expire_on_commit=False)
 
     # The queue
@@ -49,7 +50,7 @@ class Runs:
             progress={},
             facts={},
         )
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             session.add(run)
         return run.id
 
@@ -111,12 +112,12 @@ class Runs:
             return bool(connection.execute(change).scalar())
 
     def add_step(self, run_id: int, at: float, train_loss: float | None, lrs: Sequence[float]) -> None:
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             session.add(Step(run_id=run_id, at=at, train_loss=train_loss, lrs=list(lrs)))
 
     def add_epoch(self, run_id: int, is_best: bool, **figures: Any) -> None:
         """Append the figures of one epoch (the columns of `Epoch`)."""
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             session.add(Epoch(run_id=run_id, **figures))
             if is_best:
                 session.execute(
@@ -154,7 +155,7 @@ class Runs:
 
     def get(self, run_id: int) -> Run:
         """Raises RunError when there is no such run."""
-        with self._session() as session:
+        with self.session() as session:
             run = session.get(Run, run_id)
         if run is None:
             raise RunError(f"There is no run {run_id}. `python -m learner runs` lists them.")
@@ -162,7 +163,7 @@ class Runs:
 
     def all(self) -> list[Run]:
         """Every run, newest first."""
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(Run).order_by(Run.id.desc())))
 
     def dataset_of(self, run: Run) -> tuple[str, int]:
@@ -172,21 +173,21 @@ class Runs:
             .join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
             .where(DatasetVersion.id == run.dataset_version_id)
         )
-        with self._session() as session:
+        with self.session() as session:
             name, number = session.execute(query).one()
         return name, number
 
     def epochs(self, run_id: int) -> list[Epoch]:
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(Epoch).where(Epoch.run_id == run_id).order_by(Epoch.epoch)))
 
     def steps(self, run_id: int) -> list[Step]:
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(Step).where(Step.run_id == run_id).order_by(Step.id)))
 
     def waiting_before(self, run_id: int) -> int:
         """How many runs will be taken before this queued one."""
-        with self._session() as session:
+        with self.session() as session:
             return session.scalar(select(func.count()).where(Run.status.in_(ACTIVE), Run.id < run_id)) or 0
 
     # Workers
@@ -194,7 +195,7 @@ class Runs:
     def worker_started(self) -> int:
         now = time.time()
         worker = Worker(host=socket.gethostname(), pid=os.getpid(), started_at=now, heartbeat_at=now)
-        with self._session() as session, session.begin():
+        with self.session() as session, session.begin():
             session.execute(delete(Worker).where(Worker.heartbeat_at < now - 3600))
             session.add(worker)
         return worker.id
@@ -209,7 +210,7 @@ class Runs:
 
     def workers(self) -> list[Worker]:
         """The workers that are alive."""
-        with self._session() as session:
+        with self.session() as session:
             return list(session.scalars(select(Worker).where(Worker.heartbeat_at > time.time() - SILENT_AFTER_S)))
 
     def _set(self, run_id: int, **values: Any) -> None:

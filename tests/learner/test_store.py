@@ -1,0 +1,329 @@
+"""The store does the same on SQLite and on PostgreSQL, with several processes at once."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+import learner.store.runs
+from learner.errors import DatasetError, ModelError, RecipeError, RunError, ThawError
+from learner.recipe import Recipe
+from learner.store import Store
+from learner.store.database import MIGRATIONS, NEWEST_REVISION, open_database
+from learner.store.runs import SILENT_AFTER_S
+from learner.store.tables import Base
+from learner.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, workspace, monkeypatch) -> Workspace:
+    """An empty workspace on each kind of database, for this process and the ones it starts."""
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgres_database")
+        assert address.startswith("postgresql://")
+        monkeypatch.setenv("DATABASE_URL", address)
+    return workspace
+
+
+@pytest.fixture
+def store(database) -> Store:
+    """A store with an empty data set `pets`, which is enough to submit runs."""
+    store = Store(database)
+    store.datasets.add_version("pets", [], [], note="", fingerprint="")
+    return store
+
+
+def submit(store: Store, running: bool = False) -> int:
+    return store.submit(Recipe("pets"), running)
+
+
+def start_python(code: str, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def outputs(processes: list[subprocess.Popen]) -> list[str]:
+    """What each printed; all must end well."""
+    ended = [(process, *process.communicate(timeout=60)) for process in processes]
+    for process, _, errors in ended:
+        assert process.returncode == 0, errors
+    return [output for _, output, _ in ended]
+
+
+# The queue
+
+
+def test_a_submitted_run_waits_with_its_whole_recipe_and_the_version_it_will_use(store):
+    store.datasets.add_version("pets", [], [], note="", fingerprint="more")
+    before = time.time()
+    run = store.runs.get(submit(store))
+    assert (run.status, run.reason, run.started_at, run.finished_at) == ("queued", "", None, None)
+    assert before <= run.created_at <= time.time()
+    assert Recipe.from_dict(run.recipe) == Recipe("pets", version=2)
+    assert store.runs.dataset_of(run) == ("pets", 2)
+
+
+def test_a_recipe_with_mistakes_or_an_unknown_data_set_is_not_queued(store):
+    with pytest.raises(RecipeError, match="batch_size"):
+        broken = Recipe("pets")
+        broken.batch_size = 0
+        store.submit(broken)
+    with pytest.raises(DatasetError, match=r"'dogs'.*pets"):
+        store.submit(Recipe("dogs"))
+    with pytest.raises(DatasetError, match="version 7 of data set 'pets'"):
+        store.submit(Recipe("pets", version=7))
+    assert store.runs.all() == []
+
+
+def test_a_weights_file_is_kept_with_its_whole_path_for_a_worker_in_another_folder(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = store.runs.get(store.submit(Recipe("pets", weights="my.safetensors")))
+    assert run.recipe["weights"] == str(tmp_path / "my.safetensors")
+    assert store.runs.get(store.submit(Recipe("pets", weights="random"))).recipe["weights"] == "random"
+
+
+def test_runs_are_claimed_oldest_first_and_each_only_once(store):
+    first, second = submit(store), submit(store)
+    assert store.runs.waiting_before(second) == 1
+    assert [store.runs.claim() for _ in range(3)] == [first, second, None]
+    run = store.runs.get(first)
+    assert (run.status, run.pid) == ("running", os.getpid())
+    assert run.started_at == run.heartbeat_at == pytest.approx(time.time(), abs=30)
+
+
+def test_a_run_in_the_foreground_is_never_in_the_queue(store):
+    run_id = submit(store, running=True)
+    assert store.runs.get(run_id).status == "running"
+    assert store.runs.claim() is None
+
+
+CLAIM_ALL = """
+import sys, time
+from learner.store import Store
+store = Store()
+print("ready", flush=True)
+sys.stdin.readline()
+while (run_id := store.runs.claim()) is not None:
+    print(run_id)
+    time.sleep(0.01)
+"""
+
+
+def test_processes_that_claim_at_once_take_every_run_and_none_twice(store):
+    runs = [submit(store) for _ in range(20)]
+    command = [sys.executable, "-c", CLAIM_ALL]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    claimers = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for claimer in claimers:
+        assert claimer.stdout.readline() == "ready\n"
+    for claimer in claimers:
+        claimer.stdin.write("go\n")
+        claimer.stdin.flush()
+    taken = [claimer.communicate(timeout=60)[0].split() for claimer in claimers]
+    assert sorted(int(run_id) for each in taken for run_id in each) == runs
+    assert sum(bool(each) for each in taken) >= 2  # they really were at it together
+    assert {run.status for run in store.runs.all()} == {"running"}
+
+
+# Stop and end
+
+
+def test_stopping_a_queued_run_ends_it_at_once(store):
+    run_id = submit(store)
+    assert store.runs.request_stop(run_id) == "stopped"
+    run = store.runs.get(run_id)
+    assert (run.status, run.reason) == ("stopped", "Taken out of the queue.")
+    assert run.finished_at is not None
+    assert store.runs.claim() is None
+
+
+def test_a_running_run_hears_of_a_stop_with_its_next_report(store):
+    run_id, other = submit(store, running=True), submit(store, running=True)
+    assert store.runs.report(run_id, {"done": 0.1}) is False
+    assert store.runs.request_stop(run_id) == "running"
+    assert store.runs.report(run_id, {"done": 0.2}) is True
+    assert store.runs.report(other, {"done": 0.2}) is False
+    run = store.runs.get(run_id)
+    assert (run.status, run.progress) == ("running", {"done": 0.2})
+
+
+def test_there_is_nothing_to_stop_in_a_run_that_ended_or_never_was(store):
+    run_id = submit(store, running=True)
+    store.runs.end(run_id, "finished")
+    with pytest.raises(RunError, match=rf"Run {run_id} has ended already \(finished\)"):
+        store.runs.request_stop(run_id)
+    with pytest.raises(RunError, match="There is no run 4711"):
+        store.runs.request_stop(4711)
+    with pytest.raises(RunError, match="There is no run 4711"):
+        store.runs.get(4711)
+
+
+def test_an_ended_run_keeps_its_first_ending(store):
+    run_id = submit(store, running=True)
+    store.runs.end(run_id, "failed", "The disk is full.")
+    ended = store.runs.get(run_id).finished_at
+    store.runs.end(run_id, "interrupted", "It was killed.")
+    run = store.runs.get(run_id)
+    assert (run.status, run.reason, run.finished_at) == ("failed", "The disk is full.", ended)
+
+
+def test_a_run_that_has_not_been_heard_of_is_interrupted_with_a_reason_and_a_fresh_one_is_not(store, monkeypatch):
+    silent, fresh, queued = submit(store, running=True), submit(store, running=True), submit(store)
+    now = time.time()
+    monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + SILENT_AFTER_S + 1)
+    store.runs.beat(fresh)
+    assert store.runs.mark_silent_as_interrupted() == [silent]
+    run = store.runs.get(silent)
+    assert run.status == "interrupted"
+    assert "ended without a word" in run.reason and "best checkpoint" in run.reason
+    assert run.finished_at == now + SILENT_AFTER_S + 1
+    assert [store.runs.get(run_id).status for run_id in (fresh, queued)] == ["running", "queued"]
+    assert store.runs.mark_silent_as_interrupted() == []
+
+
+def test_every_kind_of_sign_of_life_keeps_a_run_from_being_interrupted(store, monkeypatch):
+    runs = [submit(store, running=True) for _ in range(3)]
+    later = time.time() + SILENT_AFTER_S + 1
+    monkeypatch.setattr(learner.store.runs.time, "time", lambda: later)
+    store.runs.beat(runs[0])
+    store.runs.report(runs[1], {})
+    store.runs.started(runs[2], {})
+    assert store.runs.mark_silent_as_interrupted() == []
+
+
+# Figures
+
+
+def test_epochs_and_steps_come_back_as_they_were_written(store):
+    run_id = submit(store, running=True)
+    figures = {"train_loss": None, "valid_loss": 0.25, "error_rate": 0.25, "lrs": [0.0, 1e-3], "seconds": 1.5}
+    store.runs.add_step(run_id, 0.5, 1.25, [0.0, 1e-4])
+    store.runs.add_epoch(run_id, True, epoch=1, phase=0, accuracy=0.75, **figures)
+    store.runs.add_epoch(run_id, False, epoch=2, phase=1, accuracy=0.5, **figures)
+    first, second = store.runs.epochs(run_id)
+    assert {name: getattr(first, name) for name in figures} == figures
+    assert (second.epoch, second.phase, second.accuracy) == (2, 1, 0.5)
+    [step] = store.runs.steps(run_id)
+    assert (step.at, step.train_loss, step.lrs) == (0.5, 1.25, [0.0, 1e-4])
+    run = store.runs.get(run_id)
+    assert (run.best_epoch, run.best_accuracy) == (1, 0.75)
+
+
+def test_a_run_without_a_checkpoint_says_when_one_is_kept(store):
+    with pytest.raises(ModelError, match=r"Run 1 \(queued\) has no model: one is kept from the end of the first epoch"):
+        store.checkpoint(submit(store))
+    with pytest.raises(RunError, match="There is no run 2"):
+        store.checkpoint(2)
+
+
+def test_a_worker_is_listed_while_its_heartbeat_is_fresh(store, monkeypatch):
+    leaving, silent, fresh = (store.runs.worker_started() for _ in range(3))
+    assert {worker.pid for worker in store.runs.workers()} == {os.getpid()}
+    store.runs.worker_ended(leaving)
+    later = time.time() + SILENT_AFTER_S + 1
+    monkeypatch.setattr(learner.store.runs.time, "time", lambda: later)
+    store.runs.worker_beat(fresh)
+    assert [worker.id for worker in store.runs.workers()] == [fresh]
+    assert silent != fresh
+
+
+# Tables
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from learner.store import Store
+while not Path(sys.argv[1]).exists():
+    pass
+print(len(Store().runs.all()))
+"""
+
+
+def test_eight_processes_that_open_an_empty_workspace_at_once_migrate_it_once(database, tmp_path):
+    processes = [start_python(OPEN, str(tmp_path / "go")) for _ in range(8)]
+    time.sleep(3)
+    (tmp_path / "go").touch()
+    assert outputs(processes) == ["0\n"] * 8
+    with connect(database) as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [NEWEST_REVISION]
+
+
+def connect(workspace: Workspace):
+    return create_engine(workspace.database_url.replace("postgresql:", "postgresql+psycopg:")).connect()
+
+
+def test_the_newest_revision_is_the_last_step_of_the_migrations():
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [NEWEST_REVISION]
+
+
+def test_the_migrated_tables_are_those_of_the_models(store):
+    with connect(store.workspace) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_opening_a_store_again_keeps_everything_and_runs_no_migration(store, monkeypatch):
+    run_id = submit(store)
+    monkeypatch.setattr("learner.store.database._upgrade", lambda engine: pytest.fail("it migrated again"))
+    assert Store(store.workspace).runs.get(run_id).status == "queued"
+
+
+def test_sqlite_keeps_a_write_ahead_log_so_that_readers_and_a_writer_do_not_wait_for_each_other(workspace):
+    Store(workspace)
+    engine = open_database(workspace.database_url, workspace.root)
+    with engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    assert (workspace.root / "thaw.db").exists()
+    with engine.begin() as writer:
+        writer.execute(text("DELETE FROM runs"))  # takes the write lock
+        assert Store(workspace).runs.all() == []
+
+
+# Addresses that do not work
+
+
+def test_a_database_address_that_is_none_is_told_without_its_password(workspace, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql//thaw:s3cret@db/thaw")
+    with pytest.raises(ThawError, match="DATABASE_URL is not a database address. Use sqlite:///FILE or") as caught:
+        Store(workspace)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_server_that_does_not_answer_is_told_without_its_password(workspace, monkeypatch, scheme):
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://thaw:s3cret@127.0.0.1:1/thaw")
+    with pytest.raises(ThawError, match=r"127\.0\.0\.1:1/thaw cannot be opened: .*Check DATABASE_URL") as caught:
+        Store(workspace)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["mysql://thaw:s3cret@db/thaw", "nosuch://thaw:s3cret@db/thaw"])
+def test_a_kind_of_database_that_is_not_known_or_not_installed_is_told(workspace, monkeypatch, address):
+    monkeypatch.setenv("DATABASE_URL", address)
+    with pytest.raises(ThawError, match="DATABASE_URL") as caught:
+        Store(workspace)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_hold_the_workspace_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ThawError, match="file"):
+        Store(Workspace(tmp_path / "file" / "thaw"))

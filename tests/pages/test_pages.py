@@ -1,0 +1,236 @@
+"""Every page in its four states: empty, busy, failed, full."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from learner.datasets import add_dataset
+from learner.datasets.jobs import jobs, start_import
+from learner.recipe import Recipe
+from learner.store import Run
+from tests.pages.conftest import ROOT, TINY, words
+from tests.samples import make_photos
+
+
+@pytest.mark.parametrize(
+    ("page", "says", "button"),
+    [
+        ("data", "No data sets yet", "Use the sample: handwritten digits"),
+        ("train", "nothing to train on yet", "Add a data set"),
+        ("runs", "No runs yet", "Plan a run"),
+        ("results", "No results yet", "Plan a run"),
+        ("predict", "No model yet", "Plan a run"),
+    ],
+)
+def test_an_empty_page_says_what_it_is_for_and_offers_one_way_on(open_page, page, says, button):
+    app = open_page(page)
+    assert says in words(app)
+    assert button in [b.label for b in app.button]
+    assert not app.exception
+
+
+def test_every_page_links_to_all_five_steps(open_page):
+    app = open_page("runs")
+    assert [link.proto.label for link in app.get("page_link")] == ["Data", "Train", "Runs", "Results", "Predict"]
+
+
+def test_opening_every_page_imports_no_torch(trained):
+    code = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('streamlit_app.py', default_timeout=30).run()\n"
+        "for page in ('data', 'train', 'runs', 'results', 'predict'):\n"
+        "    app.switch_page(f'pages/{page}.py').run()\n"
+        "    assert not app.exception and not app.error, (page, app.exception, app.error)\n"
+        "    assert app.title[0].value.lower() == page\n"
+        "heavy = {'torch', 'fastai', 'timm', 'torchvision'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class TestData:
+    def test_a_data_set_shows_its_counts_and_what_was_set_aside(self, open_page, pets):
+        app = open_page("data")
+        assert "**16 images** in **2 classes**" in words(app)
+        table = app.dataframe[0].value
+        assert table["File"].tolist() == ["cat/broken.jpg"]
+        assert "Set aside: 1 file" in words(app)
+
+    def test_a_split_by_folders_is_told(self, open_page, store, tmp_path):
+        for seed, split in enumerate(("train", "valid")):
+            make_photos(tmp_path / "set" / split, {"a": 3, "b": 3}, seed=seed)
+        add_dataset(store, tmp_path / "set", "split set")
+        assert "split by its own folders into 6 train, 6 valid" in words(open_page("data"))
+
+    def test_the_sample_is_one_click_away_and_ends_up_on_the_page(self, open_page, store):
+        app = open_page("data")
+        next(b for b in app.button if b.label.startswith("Use the sample")).click().run()
+        assert "Cancel this import" in [b.label for b in app.button]
+        wait_for_imports(store)
+        app.run()
+        assert "**1,797 images** in **10 classes**" in words(app)
+        assert jobs(store.workspace) == []
+
+    def test_a_failed_import_says_why_until_it_is_dismissed(self, open_page, store, tmp_path):
+        (tmp_path / "no pictures").mkdir()
+        start_import(store.workspace, tmp_path / "no pictures", "nothing")
+        wait_for_imports(store)
+        app = open_page("data")
+        assert "**nothing** was not imported." in app.error[0].value
+        next(b for b in app.button if b.label == "Dismiss").click().run()
+        assert not app.error
+
+    def test_hundreds_of_pictures_are_shown_page_by_page(self, open_page, store, tmp_path):
+        folder = make_photos(tmp_path / "many", {"a": 30, "b": 2}, size=(16, 16))
+        add_dataset(store, folder, "many")
+        app = open_page("data")
+        assert "1 to 24 of 30" in words(app)
+        next(b for b in app.button if b.label == "Next").click().run()
+        assert "25 to 30 of 30" in words(app)
+
+
+class TestTrain:
+    def test_start_queues_exactly_the_recipe_that_the_page_shows(self, open_page, store, pets):
+        app = open_page("train")
+        app.number_input(key="batch_size").set_value(4).run()
+        app.session_state["phases"] = {
+            "edited_rows": {0: {"epochs": 2}, 1: {"trainable": "head", "lr of lowest stage": None}},
+            "added_rows": [],
+            "deleted_rows": [],
+        }
+        app.run()
+        shown = Recipe.from_yaml(app.code[0].value)
+        assert (shown.batch_size, shown.phases[0].epochs, shown.phases[1].trainable) == (4, 2, "head")
+        next(b for b in app.button if b.label == "Start training").click().run()
+        run = store.runs.all()[0]
+        assert run.status == "queued"
+        assert run.recipe == shown.to_dict() | {"version": 1}
+        assert app.title[0].value == "Runs"
+        assert "waits for a worker" in words(app)
+
+    def test_the_command_it_shows_makes_the_same_recipe(self, open_page, pets):
+        import shlex
+
+        from learner.recipe import read_recipe
+
+        app = open_page("train")
+        app.number_input(key="batch_size").set_value(4).run()
+        words_ = shlex.split(app.code[1].value)
+        changes = [words_[i + 1] for i, word in enumerate(words_) if word == "--set"]
+        assert words_[:6] == ["python", "-m", "learner", "train", "--dataset", "pets"]
+        assert read_recipe("default", "pets", changes) == Recipe.from_yaml(app.code[0].value)
+
+    def test_a_mistake_is_told_in_the_pages_words_and_start_is_off(self, open_page, pets):
+        app = open_page("train")
+        app.session_state["phases"] = {
+            "edited_rows": {1: {"lr of lowest stage": 0.5, "lr": 0.1}},
+            "added_rows": [],
+            "deleted_rows": [],
+        }
+        app.run()
+        assert "Phase 2, lr: Use one number such as 0.002, or two, lowest first" in app.error[0].value
+        assert next(b for b in app.button if b.label == "Start training").disabled
+
+    def test_no_phase_at_all_is_a_mistake_too(self, open_page, pets):
+        app = open_page("train")
+        app.session_state["phases"] = {"edited_rows": {}, "added_rows": [], "deleted_rows": [0, 1]}
+        app.run()
+        assert "There is no phase. Add a row" in app.error[0].value
+
+    def test_what_was_chosen_is_still_there_after_a_look_at_another_page(self, open_page, pets):
+        app = open_page("train")
+        app.number_input(key="batch_size").set_value(6).run()
+        app.session_state["phases"] = {"edited_rows": {0: {"epochs": 9}}, "added_rows": [], "deleted_rows": []}
+        app.run()
+        app.switch_page("pages/data.py").run()
+        app.switch_page("pages/train.py").run()
+        recipe = yaml.safe_load(app.code[0].value)
+        assert (recipe["batch_size"], recipe["phases"][0]["epochs"]) == (6, 9)
+
+    def test_without_a_worker_it_says_how_to_start_one(self, open_page, store, pets):
+        assert "No worker is running" in open_page("train").warning[0].value
+        store.runs.worker_started()
+        assert not open_page("train").warning
+
+
+class TestRuns:
+    def test_a_queued_run_can_be_taken_out_of_the_queue(self, open_page, store, pets):
+        run_id = store.submit(TINY)
+        app = open_page("runs")
+        assert "none is running" in app.warning[0].value
+        next(b for b in app.button if b.label == "Take it out of the queue").click().run()
+        assert store.runs.get(run_id).status == "stopped"
+
+    def test_a_running_run_shows_where_it_stands_and_can_be_stopped(self, open_page, store, pets):
+        run_id = store.submit(TINY, running=True)
+        store.runs.report(run_id, {"message": "Warm-up: learning", "done": 0.25, "seconds_left": 70, "phase": None})
+        app = open_page("runs")
+        assert "Run 1: training" in words(app)
+        assert "Warm-up: learning · 1 min 10 s left" in app.get("progress")[0].proto.text
+        next(b for b in app.button if b.label.startswith("Stop and keep")).click().run()
+        assert store.runs.get(run_id).stop_requested
+        assert "Stopping" in app.info[0].value
+
+    @pytest.mark.parametrize("status", ["failed", "interrupted"])
+    def test_a_run_that_ended_badly_says_why(self, open_page, store, pets, status):
+        run_id = store.submit(TINY, running=True)
+        store.runs.end(run_id, status, "The disk is full.")
+        app = open_page("runs")
+        assert "The disk is full." in words(app)
+        assert not app.exception
+
+    def test_a_run_whose_process_fell_silent_is_shown_as_interrupted(self, open_page, store, pets):
+        run_id = store.submit(TINY, running=True)
+        with store.runs.session() as session, session.begin():
+            session.get(Run, run_id).heartbeat_at = time.time() - 60
+        assert "Run 1: interrupted" in words(open_page("runs"))
+
+    def test_the_address_names_the_run_so_a_reload_keeps_it(self, open_page, store, pets):
+        first, second = store.submit(TINY), store.submit(TINY)
+        assert f"Run {second}:" in words(open_page("runs"))
+        assert f"Run {first}:" in words(open_page("runs", run=str(first)))
+        assert f"Run {second}:" in words(open_page("runs", run="nonsense"))
+
+    def test_a_finished_run_shows_its_accuracy_and_the_way_to_its_results(self, open_page, trained):
+        app = open_page("runs")
+        assert "of the validation images right" in words(app)
+        assert "See what it gets right and wrong" in [b.label for b in app.button]
+        assert not app.exception
+
+
+class TestResults:
+    def test_it_shows_accuracy_with_interval_classes_and_both_downloads(self, open_page, trained):
+        app = open_page("results")
+        labels = [button.proto.label for button in app.get("download_button")]
+        assert [label.split(" (")[0] for label in labels] == ["Download learner.pkl", "Download model.safetensors"]
+        assert "4 validation images" in app.metric[0].label
+        assert app.dataframe[0].value["Class"].tolist() == ["cat", "dog"]
+        assert app.dataframe[0].value["Images"].sum() == 4
+
+    def test_a_damaged_result_is_a_sentence_and_no_traceback(self, open_page, store, pets):
+        run_id = store.submit(TINY, running=True)
+        store.runs.end(run_id, "finished")
+        folder = store.workspace.run_folder(run_id)
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{")
+        app = open_page("results")
+        assert "Something went wrong inside Thaw" in app.error[0].value
+        assert not app.exception
+
+
+def test_predict_says_which_classes_the_model_knows(open_page, trained):
+    app = open_page("predict")
+    assert "This model knows cat, dog" in words(app)
+    assert not app.exception
+
+
+def wait_for_imports(store, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while any(not job.ended for job in jobs(store.workspace)):
+        assert time.monotonic() < end, "the import did not end"
+        time.sleep(0.2)
