@@ -50,7 +50,8 @@ def main() -> None:
     try:
         code = app(prog_name="python -m learner", standalone_mode=False)
     except (ThawError, TyperException) as error:
-        err.print(f"Error: {error}", markup=False)
+        text = error.format_message() if isinstance(error, TyperException) else str(error)  # names the option
+        err.print(f"Error: {' '.join(text.split())}", markup=False)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -300,7 +301,7 @@ class TimeLeft(ProgressColumn):
 
 def _progress(transient: bool = False, disabled: bool = False) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeLeft())
-    return Progress(*columns, console=err, transient=transient, disable=disabled)
+    return Progress(*columns, console=err, transient=transient, disable=disabled or not err.is_terminal)
 
 
 def _import(store: Store, source: Path, name: str) -> VersionInfo:
@@ -340,6 +341,7 @@ def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
             return execute(store, run_id, _bar_listener(bar, task, recipe))
         except KeyboardInterrupt:
             bar.stop()
+            store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
             err.print(f"Interrupted. Export what run {run_id} has learnt: python -m learner export {run_id} --to .")
             raise
 

@@ -74,10 +74,13 @@ def read_spec(path: Path) -> ModelSpec:
         raise ModelError(f"{path} is not a whole safetensors file ({error}). Export it once more.") from None
     if "thaw" not in metadata:
         raise ModelError(f"{path} was not written by Thaw: it does not say which classes it knows.")
-    values = json.loads(metadata["thaw"])
-    if values.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {values.get('format')}; this Thaw reads format {FORMAT}. Update Thaw.")
-    return ModelSpec(**values)
+    try:
+        values = json.loads(metadata["thaw"])
+        if values["format"] == FORMAT:
+            return ModelSpec(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged: its description cannot be read ({error}). Export it once more.") from None
+    raise ModelError(f"{path} has format {values['format']}; this Thaw reads format {FORMAT}. Update Thaw.")
 
 
 def build_model(spec: ModelSpec) -> nn.Sequential:

@@ -20,6 +20,10 @@ SMALL_IMAGE_PX = 64
 SMALL_IMAGE_SIZE = 96
 USUAL_IMAGE_SIZE = 224
 
+HEAD_RATE = 2e-3
+RATES_WITH_BATCH_NORM = (1e-4, 2e-3)
+RATES_WITHOUT_BATCH_NORM = (1e-6, 1e-4)
+
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -33,8 +37,9 @@ class Phase:
     """What learns: `head`, `all`, or a stage such as `block5`, which means that stage and all above it."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training images."""
-    lr: float | list[float] = 2e-3
-    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio."""
+    lr: float | list[float] | Literal["auto"] = "auto"
+    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio. `auto` suits
+    the backbone: see `Phase.rates`."""
     schedule: Literal["one_cycle", "flat_cos", "constant"] = "one_cycle"
     """How the rate moves: up and down again, flat then down, or not at all."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -43,6 +48,8 @@ class Phase:
     @field_validator("lr", mode="before")
     @classmethod
     def _one_rate_or_two(cls, lr: Any) -> Any:
+        if lr == "auto":
+            return lr
         rates = list(lr) if isinstance(lr, list | tuple) else [lr]
         try:
             rates = [float(str(rate)) for rate in rates]  # YAML reads 1e-3 as text; by str(), `true` is no number
@@ -50,7 +57,9 @@ class Phase:
         except (TypeError, ValueError):
             fits = False
         if not fits:
-            raise ValueError("Use one number such as 0.002, or two, lowest first, such as [0.00001, 0.001]; at most 10")
+            raise ValueError(
+                "Use auto, one number such as 0.002, or two, lowest first, such as [0.00001, 0.001]; at most 10"
+            )
         return rates if len(rates) == 2 else rates[0]
 
     def first_trainable_group(self, stages: list[str]) -> int:
@@ -59,13 +68,28 @@ class Phase:
             return 0
         return len(stages) if self.trainable == "head" else stages.index(self.trainable)
 
-    def group_rates(self, stages: list[str]) -> list[float]:
+    def rates(self, batch_norm: bool) -> tuple[float, float]:
+        """Learning rate of the lowest group that learns and of the head; `batch_norm`: whether the backbone has any.
+
+        `auto` is 0.002 for the head alone, as in fastai's `fine_tune`. With stages it depends on batch-norm, which
+        keeps activations in range while weights move: VGG16 has none, and at rates that suit others it forgets what
+        it knew (measured: docs/benchmarks.md).
+        """
+        if isinstance(self.lr, list):
+            return self.lr[0], self.lr[1]
+        if self.lr != "auto":
+            return self.lr, self.lr
+        if self.trainable == "head":
+            return HEAD_RATE, HEAD_RATE
+        return RATES_WITH_BATCH_NORM if batch_norm else RATES_WITHOUT_BATCH_NORM
+
+    def group_rates(self, stages: list[str], batch_norm: bool) -> list[float]:
         """Peak learning rate of every group (stages, then head): 0 where frozen, two rates spread by equal ratios.
 
         The spread is the one of fastai's `slice(low, high)`, taken over the groups that learn.
         """
         first = self.first_trainable_group(stages)
-        low, high = self.lr if isinstance(self.lr, list) else (self.lr, self.lr)
+        low, high = self.rates(batch_norm)
         steps = len(stages) - first
         learning = [low * (high / low) ** (step / steps) for step in range(steps)] + [high]
         return [0.0] * first + learning
@@ -73,8 +97,8 @@ class Phase:
 
 def _default_phases() -> list[Phase]:
     return [
-        Phase(name="Warm-up", trainable="head", epochs=3, lr=2e-3),
-        Phase(name="Fine-tuning", trainable="all", epochs=4, lr=[1e-5, 1e-3]),
+        Phase(name="Warm-up", trainable="head", epochs=3),
+        Phase(name="Fine-tuning", trainable="all", epochs=4),
     ]
 
 

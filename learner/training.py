@@ -109,7 +109,7 @@ def run_phase(learn: Learner, phase: Phase, stages: list[str]) -> None:
     learn.model.zero_grad(set_to_none=True)
     learn.create_opt()
     learn.freeze_to(phase.first_trainable_group(stages))
-    rates = np.array(phase.group_rates(stages))
+    rates = np.array(phase.group_rates(stages, has_batch_norm(learn.model[0])))
     if phase.schedule == "one_cycle":
         learn.fit_one_cycle(phase.epochs, lr_max=rates, wd=phase.weight_decay)
     elif phase.schedule == "flat_cos":
@@ -117,6 +117,10 @@ def run_phase(learn: Learner, phase: Phase, stages: list[str]) -> None:
     else:
         learn.opt.set_hyper("lr", rates)
         learn.fit(phase.epochs, lr=rates, wd=phase.weight_decay)
+
+
+def has_batch_norm(body: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in body.modules())
 
 
 def pick_device() -> torch.device:
@@ -184,6 +188,7 @@ def _facts(recipe, backbone, spec, train_images, valid_images, device) -> dict[s
         "weights": asdict(backbone.source),
         "stages": backbone.stages,
         "stage_parameters": [sum(p.numel() for p in stage.parameters()) for stage in backbone.body],
+        "rates": [phase.group_rates(backbone.stages, has_batch_norm(backbone.body)) for phase in recipe.phases],
         "classes": spec.classes,
         "image_size": recipe.image_size,
         "train_images": len(train_images),

@@ -35,13 +35,13 @@ def show_page() -> None:
             answer.error(f"**{file.name}** could not be read. {prediction.error}")
             continue
         file.seek(0)
-        picture.image(shown(file), caption=file.name)
+        picture.image(upright(file), caption=file.name)
         with answer:
             st.markdown(f"**{prediction.classes[0]}**, {percent(prediction.probs[0])}")
             probability_bars(prediction.classes[:BARS], prediction.probs[:BARS])
 
 
-def shown(file) -> Image.Image:
+def upright(file) -> Image.Image:
     """The picture, upright and small enough for the page."""
     image = read_image(file)
     image.thumbnail((SHOWN_PX, SHOWN_PX))

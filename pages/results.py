@@ -10,7 +10,7 @@ from learner.results import load_predictions, load_result, most_wrong
 from learner.store import Run, Store
 from learner.words import count, file_size, percent, percent_with_interval
 from ui import charts, state
-from ui.components import Picture, phase_strip, picture_grid
+from ui.components import Picture, picture_grid, show_strip
 from ui.frame import empty, next_step, page
 
 WRONG_SHOWN = 24
@@ -131,9 +131,9 @@ def show_most_wrong(store: Store, run: Run, folder: Path) -> None:
 def show_training(run: Run) -> None:
     st.subheader("What was trained")
     st.caption(f"{run.facts['backbone']} at {run.facts['image_size']} px. {run.facts['weights']['reason']}")
-    for phase in Recipe.from_dict(run.recipe).phases:
+    for phase, rates in zip(Recipe.from_dict(run.recipe).phases, run.facts["rates"], strict=True):
         st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
-        phase_strip(phase, run.facts["stages"], finished=True)
+        show_strip(run.facts["stages"], rates, finished=True)
 
 
 with page("results", "How good the model is, what it gets wrong, and the files to take away."):

@@ -12,7 +12,7 @@ from learner.recipe import Recipe
 from learner.store import ACTIVE, Run, Store
 from learner.words import count, duration, percent
 from ui import charts, state
-from ui.components import phase_strip
+from ui.components import show_strip
 from ui.frame import empty, next_step, page, telling_errors
 
 REFRESH_S = 1.0
@@ -140,7 +140,7 @@ def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
     text += f" · {duration(left)} left" if left is not None else ""
     st.progress(progress.get("done", 0.0), text=text)
     if progress.get("phase") is not None and run.facts:
-        phase_strip(recipe.phases[progress["phase"]], run.facts["stages"])
+        show_strip(run.facts["stages"], run.facts["rates"][progress["phase"]])
     if run.stop_requested:
         st.info("Stopping: what it has learnt so far is checked on the validation images and kept.")
     else:

@@ -8,10 +8,10 @@ import streamlit as st
 from learner.datasets import summarize
 from learner.errors import RecipeError, WeightsError
 from learner.recipe import Recipe, choose_image_size, setting_help
-from learner.weights import KNOWN_BACKBONES, WeightsSource, choose_backbone
+from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from learner.words import count
 from ui import state
-from ui.components import phase_strip
+from ui.components import show_strip
 from ui.frame import empty, page
 
 AUTO = "auto"
@@ -72,16 +72,18 @@ def show_page() -> None:
     st.subheader("Phases")
     st.caption(
         "A phase is a stretch of training in which some stages learn and the others stay frozen. Warm-up: only the new "
-        "head learns. Then stages thaw from the top down, the lowest with the smallest learning rate (lr)."
+        "head learns. Then stages thaw, the lowest with the smallest learning rate (lr). Rates that are left empty are "
+        "chosen to suit the backbone; the drawing below shows them."
     )
-    stages = list(known_stages(arch))
+    known = next((known for known in KNOWN_BACKBONES if known.arch == arch), None)
+    stages = list(known.stages) if known else []
     table = edit_phases(stages, draft["phases"])
     recipe = read_page(name, backbone, image_size, int(batch_size), table, stages)
     if recipe is None:
         st.button("Start training", type="primary", disabled=True)
         return
     st.session_state[state.DRAFT] = recipe.to_dict()
-    show_plan(recipe, stages)
+    show_plan(recipe, known)
     start(recipe, can_start=arch is not None)
     with st.expander("The same as a file or a command"):
         st.caption("The recipe: everything that decides the result.")
@@ -121,14 +123,11 @@ def show_weights(place, backbone: str) -> str | None:
     return arch
 
 
-def known_stages(arch: str | None) -> tuple[str, ...]:
-    return next((known.stages for known in KNOWN_BACKBONES if known.arch == arch), ())
-
-
 def as_table(phases: list[dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for phase in phases:
-        low, high = phase["lr"] if isinstance(phase["lr"], list) else (None, phase["lr"])
+        lr = phase["lr"]
+        low, high = lr if isinstance(lr, list) else (None, None if lr == AUTO else lr)
         rows.append({key: value for key, value in phase.items() if key != "lr"} | {LOW: low, HIGH: high})
     columns = ["name", "trainable", "epochs", LOW, HIGH, "schedule", "weight_decay"]
     return pd.DataFrame(rows, columns=columns).astype({LOW: float, HIGH: float})
@@ -159,16 +158,15 @@ def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
             min_value=0.0,
             max_value=10.0,
             format="%.2g",
-            help="Learning rate of the lowest stage that learns; leave it empty to give every part the same rate.",
+            help="Learning rate of the lowest stage that learns. Leave it empty to give every part the head's rate.",
         ),
         HIGH: st.column_config.NumberColumn(
             "lr, head",
             min_value=0.0,
             max_value=10.0,
             format="%.2g",
-            required=True,
-            default=0.002,
-            help="Learning rate of the head. Try a third or three times as much when learning is jumpy or slow.",
+            help="Learning rate of the head. Try a third of it when learning is jumpy, three times as much when it is "
+            "slow.",
         ),
         "schedule": st.column_config.SelectboxColumn(
             "Schedule",
@@ -193,6 +191,7 @@ def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
         num_rows="dynamic",
         hide_index=True,
         key=PHASES,
+        placeholder="–",
         alt="The phases: name, what learns, epochs, learning rates, schedule and weight decay.",
     )
 
@@ -207,7 +206,8 @@ def read_page(
         values = {key: None if pd.isna(value) else value for key, value in row.items()}
         if values["epochs"] is not None:
             values["epochs"] = int(values["epochs"])
-        phases.append(values | {"lr": high if pd.isna(low) else [low, high]})
+        one = AUTO if pd.isna(high) else high
+        phases.append(values | {"lr": one if pd.isna(low) else [low, high]})
     try:
         recipe = Recipe.from_dict(
             {
@@ -236,13 +236,13 @@ def in_words(problem: str) -> str:
     return f"{parts[0].replace('_', ' ').capitalize()}: {rest}"
 
 
-def show_plan(recipe: Recipe, stages: list[str]) -> None:
+def show_plan(recipe: Recipe, known: KnownBackbone | None) -> None:
     """One frost strip a phase."""
-    if not stages:
+    if known is None:
         return
     for phase in recipe.phases:
         st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
-        phase_strip(phase, stages)
+        show_strip(known.stages, phase.group_rates(list(known.stages), known.batch_norm))
 
 
 def start(recipe: Recipe, can_start: bool) -> None:

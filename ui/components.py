@@ -8,7 +8,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.recipe import Phase
 from learner.words import percent
 
 ICE, ICE_EDGE, ICE_TEXT = "#cfe9f7", "#7fb6d3", "#0d3a52"
@@ -70,9 +69,9 @@ def _block(index: int, name: str, rate: float, finished: bool) -> str:
     )
 
 
-def phase_strip(phase: Phase, stages: Sequence[str], finished: bool = False) -> None:
-    """The frost strip of one phase."""
-    strip = frost_strip(stages, phase.group_rates(list(stages)), finished)
+def show_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False) -> None:
+    """Draw the frost strip of one phase."""
+    strip = frost_strip(stages, rates, finished)
     st.markdown(strip, unsafe_allow_html=True)  # st.html takes drawings out; every name in the strip is escaped
 
 

@@ -24,23 +24,29 @@ def open_database(url: str, lock_folder: Path) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise ThawError(
-            "DATABASE_URL is not a database address. Use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, "
-            "or unset it to keep everything in the workspace."
-        ) from error
-    if parsed.drivername in ("postgres", "postgresql"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    lock_folder.mkdir(parents=True, exist_ok=True)
-    try:
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
         engine = _connect(parsed)
+    except (ArgumentError, ModuleNotFoundError) as error:  # the latter: a database whose driver is not installed
+        raise ThawError(
+            "DATABASE_URL is not a database address that Thaw can use. Use sqlite:///FILE or "
+            "postgresql://USER@HOST/NAME, or unset it to keep everything in the workspace."
+        ) from error
+    try:
+        lock_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ThawError(
+            f"The workspace {lock_folder} cannot be made ({error.strerror}). Set THAW_HOME to another folder."
+        ) from error
+    try:
         with FileLock(lock_folder / "migrations.lock", timeout=60):
             if _revision(engine) != NEWEST_REVISION:
                 _upgrade(engine)
     except OperationalError as error:
+        reason = " ".join(str(error.orig).split()).rstrip(".?")
         raise ThawError(
-            f"The database at {parsed.render_as_string(hide_password=True)} cannot be opened: "
-            f"{str(error.orig).strip()}. Check DATABASE_URL, or unset it to keep everything in the workspace."
+            f"The database at {parsed.render_as_string(hide_password=True)} cannot be opened: {reason}. "
+            "Check DATABASE_URL, or unset it to keep everything in the workspace."
         ) from error
     return engine
 

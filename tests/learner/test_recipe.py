@@ -103,7 +103,7 @@ def test_yaml_reads_a_rate_without_a_dot_as_text_and_it_still_counts():
 )
 def test_what_is_no_learning_rate_is_refused_with_an_example(lr):
     [problem] = mistakes({"dataset": "pets", "phases": [{"name": "x", "lr": lr}]})
-    assert problem.startswith("phases.0.lr: Use one number such as 0.002, or two, lowest first")
+    assert problem.startswith("phases.0.lr: Use auto, one number such as 0.002, or two, lowest first")
 
 
 def test_a_recipe_without_phases_trains_nothing_and_is_refused():
@@ -134,7 +134,8 @@ def test_a_phase_trains_the_named_stage_and_all_above_it(trainable, first):
 @pytest.mark.parametrize("trainable", ["all", "block3", "block5", "head"])
 def test_two_rates_are_spread_as_fastais_slice_spreads_them_over_the_groups_that_learn(trainable):
     phase = Phase("x", trainable=trainable, lr=[1e-5, 1e-3])
-    rates = phase.group_rates(VGG_STAGES)
+    rates = phase.group_rates(VGG_STAGES, batch_norm=False)
+    assert rates == phase.group_rates(VGG_STAGES, batch_norm=True)
     first = phase.first_trainable_group(VGG_STAGES)
     learning = len(VGG_STAGES) + 1 - first
     fastais = even_mults(1e-5, 1e-3, learning) if learning > 1 else [1e-3]
@@ -143,7 +144,19 @@ def test_two_rates_are_spread_as_fastais_slice_spreads_them_over_the_groups_that
 
 
 def test_one_rate_is_the_same_for_every_group_that_learns():
-    assert Phase("x", trainable="block4", lr=0.01).group_rates(VGG_STAGES) == pytest.approx([0, 0, 0, 0.01, 0.01, 0.01])
+    rates = Phase("x", trainable="block4", lr=0.01).group_rates(VGG_STAGES, batch_norm=False)
+    assert rates == pytest.approx([0, 0, 0, 0.01, 0.01, 0.01])
+
+
+def test_auto_rates_are_fastais_for_the_head_and_gentler_below_where_there_is_no_batch_norm():
+    head = Phase("x", trainable="head")
+    assert head.lr == "auto"
+    assert head.group_rates(VGG_STAGES, batch_norm=False) == head.group_rates(VGG_STAGES, batch_norm=True)
+    assert head.group_rates(VGG_STAGES, batch_norm=False) == [0, 0, 0, 0, 0, 2e-3]
+    everything = Phase("x", trainable="all", lr="auto")
+    with_norm, without = (everything.group_rates(VGG_STAGES, batch_norm) for batch_norm in (True, False))
+    assert all(0 < gentle < usual for gentle, usual in zip(without, with_norm, strict=True))
+    assert with_norm == sorted(with_norm) and without == sorted(without)
 
 
 def test_check_names_every_phase_whose_stage_the_backbone_lacks():
@@ -211,6 +224,7 @@ def test_changes_reach_every_key_of_a_recipe():
         "phases.0.lr=[1e-5, 1e-3]",
         "phases.0.schedule=constant",
         "phases.0.weight_decay=0.5",
+        "phases.1.lr=[1e-5, 1e-3]",
         "phases.1.lr.0=1e-6",
     ]
     first = Phase("Kopf = Anfang", "all", 3, [1e-5, 1e-3], "constant", 0.5)
@@ -272,7 +286,7 @@ def read_back(command: str) -> Recipe:
         Recipe("pets", weights="w" * 300),
         Recipe("pets", phases=[Phase("only")]),
         Recipe("pets", phases=[*Recipe("pets").phases, Phase("a third, with = and : in it", "block4", lr=[1e-8, 10])]),
-        Recipe("pets", phases=[Phase("Warm-up", lr=2e-3), Phase("Fine-tuning", "all", 9, [1e-5, 1e-3])]),
+        Recipe("pets", phases=[Phase("Warm-up", lr="auto"), Phase("Fine-tuning", "all", 9, [1e-5, 1e-3])]),
     ],
     ids=lambda recipe: recipe.dataset,
 )

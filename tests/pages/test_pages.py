@@ -99,7 +99,7 @@ class TestTrain:
         app = open_page("train")
         app.number_input(key="batch_size").set_value(4).run()
         app.session_state["phases"] = {
-            "edited_rows": {0: {"epochs": 2}, 1: {"trainable": "head", "lr of lowest stage": None}},
+            "edited_rows": {0: {"epochs": 2}, 1: {"trainable": "head", "lr": 0.01}},
             "added_rows": [],
             "deleted_rows": [],
         }
@@ -133,7 +133,7 @@ class TestTrain:
             "deleted_rows": [],
         }
         app.run()
-        assert "Phase 2, lr: Use one number such as 0.002, or two, lowest first" in app.error[0].value
+        assert "Phase 2, lr: Use auto, one number such as 0.002, or two, lowest first" in app.error[0].value
         assert next(b for b in app.button if b.label == "Start training").disabled
 
     def test_no_phase_at_all_is_a_mistake_too(self, open_page, pets):

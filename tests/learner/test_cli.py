@@ -1,0 +1,385 @@
+"""The command line: the pages' work from a shell, one line for an error, one object for `--json`."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, small_recipe
+from safetensors import safe_open
+
+from learner import cli
+from learner.store import Store
+from learner.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]
+ONE_EPOCH = [*TINY, "--set", "phases=[{name: Warm-up, epochs: 1, lr: 1e-2}]"]
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict:
+        """Stdout, which must be one JSON object and nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def thaw(monkeypatch, capsys):
+    """Runs a command in this process, as `python -m learner` would."""
+
+    def run(*words) -> Said:
+        monkeypatch.setattr(sys, "argv", ["learner", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Said(ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def shell(home: Path, *words) -> subprocess.Popen:
+    """A command in a process of its own."""
+    environment = {**os.environ, "THAW_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment.pop("DATABASE_URL", None)
+    command = [sys.executable, "-m", "learner", *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
+    )
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
+    """An empty workspace, after `train` on a folder: the workspace, what was said, and the model file."""
+    home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
+    phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
+    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases)
+    out, err = process.communicate(timeout=120)
+    return home, Said(process.returncode, out, err), model
+
+
+@pytest.fixture
+def home(first, monkeypatch) -> Path:
+    """The workspace that the first training left, for commands in this process that only read."""
+    monkeypatch.setenv("THAW_HOME", str(first[0]))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return first[0]
+
+
+# Data sets
+
+
+def test_data_sets_are_added_listed_and_shown(workspace, thaw, photos, tmp_path):
+    source = shutil.copytree(photos, tmp_path / "source")
+    (source / "train" / "cat" / "broken.jpg").write_bytes(b"no picture")
+    assert "No data sets yet. Add one: python -m learner data add" in thaw("data", "list").out
+
+    added = thaw("data", "add", source, "--name", "pets")
+    assert added.code == 0
+    assert added.out.startswith("pets, version 1: 40 images in 2 classes")
+    assert "1 file set aside:" in added.out and "train/cat/broken.jpg: " in added.out
+
+    listed = thaw("data", "list").out.splitlines()
+    assert listed[0].split() == ["Name", "Version", "Images", "Classes"]
+    assert listed[1].split() == ["pets", "1", "40", "2"]
+    assert thaw("data", "show", "pets").out == added.out
+
+    shown = thaw("data", "show", "pets", "--json")
+    assert shown.err == ""
+    assert shown.json["counts"] == {"cat": {"train": 12, "valid": 8}, "dog": {"train": 12, "valid": 8}}
+    assert [row["path"] for row in shown.json["set_aside"]] == ["train/cat/broken.jpg"]
+    assert thaw("data", "list", "--json").json == {"datasets": [shown.json]}
+
+
+def test_the_sample_comes_by_its_name(workspace, thaw):
+    assert thaw("data", "add", "digits", "--name", "digits").out.startswith(
+        "digits, version 1: 1,797 images in 10 classes"
+    )
+
+
+# Training
+
+
+def test_train_on_a_folder_adds_it_trains_both_phases_and_writes_the_model(first, photos):
+    home, said, model = first
+    assert said.code == 0, said.err
+    assert [line.split()[:2] for line in said.err.splitlines() if line.startswith("Epoch")] == [
+        ["Epoch", "1"],
+        ["Epoch", "2"],
+    ]
+    assert "Warm-up" in said.err and "Fine-tuning" in said.err and "best so far" in said.err
+    accuracy, written = said.out.splitlines()
+    assert accuracy.startswith("Accuracy ") and "on 16 validation images, best checkpoint from epoch" in accuracy
+    assert written.startswith(f"Model: {model} (") and model.stat().st_size > 1_000_000
+
+    store = Store(Workspace(home))
+    [run] = store.runs.all()
+    assert (run.status, store.runs.dataset_of(run)) == ("finished", ("pets", 1))
+    assert [epoch.phase for epoch in store.runs.epochs(run.id)] == [0, 1]
+    assert run.recipe["phases"][1]["lr"] == [1e-4, 1e-2]
+    log = (home / "runs" / "1" / "log.txt").read_text()
+    assert "Phase 1, Warm-up" in log and "Phase 2, Fine-tuning" in log
+
+
+def test_train_prints_one_json_object_when_asked(pets, thaw):
+    said = thaw("train", "--dataset", "pets", *ONE_EPOCH, "--json")
+    assert said.code == 0
+    assert (said.json["status"], said.json["best_epoch"], said.json["model"]) == ("finished", 1, None)
+    assert said.json["result"]["accuracy"] == said.json["best_accuracy"] == said.json["epochs"][0]["accuracy"]
+
+
+def test_train_leaves_the_work_to_a_worker_when_asked(pets, thaw):
+    said = thaw("train", "--dataset", "pets", *ONE_EPOCH, "--queue")
+    assert said.out == "Run 1 is queued. Watch it: python -m learner runs show 1\n"
+    assert said.err == "No worker is running. Start one: python -m learner worker\n"
+    assert thaw("train", "--dataset", "pets", *ONE_EPOCH, "--queue", "--json").json == {"run": 2, "status": "queued"}
+    assert [run.status for run in pets.runs.all()] == ["queued", "queued"]
+    assert thaw("runs", "stop", 2).out == "Run 2 was taken out of the queue.\n"
+
+
+def test_a_run_that_fails_ends_with_its_reason_in_one_line(pets, thaw):
+    said = thaw("train", "--dataset", "pets", *ONE_EPOCH, "--set", "phases.0.trainable=block5", "--json")
+    assert (said.code, said.out) == (2, "")
+    [line] = said.err.splitlines()
+    assert line.startswith("Error: Run 1 failed. ") and "'block5' is not a part of test_resnet" in line
+
+
+def start_long_run(pets: Store) -> subprocess.Popen:
+    phases = ["--set", "phases=[{name: Long, epochs: 1000}]"]
+    return shell(pets.workspace.root, "train", "--dataset", "pets", *TINY, *phases)
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_ends_training_with_130_keeps_the_checkpoint_and_says_how_to_export_it(pets):
+    process = start_long_run(pets)
+    until(lambda: pets.runs.all() and len(pets.runs.epochs(1)) >= 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "Interrupted. Export what run 1 has learnt: python -m learner export 1 --to ." in err
+    run = pets.runs.get(1)
+    assert (run.status, run.reason) == (
+        "interrupted",
+        "The training process was told to end. The best checkpoint is kept.",
+    )
+    with safe_open(pets.checkpoint(1), framework="pt") as file:
+        assert any(name.startswith("1.") for name in file.keys())  # noqa: SIM118  it is no dictionary
+
+
+def test_ctrl_c_before_anything_was_learnt_leaves_no_run_that_seems_to_go_on(pets):
+    process = start_long_run(pets)
+    until(pets.runs.all)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert pets.runs.get(1).status == "interrupted"
+
+
+# Runs
+
+
+def test_runs_are_listed_and_shown(home, thaw):
+    heading, row = thaw("runs").out.splitlines()
+    assert heading.split()[:2] == ["Run", "Status"]
+    assert row.split()[:5] == ["1", "finished", "pets", "(version", "1)"]
+    [listed] = thaw("runs", "--json").json["runs"]
+    shown = thaw("runs", "show", 1, "--json")
+    assert shown.err == ""
+    assert listed.items() <= shown.json.items()
+    assert len(shown.json["epochs"]) == 2 and len(shown.json["epochs"][0]["lrs"]) == 6
+    assert shown.json["recipe"]["backbone"] == SMALL
+
+    lines = thaw("runs", "show", 1).out.splitlines()
+    assert lines[0] == "Run 1: finished, data set pets (version 1)"
+    assert [line.split()[:3] for line in lines if line.startswith("Epoch")] == [
+        ["Epoch", "1", "Warm-up"],
+        ["Epoch", "2", "Fine-tuning"],
+    ]
+    assert lines[-1].startswith(f"Accuracy {100 * shown.json['best_accuracy']:.1f} %")
+
+
+def test_an_empty_list_of_runs_says_how_to_start_one(workspace, thaw):
+    assert thaw("runs").out == "No runs yet. Start one: python -m learner train --dataset NAME\n"
+    assert thaw("runs", "--json").json == {"runs": []}
+
+
+def test_stopping_a_running_run_asks_it_to(pets, thaw):
+    run_id = pets.submit(small_recipe(), running=True)
+    assert thaw("runs", "stop", run_id).out == f"Run {run_id} stops after checking what it has learnt so far.\n"
+    assert pets.runs.get(run_id).stop_requested
+    assert "1  running" in " ".join(thaw("runs").out.splitlines()[1:])
+    assert thaw("runs", "show", run_id).out.splitlines()[-1] == "Starting, 0.0 % done"
+
+
+# Predictions and exports
+
+
+def test_predict_says_what_is_on_each_image_of_a_folder_and_lists_what_it_cannot_read(home, thaw, photos, tmp_path):
+    folder = tmp_path / "new"
+    shutil.copytree(photos / "valid" / "cat", folder / "cat")
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not looked at")
+    said = thaw("predict", 1, folder)
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert len(lines) == 9
+    assert [line.split(": ")[0] for line in lines] == sorted(str(p) for p in folder.rglob("*.*g"))
+    assert lines[0].startswith(f"{folder / 'broken.png'}: not read. ")
+    assert all(" %" in line and "cat " in line and "dog " in line for line in lines[1:])
+    assert said.err.splitlines()[-1] == "1 file could not be read; the output says why."
+
+    table = tmp_path / "answers.csv"
+    assert thaw("predict", 1, folder, "--csv", table, "--top-k", 1).out == f"Wrote 9 rows to {table}\n"
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "class_1", "prob_1", "error"]
+    assert rows[0]["error"] and not rows[0]["class_1"]
+    said_first = [line.split(": ")[1].split()[0] for line in lines[1:]]
+    assert [row["class_1"] for row in rows[1:]] == said_first
+
+
+def test_predict_prints_one_json_object_when_asked(home, thaw, photos):
+    image = next((photos / "valid").rglob("*.jpg"))
+    said = thaw("predict", 1, image, "--json")
+    assert said.err == ""
+    [prediction] = said.json["predictions"]
+    assert (prediction["source"], sorted(prediction["classes"]), prediction["error"]) == (
+        str(image),
+        ["cat", "dog"],
+        "",
+    )
+    assert sum(prediction["probs"]) == pytest.approx(1)
+
+
+def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_path):
+    images = sorted((photos / "valid").rglob("*.jpg"))[:3]
+    usual = thaw("predict", 1, *images, "--json").json["predictions"]
+
+    (tmp_path / "here").mkdir()
+    said = thaw("export", 1, "--format", "safetensors", "--to", tmp_path / "here")
+    assert said.out.startswith(f"{tmp_path / 'here' / 'model.safetensors'} (")
+    assert json.loads((tmp_path / "here" / "model.json").read_text())["classes"] == ["cat", "dog"]
+    safe = thaw("predict", tmp_path / "here" / "model.safetensors", *images, "--json").json["predictions"]
+    assert safe == usual
+
+    pkl = tmp_path / "my.pkl"
+    assert thaw("export", 1, "--to", pkl).out.startswith(f"{pkl} (")
+    for file in (pkl, first[2]):
+        pickled = thaw("predict", file, *images, "--trust-pickle", "--json").json["predictions"]
+        for theirs, ours in zip(pickled, usual, strict=True):
+            assert theirs["classes"] == ours["classes"]
+            assert theirs["probs"] == pytest.approx(ours["probs"], abs=1e-3)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("data show nosuch", "nosuch"),
+        ("data add /no/such/folder --name x", "/no/such/folder"),
+        ("data add . --name", "requires an argument"),
+        ("train --dataset nosuch", "There is no data set 'nosuch'"),
+        ("train", "--dataset"),
+        ("train --dataset pets --recipe nosuch", "'nosuch' has 1 mistake: there is no such file"),
+        ("train --dataset pets --set phases.0.epoch=3", "phases.0.epoch: there is no such key"),
+        ("train --dataset pets --set phases.7.epochs=3", "phases.7.epochs: there is no entry '7'"),
+        ("train --dataset pets --set seed", "'seed' is not of the form key=value"),
+        ("train --dataset pets --set version=9", "version 9 of data set 'pets'"),
+        ("train --dataset pets --model /no/such/out.pkl", "The folder /no/such does not exist"),
+        ("train --dataset pets --model out.pkl --queue", "--model needs the run to be done"),
+        ("train --dataset pets --epochs 3", "No such option"),
+        ("runs show 99", "There is no run 99"),
+        ("runs show last", "Invalid value for 'ID': Input should be a valid integer"),
+        ("runs stop 99", "There is no run 99"),
+        ("runs stop 1", "Run 1 has ended already (finished)"),
+        ("export 99 --to .", "There is no run 99"),
+        ("export 1 --to /no/such/out.pkl", "The folder /no/such does not exist"),
+        ("export 1 --to . --format onnx", "Invalid value for '--format'"),
+        ("export 1", "--to"),
+        ("predict none.safetensors IMAGE", "There is no model at none.safetensors"),
+        ("predict none.pkl IMAGE", "is a pickle"),
+        ("predict nosuch IMAGE", "'nosuch' is neither a run's id"),
+        ("predict 99 IMAGE", "There is no run 99"),
+        ("predict 1 /no/such/photo.jpg", "There is no file or folder /no/such/photo.jpg"),
+        ("predict 1 EMPTY", "There are no images in"),
+        ("predict 1 TEXT", "None of the 1 file could be read"),
+        ("predict 1 IMAGE --top-k 0", "Invalid value for '--top-k': Input should be greater than or equal to 1"),
+        ("predict 1 IMAGE --csv /no/such/out.csv", "The folder /no/such does not exist"),
+        ("nosuch", "No such command"),
+    ],
+)
+def test_a_persons_mistake_is_one_line_on_stderr_and_exit_code_2(home, thaw, photos, tmp_path, words, message):
+    image = next((photos / "valid").rglob("*.jpg"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    places = {"IMAGE": str(image), "EMPTY": str(tmp_path / "empty"), "TEXT": str(tmp_path / "text.jpg")}
+    said = thaw(*(places.get(word, word) for word in words.split()))
+    assert said.code == 2
+    [line] = said.err.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+    assert [run.id for run in Store(Workspace(home)).runs.all()] == [1]  # nothing was begun
+
+
+def test_the_process_itself_ends_with_2_and_one_line(tmp_path):
+    process = shell(tmp_path, "train", "--dataset", "pets", "--set", "sead=1", "--set", "batch_size=1")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert err.splitlines() == [
+        "Error: Recipe default has 2 mistakes: batch_size: It should be greater than or equal to 2 (it is 1); "
+        "sead: there is no such key"
+    ]
+
+
+@pytest.mark.parametrize("address", ["postgresql://thaw:s3cret@127.0.0.1:1/thaw", "nosuch://thaw:s3cret@host/thaw"])
+def test_a_database_that_cannot_be_opened_is_one_line_without_the_password(workspace, thaw, monkeypatch, address):
+    monkeypatch.setenv("DATABASE_URL", address)
+    said = thaw("runs")
+    assert said.code == 2
+    [line] = said.err.splitlines()
+    assert "DATABASE_URL" in line and "s3cret" not in line
+
+
+# Help
+
+
+def test_help_is_there_for_every_command_and_imports_no_torch():
+    code = """
+import sys
+from learner import cli
+for words in ([], ["data"], ["data", "add"], ["train"], ["runs"], ["runs", "show"], ["predict"], ["export"]):
+    sys.argv = ["learner", *words, "--help"]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        assert not ended.code
+heavy = {"torch", "fastai", "timm", "torchvision", "streamlit"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: python -m learner") == 8
+    for option in ("--dataset", "--recipe", "--model", "--set", "--queue", "--top-k", "--csv", "--json", "--format"):
+        assert option in done.stdout

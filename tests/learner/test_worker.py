@@ -1,0 +1,145 @@
+"""A real worker process: it trains what is queued, and whatever is killed is told as interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import small_recipe
+
+import learner.store.runs
+from learner.datasets import add_dataset
+from learner.executors import NICENESS
+from learner.recipe import Phase
+from learner.results import load_result
+from learner.store import Run, Store
+from learner.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = small_recipe(phases=[Phase("Long", epochs=1000)])
+
+
+def until(condition: Callable, seconds: float = 60):
+    """What `condition` returns once that is truthy."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def start_worker(workspace: Workspace) -> subprocess.Popen:
+    environment = os.environ | {"THAW_HOME": str(workspace.root)}
+    environment.pop("DATABASE_URL", None)
+    with (workspace.root / "worker.txt").open("wb") as output:
+        command = [sys.executable, "-m", "learner", "worker"]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, photos) -> Store:
+    store = Store(Workspace(tmp_path_factory.mktemp("worker")))
+    add_dataset(store, photos, "pets")
+    return store
+
+
+@pytest.fixture(scope="module")
+def worker(store) -> Iterator[subprocess.Popen]:
+    """One worker for all tests here; the last ones end it."""
+    worker = start_worker(store.workspace)
+    until(store.runs.workers)
+    yield worker
+    worker.terminate()
+    worker.wait(30)
+
+
+def ended(store: Store, run_id: int, seconds: float = 60) -> Run:
+    until(lambda: store.runs.get(run_id).status not in learner.store.ACTIVE, seconds)
+    return store.runs.get(run_id)
+
+
+def under_way(store: Store, run_id: int, epochs: int = 1) -> Run:
+    """The run once it has done some epochs, in a process of its own."""
+    until(lambda: len(store.runs.epochs(run_id)) >= epochs)
+    return store.runs.get(run_id)
+
+
+def test_a_killed_run_is_interrupted_with_the_signals_name_and_the_next_one_is_trained(store, worker):
+    killed, following = store.submit(LONG), store.submit(small_recipe())
+    run = under_way(store, killed)
+    process = psutil.Process(run.pid)
+    assert run.pid != worker.pid and process.ppid() == worker.pid
+    assert process.nice() == psutil.Process(worker.pid).nice() + NICENESS
+    assert store.runs.get(following).status == "queued"  # one at a time
+
+    os.kill(run.pid, signal.SIGKILL)
+    run = ended(store, killed, seconds=30)
+    assert run.status == "interrupted"
+    assert run.reason.startswith("The training process ended by signal SIGKILL before the run was done.")
+    assert store.checkpoint(killed).exists()
+
+    run = ended(store, following)
+    assert (run.status, run.reason) == ("finished", "")
+    folder = store.workspace.run_folder(following)
+    assert load_result(folder)["accuracy"] == run.best_accuracy
+    log = (folder / "log.txt").read_text()
+    assert "Phase 1, Warm-up" in log and "Traceback" not in log
+
+
+def test_a_stop_ends_a_run_within_seconds_and_keeps_its_model_while_hearts_beat(store, worker):
+    run_id = store.submit(LONG)
+    first = under_way(store, run_id).heartbeat_at
+    [worker_row] = store.runs.workers()
+    assert worker_row.pid == worker.pid
+    until(lambda: store.runs.get(run_id).heartbeat_at > first, 10)
+    until(lambda: store.runs.workers()[0].heartbeat_at > worker_row.heartbeat_at, 10)
+
+    assert store.runs.request_stop(run_id) == "running"
+    run = ended(store, run_id, seconds=30)
+    epochs = store.runs.epochs(run_id)
+    assert run.status == "stopped"
+    assert 1 <= len(epochs) < 1000
+    assert run.best_accuracy == max(epoch.accuracy for epoch in epochs)
+    assert load_result(store.workspace.run_folder(run_id))["accuracy"] == run.best_accuracy
+    assert (store.workspace.run_folder(run_id) / "learner.pkl").exists()
+
+
+def test_a_worker_told_to_end_ends_its_run_as_interrupted_and_exits_with_0(store, worker):
+    run_id, waiting = store.submit(LONG), store.submit(LONG)
+    run = under_way(store, run_id)
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert not psutil.pid_exists(run.pid)
+    run = store.runs.get(run_id)
+    assert run.status == "interrupted"
+    assert run.reason == "The training process was told to end. The best checkpoint is kept."
+    assert store.checkpoint(run_id).exists()
+    assert store.runs.get(waiting).status == "queued"
+    assert store.runs.workers() == []
+    assert "Traceback" not in (store.workspace.root / "worker.txt").read_text()
+    store.runs.request_stop(waiting)
+
+
+def test_when_the_worker_is_killed_too_any_reader_finds_the_run_interrupted(store, monkeypatch):
+    worker = start_worker(store.workspace)
+    run_id = store.submit(LONG)
+    run = under_way(store, run_id)
+    worker.kill()
+    os.kill(run.pid, signal.SIGKILL)
+    worker.wait()
+
+    assert store.runs.mark_silent_as_interrupted() == []  # it may only be slow
+    assert learner.store.runs.SILENT_AFTER_S + learner.store.runs.HEARTBEAT_S < 30
+    monkeypatch.setattr(learner.store.runs, "SILENT_AFTER_S", 1)
+    time.sleep(1.5)
+    assert store.runs.mark_silent_as_interrupted() == [run_id]
+    run = store.runs.get(run_id)
+    assert run.status == "interrupted"
+    assert "ended without a word" in run.reason
+    assert store.checkpoint(run_id).exists()
+    assert store.runs.workers() == []
