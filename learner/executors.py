@@ -53,13 +53,19 @@ def execute(store: Store, run_id: int, listener: "Listener | None" = None) -> st
         raise
     except ThawError as error:
         log.error("%s", error)
-        store.runs.end(run_id, "failed", str(error))
+        store.runs.end(run_id, "failed", _message(error))
     except Exception as error:
         log.exception("Run %d failed", run_id)
         store.runs.end(run_id, "failed", _in_words(error))
     finally:
         over.set()
     return store.runs.get(run_id).status
+
+
+def _message(error: ThawError) -> str:
+    """The error's own sentence: torch wraps an error of its loading processes into a traceback that ends with it."""
+    text = str(error).strip()
+    return text.splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
 
 
 def _in_words(error: Exception) -> str:

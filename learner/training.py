@@ -13,14 +13,14 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy, error_rate
 from fastai.torch_core import params, set_seed
+from safetensors.torch import load_file
 from torch import nn
 
 from learner.backbones import Backbone, build
 from learner.callbacks import FrozenStagesEval, Listener, Progression, Reporter, StopWhenNotFinite
 from learner.datasets import image_path, summarize, train_valid_split
-from learner.errors import RunError
 from learner.evaluation import evaluate
-from learner.export import ModelSpec, export_learner, load_model, save_model
+from learner.export import ModelSpec, export_learner, save_model
 from learner.heads import build_head
 from learner.loaders import LabelledFile, make_dataloaders, workers_for
 from learner.recipe import Phase, Recipe, choose_image_size
@@ -65,11 +65,11 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
         reporter.begin_phase(index, phase)
         run_phase(learn, phase, prepared.backbone.stages)
 
+    status = "stopped" if progression.stop_requested else "finished"
     if not checkpoint.exists():
-        raise RunError("The run was stopped before anything was learnt, so there is no model to keep.")
+        return status
     progression.say("Looking at every validation image once more, with the best checkpoint")
-    best, _ = load_model(checkpoint)
-    learn.model.load_state_dict(best.state_dict())
+    learn.model.load_state_dict(load_file(checkpoint))
     learn.remove_cb(reporter)  # what follows is no epoch of the run
     probs, targets = learn.get_preds(dl=learn.dls.valid)
     result = evaluate(probs.numpy(), targets.numpy(), prepared.spec.classes)
@@ -77,7 +77,7 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     progression.say("Writing learner.pkl")
     export_learner(checkpoint, folder)
     progression.say("Done", done=1.0)
-    return "stopped" if progression.stop_requested else "finished"
+    return status
 
 
 def build_learner(backbone: Backbone, dls: DataLoaders, num_classes: int) -> Learner:

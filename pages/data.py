@@ -55,11 +55,9 @@ def add_form(store: Store) -> None:
     round_ = st.session_state.setdefault(state.IMPORT_ROUND, 0)
     way = st.segmented_control("What do you have?", ["A .zip file", "A folder"], default="A .zip file", key="way")
     if way == "A folder":
-        files = st.file_uploader(
-            "Choose or drop a folder", accept_multiple_files="directory", key=f"folder-{round_}", help=EXPECTED
-        )
+        files = st.file_uploader("Choose or drop a folder", accept_multiple_files="directory", key=f"folder-{round_}")
     else:
-        one = st.file_uploader("Choose or drop a .zip file", type="zip", key=f"zip-{round_}", help=EXPECTED)
+        one = st.file_uploader("Choose or drop a .zip file", type="zip", key=f"zip-{round_}")
         files = [one] if one else []
     st.caption(EXPECTED)
     suggestion = PurePosixPath(files[0].name.replace("\\", "/")).parts[0].removesuffix(".zip") if files else ""

@@ -155,7 +155,7 @@ def show_ending(store: Store, run: Run) -> None:
         st.error(run.reason)
         next_step("train", "Change the recipe")
     else:
-        st.warning(run.reason or "The run ended before it was done.")
+        st.warning(run.reason or "The run was stopped before anything was learnt, so there is no model to keep.")
         next_step("train", "Plan another run")
 
 
