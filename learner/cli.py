@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from learner.errors import ModelError, RunError, ThawError
+from learner.executors import PATIENT_THREADS, execute
+from learner.progress import Listener
+from learner.progress import Progress as RunProgress
 from learner.recipe import Recipe, read_recipe
 from learner.store import Run, Store, VersionInfo
 from learner.words import count, duration, file_size, percent, percent_with_interval
@@ -330,34 +334,37 @@ def _dataset_name(store: Store, dataset: str) -> str:
 
 
 def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
-    from learner.executors import execute
-
+    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
     folder = store.workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with _progress(disabled=quiet) as bar:
         task = bar.add_task(f"Run {run_id}", total=1.0)
         try:
-            return execute(store, run_id, _bar_listener(bar, task, recipe))
+            return execute(store, run_id, _Bar(bar, task, recipe))
         except KeyboardInterrupt:
             bar.stop()
             store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
-            err.print(f"Interrupted. Export what run {run_id} has learnt: python -m learner export {run_id} --to .")
+            learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
+            kept = store.workspace.checkpoint(run_id).exists()
+            err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'}")
             raise
 
 
-def _bar_listener(bar: Progress, task: int, recipe: Recipe):
-    from learner.callbacks import Listener
+class _Bar(Listener):
+    """Shows a run that trains here: a bar with time left, and a line an epoch."""
 
-    class Bar(Listener):
-        def on_progress(self, progress) -> None:
-            bar.update(task, description=progress.message, completed=progress.done, seconds_left=progress.seconds_left)
+    def __init__(self, bar: Progress, task: int, recipe: Recipe):
+        self._bar, self._task, self._recipe = bar, task, recipe
 
-        def on_epoch(self, figures, is_best) -> None:
-            line = _epoch_line(figures, recipe.phases[figures["phase"]].name)
-            bar.console.print(line + (" best so far" if is_best else ""), markup=False)
+    def on_progress(self, progress: RunProgress) -> None:
+        self._bar.update(
+            self._task, description=progress.message, completed=progress.done, seconds_left=progress.seconds_left
+        )
 
-    return Bar()
+    def on_epoch(self, figures: dict[str, Any], is_best: bool) -> None:
+        line = _epoch_line(figures, self._recipe.phases[figures["phase"]].name)
+        self._bar.console.print(line + (" best so far" if is_best else ""), markup=False)
 
 
 def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> Path:

@@ -36,6 +36,10 @@ class RunError(ThawError):
     """A run does not exist, or is not in a state for what was asked."""
 
 
+class RunStopped(RunError):
+    """A run was stopped before it had learnt anything that could be kept."""
+
+
 class ModelError(ThawError):
     """A trained model cannot be found, opened or exported."""
 

@@ -6,20 +6,21 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
 
-from learner.errors import ThawError
+from learner.errors import RunStopped, ThawError
+from learner.progress import Listener
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
 from learner.workspace import Workspace
-
-if TYPE_CHECKING:
-    from learner.callbacks import Listener
 
 log = logging.getLogger(__name__)
 
 NICENESS = 10
 """Training gives way to the pages: with both on two cores, a page would otherwise wait for its turn."""
+
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP's threads sleep while they wait for each other. Spinning, as they do else, made training about seven times
+slower whenever something else kept one of two cores busy (measured: docs/benchmarks.md)."""
 
 
 def start_local(run_id: int, workspace: Workspace) -> subprocess.Popen:
@@ -32,12 +33,12 @@ def start_local(run_id: int, workspace: Workspace) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "THAW_HOME": str(workspace.root)},
+            env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(workspace.root)},
             start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
         )
 
 
-def execute(store: Store, run_id: int, listener: "Listener | None" = None) -> str:
+def execute(store: Store, run_id: int, listener: Listener | None = None) -> str:
     """Train a claimed run in this process and write how it ended; returns its status.
 
     A KeyboardInterrupt ends the run as `interrupted` and is raised again.
@@ -51,6 +52,8 @@ def execute(store: Store, run_id: int, listener: "Listener | None" = None) -> st
     except KeyboardInterrupt:
         store.runs.end(run_id, "interrupted", "The training process was told to end. The best checkpoint is kept.")
         raise
+    except RunStopped as error:
+        store.runs.end(run_id, "stopped", str(error))
     except ThawError as error:
         log.error("%s", error)
         store.runs.end(run_id, "failed", _message(error))

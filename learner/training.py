@@ -17,12 +17,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from learner.backbones import Backbone, build
-from learner.callbacks import FrozenStagesEval, Listener, Progression, Reporter, StopWhenNotFinite
+from learner.callbacks import FrozenStagesEval, Reporter, StopWhenNotFinite
 from learner.datasets import image_path, summarize, train_valid_split
+from learner.errors import RunError, RunStopped
 from learner.evaluation import evaluate
 from learner.export import ModelSpec, export_learner, save_model
 from learner.heads import build_head
 from learner.loaders import LabelledFile, make_dataloaders, workers_for
+from learner.progress import Listener, Progression
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
 from learner.store import Image, Store
@@ -43,7 +45,8 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     """Execute the run's recipe and write its result. Returns `finished`, or `stopped` when a person asked for that.
 
     `listener` hears every progress report that goes to the store.
-    Raises ThawError (RecipeError, WeightsError, RunError, …) for what a person can put right.
+    Raises RunStopped when a stop came before the first epoch, and another ThawError (RecipeError, WeightsError,
+    RunError, …) for what a person can put right.
     """
     run = store.runs.get(run_id)
     folder = store.workspace.run_folder(run_id)
@@ -52,22 +55,28 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     progression.say("Reading the data set and the weights")
     prepared = _prepare(store, run_id, Recipe.from_dict(run.recipe))
     (folder / "recipe.yaml").write_text(prepared.recipe.to_yaml(), "utf-8")
-    checkpoint = folder / "model.safetensors"
+    checkpoint = store.workspace.checkpoint(run_id)
 
     learn, phases = prepared.learn, prepared.recipe.phases
     progression.expect(_phase_costs(learn, phases, prepared.backbone.stages), [phase.epochs for phase in phases])
     reporter = Reporter(progression, keep=lambda: save_model(learn.model, prepared.spec, checkpoint))
-    learn.add_cbs([reporter, FrozenStagesEval(), StopWhenNotFinite()])
+    guard = StopWhenNotFinite()
+    learn.add_cbs([reporter, FrozenStagesEval(), guard])
     for index, phase in enumerate(phases):
         if progression.stop_requested:
             break
         log.info("Phase %d, %s: %s", index + 1, phase.name, asdict(phase))
         reporter.begin_phase(index, phase)
         run_phase(learn, phase, prepared.backbone.stages)
+        if guard.happened:
+            raise RunError(
+                "The loss stopped being a number, which mostly means that the learning rate is too high. Try a tenth "
+                f"of it in phase {index + 1}, {phase.name}. The best checkpoint of the epochs before is kept."
+            )
 
     status = "stopped" if progression.stop_requested else "finished"
     if not checkpoint.exists():
-        return status
+        raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")
     progression.say("Looking at every validation image once more, with the best checkpoint")
     learn.model.load_state_dict(load_file(checkpoint))
     learn.remove_cb(reporter)  # what follows is no epoch of the run

@@ -48,3 +48,7 @@ class Workspace:
 
     def run_folder(self, run_id: int) -> Path:
         return self.runs / str(run_id)
+
+    def checkpoint(self, run_id: int) -> Path:
+        """The best checkpoint of a run so far; there is none before its first epoch has ended."""
+        return self.run_folder(run_id) / "model.safetensors"

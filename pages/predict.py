@@ -49,7 +49,7 @@ def upright(file) -> Image.Image:
 
 
 def has_model(store: Store, run: Run) -> bool:
-    return run.status in ("finished", "stopped") and (store.workspace.run_folder(run.id) / "model.safetensors").exists()
+    return run.status in ("finished", "stopped") and store.workspace.checkpoint(run.id).exists()
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

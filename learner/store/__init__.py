@@ -51,7 +51,7 @@ class Store:
     def checkpoint(self, run_id: int) -> Path:
         """The run's best checkpoint so far, a `model.safetensors`. Raises RunError or ModelError."""
         run = self.runs.get(run_id)
-        path = self.workspace.run_folder(run_id) / "model.safetensors"
+        path = self.workspace.checkpoint(run_id)
         if not path.exists():
             raise ModelError(
                 f"Run {run_id} ({run.status}) has no model: one is kept from the end of the first epoch on."

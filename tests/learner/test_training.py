@@ -11,13 +11,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from samples import make_photos
 
-import learner.callbacks
+import learner.progress
 from learner.backbones import build
-from learner.callbacks import FrozenStagesEval, Listener
+from learner.callbacks import FrozenStagesEval
 from learner.datasets import add_dataset
 from learner.executors import execute
 from learner.export import load_model
 from learner.loaders import LabelledFile, make_dataloaders
+from learner.progress import Listener
 from learner.recipe import Phase, Recipe
 from learner.results import load_predictions, load_result
 from learner.store import Store
@@ -171,7 +172,7 @@ def scheduled(tmp_path_factory, photos):
     add_dataset(store, photos, "pets")
     phases = [Phase(s, "layer3", epochs=4, lr=RATES, schedule=s) for s in ("constant", "flat_cos", "one_cycle")]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(learner.callbacks, "REPORT_EVERY_S", 0)
+        monkeypatch.setattr(learner.progress, "REPORT_EVERY_S", 0)
         run_id = run_well(store, small_recipe(phases=phases), listener)
     return store, run_id, listener
 
@@ -243,7 +244,7 @@ def test_progress_only_grows_ends_at_one_and_tells_the_time_left(scheduled):
 
 def test_the_time_left_foretells_what_the_rest_takes(scheduled):
     _, _, listener = scheduled
-    assert learner.callbacks.REPORT_EVERY_S <= 0.5
+    assert learner.progress.REPORT_EVERY_S <= 0.5
     inside = [progress.seconds_left for progress in listener.progress if progress.phase is not None]
     assert inside[len(inside) // 4] > inside[len(inside) // 2] > inside[-1]
 
@@ -361,7 +362,7 @@ def test_a_loss_that_is_no_number_fails_the_run_with_the_remedy(pets, tmp_path):
     ended = pets.runs.get(run_id)
     assert ended.status == "failed"
     assert ended.reason.startswith("The loss stopped being a number, which mostly means that the learning rate is too")
-    assert "Try a tenth of it." in ended.reason
+    assert "Try a tenth of it in phase 1" in ended.reason
 
 
 def test_a_stage_that_the_backbone_lacks_fails_the_run_before_anything_is_trained(pets):
@@ -393,7 +394,7 @@ class StopsAt(Listener):
 
 
 def test_a_stop_in_the_middle_of_an_epoch_checks_and_keeps_what_was_learnt(pets, monkeypatch):
-    monkeypatch.setattr(learner.callbacks, "REPORT_EVERY_S", 0)
+    monkeypatch.setattr(learner.progress, "REPORT_EVERY_S", 0)
     phases = [Phase("a", epochs=3, lr=0.01), Phase("b", "all", epochs=3)]
     run_id = pets.submit(small_recipe(phases=phases, batch_size=4), running=True)
     assert execute(pets, run_id, StopsAt(pets, run_id, phase=0, epoch=2, batch=2)) == "stopped"
