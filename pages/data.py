@@ -20,6 +20,9 @@ def show_page() -> None:
     store = state.get_store()
     names = store.datasets.names()
     show_imports(store, names)
+    if not names and any(not job.ended for job in jobs(store.workspace)):
+        st.caption("You may leave this page; the import goes on.")
+        return
     if not names:
         st.markdown(
             "**No data sets yet.** A data set is a pile of photos, sorted into one folder for each kind of thing the "

@@ -51,7 +51,7 @@ def choose(store: Store, runs: list[Run], chosen: Run) -> Run:
                 "Data set": "{} (version {})".format(*store.runs.dataset_of(run)),
                 "Best accuracy": "–" if run.best_accuracy is None else percent(run.best_accuracy),
                 "Started": None if run.started_at is None else datetime.fromtimestamp(run.started_at),
-                "Took": took(run),
+                "Took": "–" if run.status in ACTIVE else took(run),
             }
             for run in runs
         ]
@@ -165,15 +165,18 @@ def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
         if run.status == "running":
             st.caption("The curves begin with the first steps of training.")
         return
-    st.altair_chart(
+    st.vega_lite_chart(
         charts.curves(epochs, steps, recipe.phases),
+        key="curves",
         alt="Training and validation loss and validation accuracy over the epochs, with the phases marked.",
     )
     if run.facts:
         with st.expander("Learning rates", expanded=run.status in ACTIVE):
             groups = [*run.facts["stages"], "head"]
-            st.altair_chart(
-                charts.rate_curves(steps, recipe.phases, groups), alt="Learning rate of every part over the epochs."
+            st.vega_lite_chart(
+                charts.rate_curves(steps, recipe.phases, groups),
+                key="rates",
+                alt="Learning rate of every part over the epochs.",
             )
     if epochs:
         with st.expander("Every epoch as a table"):

@@ -1,6 +1,7 @@
 """Altair charts of the pages. Plain values in, a chart out; nothing here reads the store."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -15,96 +16,127 @@ TRAIN, VALID, ACCURACY = "#8a979f", "#2f5f7a", "#8a4fa3"
 END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
 """A line's name stands above its end, inside the chart, where a phone has room for it."""
 START = {"align": "left", "dx": 6, "fontSize": 12}
-_EPOCH_AXIS = alt.Axis(title="Epoch", tickMinStep=1, format="d", grid=False)
+_EPOCH = alt.X(
+    "epoch:Q",
+    axis=alt.Axis(title="Epoch", tickMinStep=1, format="d", grid=False),
+    scale=alt.Scale(domainMin=0, nice=False),
+)
+
+Spec = dict[str, Any]
+"""A Vega-Lite chart. The live curves are built once and get new data each second; building takes too long for that."""
 
 
-def phase_bands(phases: Sequence[Phase], last: float) -> alt.Chart:
-    """Tinted bands behind a curve: ice while only the head learns, amber once stages do. `last` cuts the plan short."""
-    rows, start = [], 0
-    for phase in phases:
-        end = start + phase.epochs
-        if start < last:
-            rows.append(
-                {
-                    "start": start,
-                    "end": min(end, last),
-                    "name": phase.name,
-                    "tint": ICE if phase.trainable == "head" else AMBER,
-                }
-            )
-        start = end
-    base = alt.Chart(pd.DataFrame(rows))
-    bands = base.mark_rect(opacity=0.22).encode(
-        x=alt.X("start:Q"),
-        x2="end:Q",
-        color=alt.Color("tint:N", scale=None),
-        tooltip=alt.Tooltip("name:N", title="Phase"),
-    )
-    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, opacity=0.9).encode(
-        x=alt.X("start:Q"), y=alt.value(0), text="name:N"
-    )
-    borders = base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x="start:Q")
-    return bands + borders + names
-
-
-def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase]) -> alt.LayerChart:
+def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase]) -> Spec:
     """Loss (left) and accuracy (right) over all phases; train thin, valid bold."""
-    last = max([epoch.epoch for epoch in epochs] + [step.at for step in steps])
-    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, max(1, last)], nice=False))
-    train = pd.DataFrame([{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None])
-    valid = pd.DataFrame(
-        [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy, "error": e.error_rate} for e in epochs]
-    )
-    loss_axis = alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
-    parts = []
-    if len(train):
-        parts.append(_line(train, x, loss_axis, TRAIN, 1.2, "train loss", "loss", ".4f"))
-    layers = [phase_bands(phases, max(1, last))]
-    if len(valid.get("loss", pd.Series(dtype=float)).dropna()):
-        parts.append(
-            _line(valid.dropna(subset=["loss"]), x, loss_axis, VALID, 2.8, "valid loss", "loss", ".4f", points=True)
-        )
-    layers.append(alt.layer(*parts))
-    if len(valid):
-        accuracy_axis = alt.Y(
-            "accuracy:Q", title="Accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=5)
-        )
-        layers.append(
-            alt.layer(
-                *_line(
-                    valid, x, accuracy_axis, ACCURACY, 2.8, "accuracy", "accuracy", ".1%", points=True, dash=[6, 3]
-                ).layer
-            )
-        )
-    return alt.layer(*layers).resolve_scale(y="independent").properties(height=320)
+    train = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
+    valid = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
+    tables = {"train": train, "train start": train[:1], "valid": valid, "valid end": valid[-1:]}
+    return _with_data(_curves_spec(), tables, phases, _last(epochs, steps))
 
 
-def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str]) -> alt.LayerChart:
-    """Learning rate of every group that learns, on a logarithmic axis."""
-    rows = [
+def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str]) -> Spec:
+    """Learning rate of every group that learns, on a logarithmic axis; the lowest and the highest are named."""
+    rates = [
         {"epoch": step.at, "rate": rate, "part": part}
         for step in steps
         for part, rate in zip(groups, step.lrs, strict=True)
         if rate > 0
     ]
-    table = pd.DataFrame(rows)
-    last = max(1, table["epoch"].max())
-    ends = table.sort_values("epoch").groupby("part").tail(1)
-    x = alt.X("epoch:Q", axis=_EPOCH_AXIS, scale=alt.Scale(domain=[0, last], nice=False))
-    y = alt.Y("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=4))
-    detail = alt.Detail("part:N")
-    tooltip = [
-        alt.Tooltip("part:N", title="Part"),
-        alt.Tooltip("epoch:Q", format=".2f", title="Epoch"),
-        alt.Tooltip("rate:Q", format=".2e", title="Learning rate"),
-    ]
-    lines = alt.Chart(table).mark_line(strokeWidth=1.6, color=VALID).encode(x=x, y=y, detail=detail, tooltip=tooltip)
-    labels = alt.Chart(ends).mark_text(**END, color=VALID).encode(x=x, y=y, text="part:N")
-    return (
-        alt.layer(phase_bands(phases, last), alt.layer(lines, labels))
-        .resolve_scale(y="independent")
-        .properties(height=200)
+    ends = list({row["part"]: row for row in rates if row["epoch"] == rates[-1]["epoch"]}.values())
+    tables = {"rates": rates, "highest": ends[-1:], "lowest": ends[:1] if len(ends) > 1 else []}
+    return _with_data(_rates_spec(), tables, phases, _last([], steps))
+
+
+def _last(epochs: Sequence[Epoch], steps: Sequence[Step]) -> float:
+    return max([1.0, *(epoch.epoch for epoch in epochs), *(step.at for step in steps)])
+
+
+def _with_data(spec: Spec, tables: dict[str, list[dict[str, Any]]], phases: Sequence[Phase], last: float) -> Spec:
+    """`spec` with its named tables, and the phases as bands that end at `last`, where the plan is cut short."""
+    bands, start = [], 0
+    for phase in phases:
+        end = start + phase.epochs
+        if start < last:
+            tint = ICE if phase.trainable == "head" else AMBER
+            bands.append({"start": start, "end": min(end, last), "name": phase.name, "tint": tint})
+        start = end
+    return spec | {"datasets": tables | {"bands": bands}}
+
+
+@cache
+def _curves_spec() -> Spec:
+    loss = alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
+    accuracy = alt.Y(
+        "accuracy:Q", title="Accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=5)
     )
+    exact = ".4f"
+    train = [
+        _line("train", loss, exact, TRAIN, strokeWidth=1.2),
+        _name("train start", loss, "train loss", TRAIN, START),
+    ]
+    valid = [
+        _line("valid", loss, exact, VALID, strokeWidth=2.8),
+        _points("valid", loss, exact, VALID),
+        _name("valid end", loss, "valid loss", VALID, END),
+    ]
+    right = [
+        _line("valid", accuracy, ".1%", ACCURACY, strokeWidth=2.8, strokeDash=[6, 3]),
+        _points("valid", accuracy, ".1%", ACCURACY),
+        _name("valid end", accuracy, "accuracy", ACCURACY, END),
+    ]
+    layers = alt.layer(*_bands(), alt.layer(*train, *valid), alt.layer(*right))
+    return layers.resolve_scale(y="independent").properties(height=320).to_dict()
+
+
+@cache
+def _rates_spec() -> Spec:
+    rate = alt.Y("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=4))
+    lines = _line("rates", rate, ".2e", VALID, strokeWidth=1.6).encode(detail="part:N")
+    names = [
+        _chart(table).mark_text(**place, color=VALID).encode(x=_EPOCH, y=rate, text="part:N")
+        for table, place in (("highest", END), ("lowest", END | {"dy": 12}))
+    ]
+    layers = alt.layer(*_bands(), alt.layer(lines, *names))
+    return layers.resolve_scale(y="independent").properties(height=200).to_dict()
+
+
+def _bands() -> list[alt.Chart]:
+    """Tinted bands behind a curve: ice while only the head learns, amber once stages do; named above."""
+    base = _chart("bands")
+    start, tooltip = alt.X("start:Q"), alt.Tooltip("name:N", title="Phase")
+    bands = base.mark_rect(opacity=0.22).encode(
+        x=start, x2="end:Q", color=alt.Color("tint:N", scale=None), tooltip=tooltip
+    )
+    borders = base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=start)
+    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, opacity=0.9).encode(
+        x=start, y=alt.value(0), text="name:N"
+    )
+    return [bands, borders, names]
+
+
+def _chart(table: str) -> alt.Chart:
+    return alt.Chart(alt.NamedData(name=table))
+
+
+def _tooltip(y: alt.Y, number_format: str) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("epoch:Q", format=".2~f", title="Epoch"),
+        alt.Tooltip(y["shorthand"], format=number_format, title=y["title"]),
+    ]
+
+
+def _line(table: str, y: alt.Y, number_format: str, color: str, **style: Any) -> alt.Chart:
+    return _chart(table).mark_line(color=color, **style).encode(x=_EPOCH, y=y, tooltip=_tooltip(y, number_format))
+
+
+def _points(table: str, y: alt.Y, number_format: str, color: str) -> alt.Chart:
+    marks = _chart(table).mark_point(color=color, filled=True, size=36, opacity=1)
+    return marks.encode(x=_EPOCH, y=y, tooltip=_tooltip(y, number_format))
+
+
+def _name(table: str, y: alt.Y, name: str, color: str, place: dict[str, Any]) -> alt.Chart:
+    """What a line is, written at one of its points."""
+    return _chart(table).mark_text(**place, color=color).encode(x=_EPOCH, y=y, text=alt.value(name))
 
 
 def class_counts(counts: dict[str, dict[str, int]], classes: Sequence[str]) -> alt.Chart:
@@ -162,21 +194,3 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percen
     ink = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#15232c"))
     labels = base.transform_filter("datum.images > 0").mark_text(fontSize=13).encode(text=text, color=ink)
     return alt.layer(cells, labels).properties(height=side)
-
-
-def _line(table, x, y, color, width, label, column, number_format, points=False, dash=None) -> alt.LayerChart:
-    """A line with its name at its end and exact values in a tooltip."""
-    tooltip = [
-        alt.Tooltip("epoch:Q", format=".2f" if not points else "d", title="Epoch"),
-        alt.Tooltip(f"{column}:Q", format=number_format, title=label.capitalize()),
-    ]
-    style = {"color": color, "strokeWidth": width} | ({"strokeDash": dash} if dash else {})
-    chart = alt.Chart(table)
-    layers = [chart.mark_line(**style).encode(x=x, y=y, tooltip=tooltip)]
-    if points:
-        layers.append(chart.mark_point(color=color, filled=True, size=36, opacity=1).encode(x=x, y=y, tooltip=tooltip))
-    # The train loss is named where it begins, for at the end it lies on the validation loss.
-    end, place = (table.tail(1), END) if points else (table.head(1), START)
-    name = alt.Chart(end).mark_text(**place, color=color)
-    layers.append(name.encode(x=x, y=y, text=alt.value(label)))
-    return alt.layer(*layers)
