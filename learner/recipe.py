@@ -97,8 +97,8 @@ class Phase:
 
 def _default_phases() -> list[Phase]:
     return [
-        Phase(name="Warm-up", trainable="head", epochs=3),
-        Phase(name="Fine-tuning", trainable="all", epochs=4),
+        Phase(name="Warm-up", trainable="head", epochs=2),
+        Phase(name="Fine-tuning", trainable="all", epochs=3),
     ]
 
 

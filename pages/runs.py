@@ -16,6 +16,8 @@ from ui.components import show_strip
 from ui.frame import empty, next_step, page, telling_errors
 
 REFRESH_S = 1.0
+CURVES_REFRESH_S = 4.0
+"""Drawing curves costs a browser more than all the rest, and training may share its cores."""
 LOG_LINES = 40
 STATUS = {
     "queued": "Waiting",
@@ -37,8 +39,9 @@ def show_page() -> None:
     chosen = state.current_run(runs)
     chosen = choose(store, runs, chosen)
     state.remember_run(chosen.id)
-    every = REFRESH_S if chosen.status in ACTIVE else None
-    st.fragment(live, run_every=every)(store, chosen.id, chosen.status)
+    active = chosen.status in ACTIVE
+    st.fragment(show_run, run_every=REFRESH_S if active else None)(store, chosen.id, chosen.status)
+    st.fragment(show_details, run_every=CURVES_REFRESH_S if active else None)(store, chosen.id)
 
 
 def choose(store: Store, runs: list[Run], chosen: Run) -> Run:
@@ -79,8 +82,8 @@ def took(run: Run) -> str:
     return duration((run.finished_at or time.time()) - run.started_at)
 
 
-def live(store: Store, run_id: int, drawn_as: str) -> None:
-    """The chosen run; while it is active this is drawn anew every second, without the rest of the page."""
+def show_run(store: Store, run_id: int, drawn_as: str) -> None:
+    """Where the chosen run stands; while it is active this is drawn anew every second, without the rest of the page."""
     with telling_errors():
         store.runs.mark_silent_as_interrupted()
         run = store.runs.get(run_id)
@@ -89,14 +92,19 @@ def live(store: Store, run_id: int, drawn_as: str) -> None:
         name, number = store.runs.dataset_of(run)
         st.subheader(f"Run {run.id}: {STATUS[run.status].lower()}")
         st.caption(facts_line(run, name, number))
-        recipe = Recipe.from_dict(run.recipe)
         if run.status == "queued":
             show_queued(store, run)
         elif run.status == "running":
-            show_progress(store, run, recipe)
+            show_progress(run)
         else:
-            show_ending(store, run)
-        show_curves(store, run, recipe)
+            show_ending(run)
+
+
+def show_details(store: Store, run_id: int) -> None:
+    """Curves, epochs and log of the chosen run."""
+    with telling_errors():
+        run = store.runs.get(run_id)
+        show_curves(store, run, Recipe.from_dict(run.recipe))
         show_log(store, run)
 
 
@@ -129,7 +137,7 @@ def request_stop(run_id: int) -> None:
         state.get_store().runs.request_stop(run_id)
 
 
-def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
+def show_progress(run: Run) -> None:
     progress = run.progress
     left = progress.get("seconds_left")
     text = progress.get("message") or "Starting the training process"
@@ -147,7 +155,7 @@ def show_progress(store: Store, run: Run, recipe: Recipe) -> None:
         st.button("Stop and keep what it has learnt", type="primary", on_click=request_stop, args=(run.id,))
 
 
-def show_ending(store: Store, run: Run) -> None:
+def show_ending(run: Run) -> None:
     if run.status in ("finished", "stopped") and run.best_accuracy is not None:
         st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
         next_step("results", "See what it gets right and wrong")

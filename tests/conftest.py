@@ -10,15 +10,11 @@ from sqlalchemy import create_engine, text
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
 
-from samples import make_photos
-
 from learner.datasets import add_dataset
-from learner.recipe import Phase, Recipe
+from learner.recipe import Phase
 from learner.store import Store
 from learner.workspace import Workspace
-
-SMALL = "test_resnet"
-"""timm's smallest network with batch-norm: five stages, 0.4 million parameters."""
+from tests.samples import make_photos, small_recipe
 
 
 @pytest.fixture
@@ -55,12 +51,6 @@ def postgres_database(postgres) -> str:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return postgres.replace("/postgres?", f"/{name}?")
-
-
-def small_recipe(dataset: str = "pets", phases: list[Phase] | None = None, **changes) -> Recipe:
-    """A recipe that trains in about a second."""
-    small = {"backbone": SMALL, "weights": "random", "image_size": 32, "batch_size": 8}
-    return Recipe(dataset, **small | changes, phases=phases or [Phase("Warm-up", epochs=1, lr=0.01)])
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from learner.recipe import Phase, Recipe
+
+ROOT = Path(__file__).parents[1]
+SMALL = "test_resnet"
+"""timm's smallest network with batch-norm: five stages, 0.4 million parameters."""
+
 CATS_AND_DOGS = {"cat": 6, "dog": 6}
 
 
@@ -57,3 +63,15 @@ def make_zip(folder: Path, file: Path, inside: str = "") -> Path:
             if path.is_file():
                 archive.write(path, Path(inside) / path.relative_to(folder))
     return file
+
+
+def small_recipe(dataset: str = "pets", phases: list[Phase] | None = None, **changes) -> Recipe:
+    """A recipe that trains in about a second."""
+    small = {"backbone": SMALL, "weights": "random", "image_size": 32, "batch_size": 8}
+    return Recipe(dataset, **small | changes, phases=phases or [Phase("Warm-up", epochs=1, lr=0.01)])
+
+
+TWO_PHASES = small_recipe(
+    phases=[Phase("Warm-up", epochs=1), Phase("Fine-tuning", trainable="all", epochs=1, lr=[1e-4, 1e-3])]
+)
+"""A recipe as most people write it."""

@@ -8,8 +8,8 @@ import sys
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ROOT
-from tests.samples import make_photos, make_zip
+from learner.datasets import add_dataset
+from tests.samples import ROOT, TWO_PHASES, make_photos, make_zip
 
 TRAINING_MS = 180_000
 
@@ -82,11 +82,8 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
 
 
 def test_a_second_tab_and_a_restarted_web_process_show_the_same_run(serve, start, page, store, tmp_path):
-    from learner.datasets import add_dataset
-    from tests.pages.conftest import TINY
-
     add_dataset(store, make_photos(tmp_path / "pets", {"cat": 5, "dog": 5}), "pets")
-    run_id = store.submit(TINY)
+    run_id = store.submit(TWO_PHASES)
     page.goto(f"{serve()}/runs?run={run_id}")
     expect(page.get_by_role("heading", name="Run 1: waiting")).to_be_visible()
     second = page.context.new_page()

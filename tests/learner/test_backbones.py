@@ -348,3 +348,14 @@ def test_the_backbones_on_offer_have_timms_own_repositories():
     assert {known.arch: known.hub_id for known in KNOWN_BACKBONES} == {
         known.arch: timm.get_pretrained_cfg(known.arch).hf_hub_id for known in KNOWN_BACKBONES
     }
+
+
+def test_what_pages_know_of_the_backbones_on_offer_is_what_they_are():
+    """One of each family here; the others of a family are cut by the same code."""
+    for arch in ("vgg11", "vgg11_bn", "resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "convnext_atto"):
+        known = next((known for known in KNOWN_BACKBONES if known.arch == arch), None)
+        if known is None:
+            known = next(known for known in KNOWN_BACKBONES if known.arch == arch.replace("11", "16"))
+        body = build(arch, "random").body
+        assert known.stages == tuple(name for name, _ in body.named_children())
+        assert known.batch_norm == any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in body.modules())

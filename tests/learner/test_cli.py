@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, small_recipe
 from safetensors import safe_open
 
 from learner import cli
 from learner.store import Store
 from learner.workspace import Workspace
+from tests.samples import SMALL, small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]

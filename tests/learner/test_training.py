@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, small_recipe
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from samples import make_photos
@@ -24,6 +23,7 @@ from learner.results import load_predictions, load_result
 from learner.store import Store
 from learner.training import build_learner, run_phase
 from learner.workspace import Workspace
+from tests.samples import SMALL, small_recipe
 
 STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 RATES = [1e-4, 1e-2]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import small_recipe
 
 import learner.store.runs
 from learner.datasets import add_dataset
@@ -19,6 +18,7 @@ from learner.recipe import Phase
 from learner.results import load_result
 from learner.store import Run, Store
 from learner.workspace import Workspace
+from tests.samples import small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = small_recipe(phases=[Phase("Long", epochs=1000)])

@@ -10,21 +10,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
-from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.samples import make_photos
-
-ROOT = Path(__file__).parents[2]
-
-TINY = Recipe(
-    dataset="pets",
-    backbone="mobilenetv3_small_050",
-    weights="random",
-    image_size=32,
-    batch_size=8,
-    phases=[Phase(name="Warm-up", epochs=1), Phase(name="Fine-tuning", trainable="all", epochs=1, lr=[1e-4, 1e-3])],
-)
+from tests.samples import ROOT, TWO_PHASES, make_photos
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +53,7 @@ def trained_home(tmp_path_factory) -> Path:
     try:
         store = Store(Workspace.current())
         add_dataset(store, make_photos(home / "photos", {"cat": 10, "dog": 10}, size=(48, 40)), "pets")
-        run_id = store.submit(TINY, running=True)
+        run_id = store.submit(TWO_PHASES, running=True)
         subprocess.run([sys.executable, "-m", "learner.executors", str(run_id)], cwd=ROOT, check=True)
         assert store.runs.get(run_id).status == "finished", store.runs.get(run_id).reason
     finally:
@@ -77,22 +65,3 @@ def trained_home(tmp_path_factory) -> Path:
 def trained(trained_home, monkeypatch) -> Store:
     monkeypatch.setenv("THAW_HOME", str(trained_home))
     return Store(Workspace.current())
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says, as one text."""
-    kinds = (
-        "title",
-        "subheader",
-        "markdown",
-        "caption",
-        "error",
-        "warning",
-        "info",
-        "success",
-        "metric",
-        "text",
-        "code",
-    )
-    parts = [str(element.value) for kind in kinds for element in app.get(kind)]
-    return "\n".join(parts + [button.label for button in app.button])

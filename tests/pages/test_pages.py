@@ -6,13 +6,13 @@ import time
 
 import pytest
 import yaml
+from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
 from learner.datasets.jobs import jobs, start_import
 from learner.recipe import Recipe
 from learner.store import Run
-from tests.pages.conftest import ROOT, TINY, words
-from tests.samples import make_photos
+from tests.samples import ROOT, TWO_PHASES, make_photos
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ class TestTrain:
 
 class TestRuns:
     def test_a_queued_run_can_be_taken_out_of_the_queue(self, open_page, store, pets):
-        run_id = store.submit(TINY)
+        run_id = store.submit(TWO_PHASES)
         app = open_page("runs")
         assert "none is running" in app.warning[0].value
         next(b for b in app.button if b.label == "Take it out of the queue").click().run()
         assert store.runs.get(run_id).status == "stopped"
 
     def test_a_running_run_shows_where_it_stands_and_can_be_stopped(self, open_page, store, pets):
-        run_id = store.submit(TINY, running=True)
+        run_id = store.submit(TWO_PHASES, running=True)
         store.runs.report(run_id, {"message": "Warm-up: learning", "done": 0.25, "seconds_left": 70, "phase": None})
         app = open_page("runs")
         assert "Run 1: training" in words(app)
@@ -178,20 +178,20 @@ class TestRuns:
 
     @pytest.mark.parametrize("status", ["failed", "interrupted"])
     def test_a_run_that_ended_badly_says_why(self, open_page, store, pets, status):
-        run_id = store.submit(TINY, running=True)
+        run_id = store.submit(TWO_PHASES, running=True)
         store.runs.end(run_id, status, "The disk is full.")
         app = open_page("runs")
         assert "The disk is full." in words(app)
         assert not app.exception
 
     def test_a_run_whose_process_fell_silent_is_shown_as_interrupted(self, open_page, store, pets):
-        run_id = store.submit(TINY, running=True)
+        run_id = store.submit(TWO_PHASES, running=True)
         with store.runs.session() as session, session.begin():
             session.get(Run, run_id).heartbeat_at = time.time() - 60
         assert "Run 1: interrupted" in words(open_page("runs"))
 
     def test_the_address_names_the_run_so_a_reload_keeps_it(self, open_page, store, pets):
-        first, second = store.submit(TINY), store.submit(TINY)
+        first, second = store.submit(TWO_PHASES), store.submit(TWO_PHASES)
         assert f"Run {second}:" in words(open_page("runs"))
         assert f"Run {first}:" in words(open_page("runs", run=str(first)))
         assert f"Run {second}:" in words(open_page("runs", run="nonsense"))
@@ -213,7 +213,7 @@ class TestResults:
         assert app.dataframe[0].value["Images"].sum() == 4
 
     def test_a_damaged_result_is_a_sentence_and_no_traceback(self, open_page, store, pets):
-        run_id = store.submit(TINY, running=True)
+        run_id = store.submit(TWO_PHASES, running=True)
         store.runs.end(run_id, "finished")
         folder = store.workspace.run_folder(run_id)
         folder.mkdir(parents=True)
@@ -234,3 +234,22 @@ def wait_for_imports(store, seconds: float = 60) -> None:
     while any(not job.ended for job in jobs(store.workspace)):
         assert time.monotonic() < end, "the import did not end"
         time.sleep(0.2)
+
+
+def words(app: AppTest) -> str:
+    """Everything a page says, as one text."""
+    kinds = (
+        "title",
+        "subheader",
+        "markdown",
+        "caption",
+        "error",
+        "warning",
+        "info",
+        "success",
+        "metric",
+        "text",
+        "code",
+    )
+    parts = [str(element.value) for kind in kinds for element in app.get(kind)]
+    return "\n".join(parts + [button.label for button in app.button])
