@@ -27,12 +27,12 @@ def show_page() -> None:
     folder = store.workspace.run_folder(run.id)
     result = load_result(folder)
     st.metric(
-        f"Accuracy on {count(result['images'], 'validation image')}, with its 95 % interval (Wilson)",
+        f"Accuracy on {count(result['images'], 'validation image')}",
         percent_with_interval(result["accuracy"], result["accuracy_interval"]),
     )
     st.caption(
-        f"From the best checkpoint, after epoch {run.best_epoch}. It was chosen on these same images, so new photos "
-        "will do slightly worse."
+        f"In brackets: the 95 % interval (Wilson). From the best checkpoint, after epoch {run.best_epoch}. It was "
+        "chosen on these same images, so expect slightly less on new photos."
     )
     show_downloads(folder, run)
     next_step("predict", "Try it on new pictures", primary=False)

@@ -174,7 +174,7 @@ def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
             st.caption("The curves begin with the first steps of training.")
         return
     st.vega_lite_chart(
-        charts.curves(epochs, steps, recipe.phases),
+        charts.curves(epochs, steps, recipe.phases, state.is_dark()),
         key="curves",
         alt="Training and validation loss and validation accuracy over the epochs, with the phases marked.",
     )
@@ -182,7 +182,7 @@ def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
         with st.expander("Learning rates", expanded=run.status in ACTIVE):
             groups = [*run.facts["stages"], "head"]
             st.vega_lite_chart(
-                charts.rate_curves(steps, recipe.phases, groups),
+                charts.rate_curves(steps, recipe.phases, groups, state.is_dark()),
                 key="rates",
                 alt="Learning rate of every part over the epochs.",
             )

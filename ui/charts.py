@@ -1,6 +1,7 @@
 """Altair charts of the pages. Plain values in, a chart out; nothing here reads the store."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,11 +12,26 @@ from learner.recipe import Phase
 from learner.store import Epoch, Step
 from ui.components import AMBER, ICE
 
-TRAIN, VALID, ACCURACY = "#8a979f", "#2f5f7a", "#8a4fa3"
-"""Lines: readable on the light and on the dark background; never the two colours of the frost strip."""
+
+@dataclass(frozen=True)
+class Inks:
+    """Colours of lines and names on one background; never the two colours of the frost strip."""
+
+    train: str
+    valid: str
+    accuracy: str
+    text: str
+
+
+INKS = {
+    False: Inks(train="#7b8891", valid="#2f5f7a", accuracy="#8a4fa3", text="#15232c"),
+    True: Inks(train="#a3b0b8", valid="#8cc4dc", accuracy="#d3a3e6", text="#e8eef1"),
+}
+"""By whether the page is dark."""
 END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
 """A line's name stands above its end, inside the chart, where a phone has room for it."""
 START = {"align": "left", "dx": 6, "fontSize": 12}
+_ACCURACY_AXIS = alt.Axis(format=".0%", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
 _EPOCH = alt.X(
     "epoch:Q",
     axis=alt.Axis(title="Epoch", tickMinStep=1, format="d", grid=False),
@@ -23,18 +39,18 @@ _EPOCH = alt.X(
 )
 
 Spec = dict[str, Any]
-"""A Vega-Lite chart. The live curves are built once and get new data each second; building takes too long for that."""
+"""A Vega-Lite chart. The live curves are built once and get new data each time; building takes too long for that."""
 
 
-def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase]) -> Spec:
+def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase], dark: bool = False) -> Spec:
     """Loss (left) and accuracy (right) over all phases; train thin, valid bold."""
     train = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
     valid = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
     tables = {"train": train, "train start": train[:1], "valid": valid, "valid end": valid[-1:]}
-    return _with_data(_curves_spec(), tables, phases, _last(epochs, steps))
+    return _with_data(_curves_spec(dark), tables, phases, _last(epochs, steps))
 
 
-def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str]) -> Spec:
+def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str], dark: bool = False) -> Spec:
     """Learning rate of every group that learns, on a logarithmic axis; the lowest and the highest are named."""
     rates = [
         {"epoch": step.at, "rate": rate, "part": part}
@@ -44,7 +60,7 @@ def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence
     ]
     ends = list({row["part"]: row for row in rates if row["epoch"] == rates[-1]["epoch"]}.values())
     tables = {"rates": rates, "highest": ends[-1:], "lowest": ends[:1] if len(ends) > 1 else []}
-    return _with_data(_rates_spec(), tables, phases, _last([], steps))
+    return _with_data(_rates_spec(dark), tables, phases, _last([], steps))
 
 
 def _last(epochs: Sequence[Epoch], steps: Sequence[Step]) -> float:
@@ -64,51 +80,53 @@ def _with_data(spec: Spec, tables: dict[str, list[dict[str, Any]]], phases: Sequ
 
 
 @cache
-def _curves_spec() -> Spec:
+def _curves_spec(dark: bool) -> Spec:
+    inks = INKS[dark]
     loss = alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
-    accuracy = alt.Y(
-        "accuracy:Q", title="Accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%", tickCount=5)
-    )
+    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(domain=[0, 1.1]), axis=_ACCURACY_AXIS)
     exact = ".4f"
     train = [
-        _line("train", loss, exact, TRAIN, strokeWidth=1.2),
-        _name("train start", loss, "train loss", TRAIN, START),
+        _line("train", loss, exact, inks.train, strokeWidth=1.2),
+        _name("train start", loss, "train loss", inks.train, START),
     ]
     valid = [
-        _line("valid", loss, exact, VALID, strokeWidth=2.8),
-        _points("valid", loss, exact, VALID),
-        _name("valid end", loss, "valid loss", VALID, END),
+        _line("valid", loss, exact, inks.valid, strokeWidth=2.8),
+        _points("valid", loss, exact, inks.valid),
+        _name("valid end", loss, "valid loss", inks.valid, END),
     ]
     right = [
-        _line("valid", accuracy, ".1%", ACCURACY, strokeWidth=2.8, strokeDash=[6, 3]),
-        _points("valid", accuracy, ".1%", ACCURACY),
-        _name("valid end", accuracy, "accuracy", ACCURACY, END),
+        _line("valid", accuracy, ".1%", inks.accuracy, strokeWidth=2.8, strokeDash=[6, 3]),
+        _points("valid", accuracy, ".1%", inks.accuracy),
+        _name("valid end", accuracy, "accuracy", inks.accuracy, END),
     ]
-    layers = alt.layer(*_bands(), alt.layer(*train, *valid), alt.layer(*right))
+    layers = alt.layer(*_bands(inks.text), alt.layer(*train, *valid), alt.layer(*right))
     return layers.resolve_scale(y="independent").properties(height=320).to_dict()
 
 
 @cache
-def _rates_spec() -> Spec:
+def _rates_spec(dark: bool) -> Spec:
+    ink = INKS[dark].valid
     rate = alt.Y("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=4))
-    lines = _line("rates", rate, ".2e", VALID, strokeWidth=1.6).encode(detail="part:N")
+    lines = _line("rates", rate, ".2e", ink, strokeWidth=1.6).encode(detail="part:N")
     names = [
-        _chart(table).mark_text(**place, color=VALID).encode(x=_EPOCH, y=rate, text="part:N")
+        _chart(table).mark_text(**place, color=ink).encode(x=_EPOCH, y=rate, text="part:N")
         for table, place in (("highest", END), ("lowest", END | {"dy": 12}))
     ]
-    layers = alt.layer(*_bands(), alt.layer(lines, *names))
+    layers = alt.layer(*_bands(INKS[dark].text), alt.layer(lines, *names))
     return layers.resolve_scale(y="independent").properties(height=200).to_dict()
 
 
-def _bands() -> list[alt.Chart]:
+def _bands(ink: str) -> list[alt.Chart]:
     """Tinted bands behind a curve: ice while only the head learns, amber once stages do; named above."""
     base = _chart("bands")
     start, tooltip = alt.X("start:Q"), alt.Tooltip("name:N", title="Phase")
     bands = base.mark_rect(opacity=0.22).encode(
         x=start, x2="end:Q", color=alt.Color("tint:N", scale=None), tooltip=tooltip
     )
-    borders = base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6).encode(x=start)
-    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, opacity=0.9).encode(
+    borders = (
+        base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6, color=ink).encode(x=start)
+    )
+    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, color=ink).encode(
         x=start, y=alt.value(0), text="name:N"
     )
     return [bands, borders, names]

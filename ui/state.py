@@ -25,6 +25,11 @@ def get_store() -> Store:
     return Store()
 
 
+def is_dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return st.context.theme.type == "dark"
+
+
 def current_dataset(names: list[str]) -> str | None:
     """The data set last worked on, else the newest of `names`."""
     chosen = st.session_state.get(DATASET)

@@ -35,7 +35,7 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     expect(page.get_by_text("30 images in 2 classes")).to_be_visible()
     expect(page.get_by_role("img", name="cat: cat/")).to_have_count(15)
 
-    # Train: change the epochs of the second phase from 4 to 5 in the table
+    # Train: change the epochs of the second phase from 3 to 5 in the table
     page.get_by_role("button", name="Plan the training on pets").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Train")
     edit_epochs(page, row=1, epochs=5)
