@@ -32,7 +32,7 @@ def show_page() -> None:
     for file, prediction in zip(files, predictor.predict(files), strict=True):
         picture, answer = st.columns([1, 2], vertical_alignment="top")
         if prediction.error:
-            answer.error(f"**{file.name}** could not be read. {prediction.error}")
+            answer.error(prediction.error)
             continue
         file.seek(0)
         picture.image(upright(file), caption=file.name)

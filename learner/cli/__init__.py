@@ -1,31 +1,37 @@
 """`python -m learner …`: the same work as the pages, from a shell. Heavy modules load inside the commands."""
 
-import csv
-import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
-from rich.text import Text
 from typer.exceptions import TyperException
 
+from learner.cli.printing import (
+    RunBar,
+    epoch_line,
+    err,
+    out,
+    print_dataset,
+    print_json,
+    print_result,
+    progress_bar,
+    run_dict,
+    summary_dict,
+    took,
+    write_csv,
+)
 from learner.errors import ModelError, RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
-from learner.progress import Listener
-from learner.progress import Progress as RunProgress
 from learner.recipe import Recipe, read_recipe
-from learner.store import Run, Store, VersionInfo
-from learner.words import count, duration, file_size, percent, percent_with_interval
+from learner.store import Store, VersionInfo
+from learner.words import count, duration, file_size, percent
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -39,8 +45,6 @@ runs = typer.Typer(help="Runs: list, show, stop.")
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 
@@ -76,7 +80,7 @@ def data_add(
         version = add_sample(store, name)
     else:
         version = _import(store, Path(source), name)
-    _print_dataset(store, version)
+    print_dataset(store, version)
 
 
 @data.command("list")
@@ -87,7 +91,7 @@ def data_list(as_json: AsJson = False) -> None:
     store = Store()
     summaries = [summarize(store, store.datasets.version(name)) for name in store.datasets.names()]
     if as_json:
-        _print_json({"datasets": [_summary_dict(summary) for summary in summaries]})
+        print_json({"datasets": [summary_dict(summary) for summary in summaries]})
         return
     if not summaries:
         out.print("No data sets yet. Add one: python -m learner data add FOLDER_OR_ZIP --name NAME")
@@ -109,9 +113,9 @@ def data_show(name: str, as_json: AsJson = False) -> None:
     if as_json:
         from learner.datasets import summarize
 
-        _print_json(_summary_dict(summarize(store, version)))
+        print_json(summary_dict(summarize(store, version)))
     else:
-        _print_dataset(store, version)
+        print_dataset(store, version)
 
 
 # Training
@@ -139,7 +143,7 @@ def train(
     run_id = store.submit(plan, running=not queue)
     if queue:
         if as_json:
-            _print_json({"run": run_id, "status": "queued"})
+            print_json({"run": run_id, "status": "queued"})
             return
         out.print(f"Run {run_id} is queued. Watch it: python -m learner runs show {run_id}")
         if not store.runs.workers():
@@ -151,9 +155,9 @@ def train(
         raise RunError(f"Run {run_id} failed. {run.reason}")
     written = _export(store, run_id, ExportFormat.LEARNER, model) if model is not None else None
     if as_json:
-        _print_json(_run_dict(store, run, whole=True) | {"model": str(written) if written else None})
+        print_json(run_dict(store, run, whole=True) | {"model": str(written) if written else None})
         return
-    _print_result(store, run)
+    print_result(store, run)
     if written:
         out.print(f"Model: {written} ({file_size(written.stat().st_size)})", markup=False)
 
@@ -167,7 +171,7 @@ def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
     store.runs.mark_silent_as_interrupted()
     every = store.runs.all()
     if as_json:
-        _print_json({"runs": [_run_dict(store, run) for run in every]})
+        print_json({"runs": [run_dict(store, run) for run in every]})
         return
     if not every:
         out.print("No runs yet. Start one: python -m learner train --dataset NAME")
@@ -179,7 +183,7 @@ def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
     for run in every:
         name, number = store.runs.dataset_of(run)
         best = percent(run.best_accuracy) if run.best_accuracy is not None else "–"
-        table.add_row(str(run.id), run.status, f"{name} (version {number})", best, _took(run))
+        table.add_row(str(run.id), run.status, f"{name} (version {number})", best, took(run))
     out.print(table)
 
 
@@ -190,7 +194,7 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
     store.runs.mark_silent_as_interrupted()
     run = store.runs.get(run_id)
     if as_json:
-        _print_json(_run_dict(store, run, whole=True))
+        print_json(run_dict(store, run, whole=True))
         return
     name, number = store.runs.dataset_of(run)
     out.print(f"Run {run.id}: {run.status}, data set {name} (version {number})", markup=False)
@@ -208,9 +212,9 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
         )
     phases = Recipe.from_dict(run.recipe).phases
     for epoch in store.runs.epochs(run_id):
-        out.print(_epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
+        out.print(epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
     if run.status in ("finished", "stopped"):
-        _print_result(store, run)
+        print_result(store, run)
 
 
 @runs.command("stop")
@@ -247,7 +251,7 @@ def predict(
 
     predictor = Predictor.open(model, Store(), trust_pickle)
     rows = []
-    with _progress(transient=True, disabled=len(paths) < 2) as bar:
+    with progress_bar(transient=True, disabled=len(paths) < 2) as bar:
         task = bar.add_task("Predicting", total=len(paths))
         for prediction in predictor.predict(paths, top_k):
             bar.advance(task)
@@ -258,11 +262,11 @@ def predict(
                 )
                 out.print(f"{prediction.source}: {answer or 'not read. ' + prediction.error}", markup=False)
     if csv_file is not None:
-        _write_csv(csv_file, rows, min(top_k, len(predictor.spec.classes)))
+        write_csv(csv_file, rows, min(top_k, len(predictor.spec.classes)))
         if not as_json:
             out.print(f"Wrote {count(len(rows), 'row')} to {csv_file}", markup=False)
     if as_json:
-        _print_json({"model": model, "predictions": [asdict(row) | {"source": str(row.source)} for row in rows]})
+        print_json({"model": model, "predictions": [asdict(row) | {"source": str(row.source)} for row in rows]})
     unread = sum(bool(row.error) for row in rows)
     if unread == len(rows):
         raise ModelError(f"None of the {count(unread, 'file')} could be read as an image.")
@@ -295,23 +299,10 @@ def worker() -> None:
 # Helpers
 
 
-class TimeLeft(ProgressColumn):
-    """What the run itself expects, which knows that later phases are slower."""
-
-    def render(self, task: Task) -> Text:
-        left = task.fields.get("seconds_left")
-        return Text(f"{duration(left)} left" if left is not None else "", style="cyan")
-
-
-def _progress(transient: bool = False, disabled: bool = False) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeLeft())
-    return Progress(*columns, console=err, transient=transient, disable=disabled or not err.is_terminal)
-
-
 def _import(store: Store, source: Path, name: str) -> VersionInfo:
     from learner.datasets import add_dataset
 
-    with _progress(transient=True) as bar:
+    with progress_bar(transient=True) as bar:
         task = bar.add_task("Importing", total=None)
         return add_dataset(
             store,
@@ -338,10 +329,10 @@ def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
     folder = store.workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    with _progress(disabled=quiet) as bar:
+    with progress_bar(disabled=quiet) as bar:
         task = bar.add_task(f"Run {run_id}", total=1.0)
         try:
-            return execute(store, run_id, _Bar(bar, task, recipe))
+            return execute(store, run_id, RunBar(bar, task, recipe))
         except KeyboardInterrupt:
             bar.stop()
             store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
@@ -349,22 +340,6 @@ def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
             kept = store.workspace.checkpoint(run_id).exists()
             err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'}")
             raise
-
-
-class _Bar(Listener):
-    """Shows a run that trains here: a bar with time left, and a line an epoch."""
-
-    def __init__(self, bar: Progress, task: int, recipe: Recipe):
-        self._bar, self._task, self._recipe = bar, task, recipe
-
-    def on_progress(self, progress: RunProgress) -> None:
-        self._bar.update(
-            self._task, description=progress.message, completed=progress.done, seconds_left=progress.seconds_left
-        )
-
-    def on_epoch(self, figures: dict[str, Any], is_best: bool) -> None:
-        line = _epoch_line(figures, self._recipe.phases[figures["phase"]].name)
-        self._bar.console.print(line + (" best so far" if is_best else ""), markup=False)
 
 
 def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> Path:
@@ -390,96 +365,3 @@ def _image_files(paths: list[Path], suffixes) -> Iterator[Path]:
             yield path
         else:
             raise ModelError(f"There is no file or folder {path}.")
-
-
-def _write_csv(path: Path, rows: list, columns: int) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        ranks = range(1, columns + 1)
-        writer.writerow(["file", *(f"{what}_{rank}" for rank in ranks for what in ("class", "prob")), "error"])
-        for row in rows:
-            cells = [cell for pair in zip(row.classes, row.probs, strict=True) for cell in pair]
-            writer.writerow([row.source, *cells, *[""] * (2 * columns - len(cells)), row.error])
-
-
-def _print_dataset(store: Store, version: VersionInfo) -> None:
-    from learner.datasets import summarize
-
-    summary = summarize(store, version)
-    out.print(
-        f"{version.name}, version {version.number}: {count(summary.images, 'image')} in "
-        f"{count(len(summary.classes), 'class', 'classes')}",
-        markup=False,
-    )
-    splits = list(summary.totals)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("Class")
-    for split in splits:
-        table.add_column(split or "images", justify="right")
-    for name in summary.classes:
-        table.add_row(Text(name), *(str(summary.counts[name].get(split, 0)) for split in splits))
-    out.print(table)
-    if summary.set_aside:
-        out.print(f"{count(len(summary.set_aside), 'file')} set aside:")
-        for row in summary.set_aside:
-            out.print(f"  {row.path}: {row.reason}", markup=False)
-
-
-def _summary_dict(summary) -> dict[str, Any]:
-    version = summary.version
-    return {
-        "name": version.name,
-        "version": version.number,
-        "images": summary.images,
-        "classes": summary.classes,
-        "counts": summary.counts,
-        "set_aside": [{"path": row.path, "reason": row.reason} for row in summary.set_aside],
-    }
-
-
-def _run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
-    name, number = store.runs.dataset_of(run)
-    columns = ("status", "reason", "created_at", "started_at", "finished_at", "best_accuracy", "best_epoch")
-    values = {"run": run.id, "dataset": name, "version": number} | {key: getattr(run, key) for key in columns}
-    if whole:
-        from learner.results import load_result
-
-        figures = ("epoch", "phase", "train_loss", "valid_loss", "accuracy", "error_rate", "lrs", "seconds")
-        values |= {
-            "recipe": run.recipe,
-            "facts": run.facts,
-            "progress": run.progress,
-            "epochs": [{key: getattr(epoch, key) for key in figures} for epoch in store.runs.epochs(run.id)],
-            "result": load_result(store.workspace.run_folder(run.id)),
-        }
-    return values
-
-
-def _print_result(store: Store, run: Run) -> None:
-    from learner.results import load_result
-
-    result = load_result(store.workspace.run_folder(run.id))
-    if result is not None:
-        out.print(
-            f"Accuracy {percent_with_interval(result['accuracy'], result['accuracy_interval'])} on "
-            f"{count(result['images'], 'validation image')}, best checkpoint from epoch {run.best_epoch}; "
-            f"took {_took(run)}"
-        )
-
-
-def _epoch_line(figures: dict[str, Any], phase: str) -> str:
-    losses = (f"{figures[key]:.4f}" if figures[key] is not None else "none" for key in ("train_loss", "valid_loss"))
-    return (
-        f"Epoch {figures['epoch']:>3}  {phase}  train loss {next(losses)}  valid loss {next(losses)}  "
-        f"accuracy {percent(figures['accuracy'])}  {duration(figures['seconds'])}"
-    )
-
-
-def _took(run: Run) -> str:
-    if run.started_at is None:
-        return "–"
-    return duration((run.finished_at or time.time()) - run.started_at)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, ensure_ascii=False))
