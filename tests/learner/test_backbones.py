@@ -245,7 +245,7 @@ def test_the_hub_serves_weights_once_then_the_cache_does_and_auto_falls_back_to_
         f"first, second, auto = build('{SMALL}'), build('{SMALL}'), build()\n"
         "for backbone in (first, second):\n"
         "    print(backbone.source.kind, backbone.body.stem.conv1[0].weight.double().sum().item())\n"
-        "print(auto.arch, auto.source.kind, auto.source.reason)"
+        "print(auto.arch, auto.source.kind, auto.source.reason, auto.source.tried)"
     )
     requests = []
     files = {f"timm/{SMALL}.r160_in1k/model.safetensors": safetensors.torch.save(weights)}

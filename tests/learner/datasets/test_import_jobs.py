@@ -145,7 +145,7 @@ def test_a_refused_source_fails_with_the_reason(workspace, tmp_path):
 
 
 def test_a_defect_fails_with_a_general_sentence_and_a_traceback_in_the_log(workspace, store, tmp_path):
-    with store.datasets._session() as session:
+    with store.datasets.session() as session:
         session.connection().exec_driver_sql("DROP TABLE images")
         session.commit()
     job = ended(workspace, jobs.start_import(workspace, make_photos(tmp_path / "pets"), "pets"))

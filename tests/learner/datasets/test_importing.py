@@ -219,7 +219,7 @@ def test_a_cancelled_import_leaves_everything_as_it_was(store, workspace, photos
 
 
 def test_a_database_that_fails_at_the_end_leaves_no_files(store, workspace, photos):
-    with store.datasets._session() as session:
+    with store.datasets.session() as session:
         session.connection().exec_driver_sql("DROP TABLE set_aside")
         session.commit()
     (photos / "notes.txt").write_text("x")
