@@ -58,8 +58,9 @@ def first_page_s() -> float:
         page = browser.new_page()
         began = time.perf_counter()
         server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "ui.server"],
             cwd=ROOT,
+            env={**os.environ, "PORT": str(port)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -8,7 +8,7 @@ from learner.datasets import SAMPLE_NAME, Summary, check_name, save_uploads, sum
 from learner.datasets.jobs import ImportJob, cancel, dismiss, jobs, start_import
 from learner.store import Store
 from learner.words import count, duration
-from ui import charts, state
+from ui import state
 from ui.components import Picture, pager, picture_grid
 from ui.frame import next_step, page, telling_errors
 
@@ -134,6 +134,8 @@ def show_summary(summary: Summary) -> None:
         said += "; each recipe keeps a share of them for validation"
     st.markdown(f"{said}. Version {version.number}, typically {summary.median_width} × {summary.median_height} px.")
     next_step("train", f"Plan the training on {version.name}")
+    from ui import charts  # a second of loading, which the empty page need not wait for
+
     st.subheader("Images in each class")
     with st.container(height="content" if len(summary.classes) <= CLASSES_AT_ONCE else 420):
         st.altair_chart(
