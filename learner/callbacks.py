@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import torch
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException
+from fastai.callback.fp16 import MixedPrecision
+from fastcore.foundation import L
+from torch.amp import GradScaler
 
 from learner.progress import Progression
-from learner.recipe import Phase
+from learner.speed import PhasePlan
 
 STEPS_AN_EPOCH = 25
 """Samples of loss and learning rates that are kept inside one epoch."""
@@ -26,26 +29,22 @@ class Reporter(Callback):
         self.progression = progression
         self._keep = keep
         self._phase_index = 0
-        self._phase: Phase | None = None
+        self._plan: PhasePlan | None = None
         self._epochs_done = 0
         self._best: tuple[float, float] | None = None
 
-    def begin_phase(self, index: int, phase: Phase) -> None:
-        self._phase_index, self._phase = index, phase
+    def begin_phase(self, index: int, plan: PhasePlan) -> None:
+        self._phase_index, self._plan = index, plan
 
     def before_epoch(self) -> None:
         self._epoch_began = time.monotonic()
         self._steps_written = 0
+        self.dls.train.epoch = self._epochs_done  # decides which views of the images come
 
     def after_batch(self) -> None:
-        self.progression.count(self._phase_index, self.training)
-        self.progression.report(
-            self._phase_index,
-            self._phase.name,
-            self.epoch + 1,
-            self.iter + 1,
-            (len(self.dls.train), len(self.dls.valid)),
-            self.training,
+        batches = len(self.dls.train if self.training else self.dls.valid)
+        self.progression.batch(
+            self._phase_index, self._plan, self.n_epoch, self.epoch + 1, self.iter + 1, batches, self.training
         )
         if not self.training:
             return
@@ -85,6 +84,25 @@ class Reporter(Callback):
 
     def _rates(self) -> list[float]:
         return [float(hyper["lr"]) for hyper in self.opt.hypers]
+
+
+class LossScaling(MixedPrecision):
+    """fastai's scaling of the loss for fp16, on any device; the network itself knows what computes in fp16."""
+
+    def before_fit(self) -> None:
+        self.learn.scaler, self.scales = GradScaler(self.dls.device.type), L()
+
+    def before_batch(self) -> None:
+        """No autocast over head and loss."""
+
+    def after_pred(self) -> None:
+        """The head gives fp32 already."""
+
+    def after_loss(self) -> None:
+        """There is no autocast to leave."""
+
+    def after_fit(self) -> None:
+        self.learn.scaler = self.scales = None
 
 
 class FrozenStagesEval(Callback):

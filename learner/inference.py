@@ -12,7 +12,7 @@ from torch import nn
 
 from learner.errors import ImageError, ModelError
 from learner.export import ModelSpec, load_model
-from learner.loaders import read_squished
+from learner.images import read_squished
 from learner.store import Store
 
 BATCH = 16

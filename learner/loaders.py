@@ -1,71 +1,190 @@
-"""Images of a data set as fastai DataLoaders."""
+"""Images of a data set as batches: decoded once, prepared on the device, or replaced by outputs of frozen stages."""
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
-from fastai.data.core import DataLoaders, Datasets
-from fastai.data.transforms import Categorize, IntToFloatTensor, Normalize, ToTensor
-from fastai.vision.core import PILImage
-from PIL import Image as PillowImage
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastcore.basics import chunked
+from torch import Tensor
 
-from learner.images import read_image
+from learner import augment
+from learner.images import read_squished
+from learner.recipe import Augment
+from learner.rows import Rows
+
+BATCHES_AHEAD = 2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """An image file and its class. Not a tuple: fastai would transform each part of one by itself."""
+    """An image file, its class, and what identifies its content."""
 
     path: Path
     label: str
+    sha256: str
 
 
-def read_squished(source, size: int) -> PillowImage.Image:
-    """The whole image, upright, in RGB, resized to (size, size) pixels; the aspect ratio is not kept.
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels become what a backbone takes: `mean` and `std` are of each channel (RGB), for values 0 to 1."""
 
-    Pillow's bilinear filter, as fastai's `Resize(size, method="squish")` applies it.
-    Raises ImageError when the file cannot be read.
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: Tensor, draws: Tensor | None = None) -> Tensor:
+        """`pixels` is (batch, height, width, 3) of bytes; returns (batch, 3, height, width) of floats, channels last.
+
+        `draws` (batch, 8) are augmentations, as `learner.augment.draw` gives them.
+        """
+        x = pixels.permute(0, 3, 1, 2).float().div_(255)
+        if draws is not None:
+            x = augment.apply(x, draws)
+        mean, std = (torch.tensor(values, device=x.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return (x - mean) / std
+
+
+@dataclass(frozen=True)
+class Views:
+    """The changed copies of images that a run trains on; see `Recipe.views`."""
+
+    augment: Augment
+    count: int
+    """0: another one for every epoch, without end."""
+    seed: int
+
+    def of_epoch(self, epoch: int, indices: np.ndarray, images: int) -> np.ndarray:
+        """Which view each of `indices` has in that epoch, counted from 0 over the whole run."""
+        if self.count == 0:
+            return np.full(len(indices), epoch)
+        return np.random.default_rng([self.seed, epoch]).integers(self.count, size=images)[indices]
+
+    def draw(self, files: list[LabelledFile], views: np.ndarray) -> np.ndarray:
+        """(len(files), 8) augmentations."""
+        pairs = zip(files, views.tolist(), strict=True)
+        return np.stack([augment.draw(self.augment, self.seed, file.sha256, view) for file, view in pairs])
+
+
+class Decoder:
+    """Reads image files with as many threads as there are cores: Pillow decodes outside of Python's lock."""
+
+    def __init__(self, image_size: int):
+        self.image_size = image_size
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+
+    def __call__(self, files: Iterable[LabelledFile]) -> np.ndarray:
+        """(len(files), image_size, image_size, 3) of bytes. Raises ImageError."""
+        return np.stack(list(self._pool.map(self._read, files)))
+
+    def _read(self, file: LabelledFile) -> np.ndarray:
+        return np.asarray(read_squished(file.path, self.image_size))
+
+
+class Pixels:
+    """Decoded images by their position: from their store, or from the files each time where it has no room."""
+
+    def __init__(self, files: list[LabelledFile], decoder: Decoder, rows: Rows | None):
+        self.files, self._decoder, self._rows = files, decoder, rows
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """(len(indices), height, width, 3) of bytes."""
+        if self._rows is not None:
+            return self._rows[indices]
+        return self._decoder([self.files[index] for index in indices])
+
+
+class ImageLoader(DataLoader):
+    """A fastai DataLoader that fetches whole batches, a few ahead of the network.
+
+    It gives images (batch, 3, size, size) and class indices (batch,). While `features` is set it gives those rows in
+    place of images: (batch, channels, height, width), as the frozen stages would.
     """
-    return read_image(source).resize((size, size), PillowImage.Resampling.BILINEAR)
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        targets: np.ndarray,
+        preprocess: Preprocess,
+        batch_size: int,
+        device: torch.device,
+        views: Views | None = None,
+        shuffle: bool = False,
+    ):
+        drop_last = shuffle and len(targets) % batch_size == 1  # batch-norm cannot learn from a batch of one
+        super().__init__(pixels.files, bs=batch_size, shuffle=shuffle, drop_last=drop_last, device=device)
+        self.pixels, self.targets, self.preprocess, self.views = pixels, targets, preprocess, views
+        self.epoch = 0
+        """Of the whole run, from 0; decides which view of an image comes."""
+        self.features: Rows | None = None
+        self.feature_dtype = torch.float32
+
+    def create_batches(self, samples: Iterable[int]) -> Iterator[tuple]:
+        chunks = chunked(samples, self.bs, self.drop_last)
+        yield from ahead(partial(self._fetch, np.array(chunk)) for chunk in chunks)
+
+    def after_batch(self, batch: tuple[Tensor, Tensor | None, Tensor]) -> tuple[Tensor, Tensor]:
+        rows, draws, targets = batch
+        x = rows.permute(0, 3, 1, 2) if self.features is not None else self.preprocess(rows, draws)
+        return x, targets
+
+    def _fetch(self, indices: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
+        targets = torch.from_numpy(self.targets[indices])
+        views = self.views.of_epoch(self.epoch, indices, len(self.targets)) if self.views else None
+        draws = None
+        if self.features is not None:
+            places = indices if views is None else indices * self.views.count + views
+            rows = torch.from_numpy(self.features[places]).view(self.feature_dtype)
+        else:
+            rows = torch.from_numpy(self.pixels[indices])
+            if views is not None:
+                draws = torch.from_numpy(self.views.draw([self.pixels.files[index] for index in indices], views))
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()
+        return rows, draws, targets
 
 
 def make_dataloaders(
     train: list[LabelledFile],
     valid: list[LabelledFile],
     classes: list[str],
-    image_size: int,
+    decoder: Decoder,
+    preprocess: Preprocess,
+    views: Views | None,
     batch_size: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
     device: torch.device,
-    num_workers: int,
 ) -> DataLoaders:
-    """Batches of images (batch, 3, image_size, image_size), normalised, and class indices (batch,)."""
-
-    def open_item(item: LabelledFile) -> PILImage:
-        return PILImage(read_squished(item.path, image_size))
-
-    def label_of(item: LabelledFile) -> str:
-        return item.label
-
-    items = [*train, *valid]
-    splits = (list(range(len(train))), list(range(len(train), len(items))))
-    datasets = Datasets(items, tfms=[[open_item], [label_of, Categorize(vocab=classes, sort=False)]], splits=splits)
+    """Loaders for training, shuffled and in `views`, and for validation, in order and as the images are."""
+    index_of = {label: index for index, label in enumerate(classes)}
     batch_size = min(batch_size, len(train))
-    return datasets.dataloaders(
-        bs=batch_size,
-        val_bs=batch_size,
-        after_item=[ToTensor()],
-        after_batch=[IntToFloatTensor(), Normalize.from_stats(mean, std, cuda=device.type == "cuda")],
-        num_workers=num_workers,
-        drop_last=len(train) % batch_size == 1,  # batch-norm cannot learn from a batch of one
-        device=device,
-    )
+
+    def loader(files: list[LabelledFile], **how) -> ImageLoader:
+        targets = np.array([index_of[file.label] for file in files], dtype=np.int64)
+        return ImageLoader(Pixels(files, decoder, None), targets, preprocess, batch_size, device, **how)
+
+    return DataLoaders(loader(train, views=views, shuffle=True), loader(valid), device=device)
 
 
-def workers_for(image_count: int, typical_side: int) -> int:
-    """Processes that decode images while the network computes; tiny images are quicker without any."""
-    if image_count * typical_side < 100_000:
-        return 0
-    return min(4, os.cpu_count() or 1)
+def ahead(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """The results of `jobs` in their order, each worked on in another thread while the caller uses those before it."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    waiting: deque = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > BATCHES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

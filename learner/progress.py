@@ -4,6 +4,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from learner.speed import PhasePlan, RunPlan
 from learner.store import Store
 
 REPORT_EVERY_S = 0.3
@@ -22,7 +23,7 @@ class Progress:
     phase: int | None = None
     """Index of the present phase; None before the first and after the last."""
     epoch: int = 0
-    """Epoch of this phase, from 1."""
+    """Epoch of this phase, from 1; 0 before the first."""
     epochs: int = 0
     """Epochs of this phase."""
     batch: int = 0
@@ -40,6 +41,10 @@ class Listener:
         """An epoch has ended; `figures` are the columns of `store.Epoch`."""
 
 
+class StopAsked(Exception):
+    """Somebody asked the run to stop, while it was getting ready for an epoch."""
+
+
 class Progression:
     """A run's progress over all phases, written to the store; remembers whether a stop was asked for."""
 
@@ -49,9 +54,8 @@ class Progression:
         self.stop_requested = False
         self.latest = Progress("")
         self.listener = listener or Listener()
-        self._costs: list[tuple[float, float]] = []
-        self._epochs: list[int] = []
-        self._work_done = 0.0
+        self._expected_s = 0.0
+        self._spent_s = 0.0
         self._last_report = 0.0
         self._began = 0.0
 
@@ -59,40 +63,39 @@ class Progression:
         """Report a sentence outside the phases."""
         self._write(Progress(message, done=self.latest.done if done is None else done))
 
-    def expect(self, costs: list[tuple[float, float]], epochs: list[int]) -> None:
-        """`costs`: for each phase the expected seconds of a training and of a validation batch; only ratios matter."""
-        self._costs, self._epochs = costs, epochs
+    def expect(self, plan: RunPlan) -> None:
+        """What the run will cost; of it only the ratios matter here, the measured speed so far scales them."""
+        self._expected_s = plan.expected_s
+        self._spent_s = 0.0
         self._began = time.monotonic()
 
-    def count(self, phase: int, training: bool) -> None:
-        """One more batch was done."""
-        self._work_done += self._costs[phase][0 if training else 1]
+    def prepare(self, what: str, images: int, total: int, expected_s: float, phase: int | None = None) -> None:
+        """So many more of `total` images are read or computed, which as a whole should take `expected_s`.
 
-    def report(self, phase: int, name: str, epoch: int, batch: int, batches: tuple[int, int], training: bool) -> None:
-        """Write where training stands, at most every `REPORT_EVERY_S`; `batches`: for training, for validation."""
-        due = time.monotonic() - self._last_report >= REPORT_EVERY_S
-        if not due:
-            return
-        total = sum(
-            epochs * (batches[0] * train_s + batches[1] * valid_s)
-            for epochs, (train_s, valid_s) in zip(self._epochs, self._costs, strict=True)
-        )
-        share = min(self._work_done / total, 1.0)
-        elapsed = time.monotonic() - self._began
-        verb = "Stopping after checking what was learnt" if self.stop_requested else name
+        Raises StopAsked when somebody asked for that.
+        """
+        self._spent_s += expected_s * images / total
+        self._report(what, phase=phase)
+        if self.stop_requested:
+            raise StopAsked
+
+    def batch(
+        self, index: int, plan: PhasePlan, epochs: int, epoch: int, batch: int, batches: int, training: bool
+    ) -> None:
+        """One more batch of that phase is done: `batch` of `batches`, in its epoch `epoch` (from 1)."""
+        self._spent_s += (plan.train_s if training else plan.valid_s) / batches
+        verb = "Stopping after checking what was learnt" if self.stop_requested else plan.name
         part = "learning" if training else "checking on the validation images"
-        self._write(
-            Progress(
-                f"{verb}: {part}",
-                done=share,
-                seconds_left=elapsed * (1 - share) / share if share > 0.01 else None,
-                phase=phase,
-                epoch=epoch,
-                epochs=self._epochs[phase],
-                batch=batch,
-                batches=batches[0] if training else batches[1],
-            )
-        )
+        self._report(f"{verb}: {part}", phase=index, epoch=epoch, epochs=epochs, batch=batch, batches=batches)
+
+    def _report(self, message: str, **where: Any) -> None:
+        """Write where the run stands, at most every `REPORT_EVERY_S`."""
+        if time.monotonic() - self._last_report < REPORT_EVERY_S:
+            return
+        share = min(self._spent_s / self._expected_s, 1.0) if self._expected_s else 0.0
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (1 - share) / share if share > 0.01 else None
+        self._write(Progress(message, done=share, seconds_left=left, **where))
 
     def _write(self, progress: Progress) -> None:
         self._last_report = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from learner.errors import RecipeError
@@ -95,6 +95,28 @@ class Phase:
         return [0.0] * first + learning
 
 
+@dataclass(config=_CONFIG)
+class Augment:
+    """Random changes to training images, so that the network meets more than it was given. Nothing by default."""
+
+    flip_horizontal: bool = False
+    """Mirror left and right, every second time. Not where sides matter, as in writing."""
+    flip_vertical: bool = False
+    """Mirror top and bottom, every second time. For pictures taken from above or through a microscope."""
+    quarter_turns: bool = False
+    """Turn by 0, 90, 180 or 270 degrees."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Turn by up to so many degrees either way."""
+    zoom: Annotated[float, Field(ge=1, le=3)] = 1.0
+    """Enlarge by up to this factor, about a random point."""
+    lighting: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Change brightness and contrast by up to this share."""
+
+    @property
+    def changes_anything(self) -> bool:
+        return self != Augment()
+
+
 def _default_phases() -> list[Phase]:
     return [
         Phase(name="Warm-up", trainable="head", epochs=2),
@@ -122,9 +144,26 @@ class Recipe:
     valid_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
     """Share of the images kept for validation, by class, where the data set has no split of its own."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """Fixes the split, the new head and the order of the images."""
+    """Fixes the split, the new head, the order of the images and their augmentation."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the backbone's arithmetic; `auto` takes the fastest that this machine does well. The head and
+    the loss always use fp32."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Whether the outputs of frozen stages are computed once and kept for every epoch; `auto` does what is faster."""
+    augment: Augment = field(default_factory=Augment)
+    """Random changes to the training images."""
+    views: Annotated[int, Field(ge=0, le=64)] = 4
+    """With augmentation: how many changed copies of an image there are, of which every epoch draws one. 0 changes it
+    anew in every epoch, which the cache cannot keep."""
     phases: Annotated[list[Phase], Field(min_length=1, max_length=50)] = field(default_factory=_default_phases)
     """What is trained, in order."""
+
+    @field_validator("views")
+    @classmethod
+    def _something_to_cache(cls, views: int, others: ValidationInfo) -> int:
+        if views == 0 and others.data.get("cache") == "on" and others.data.get("augment", Augment()).changes_anything:
+            raise ValueError("With cache: on and augmentation it should be 1 or more; or use cache: auto")
+        return views
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
@@ -174,8 +213,8 @@ _ADAPTER = TypeAdapter(Recipe)
 
 
 def setting_help() -> dict[str, str]:
-    """The docstring of every key of a recipe and of a phase, by the key's name."""
-    parts = (Recipe.__pydantic_fields__, Phase.__pydantic_fields__)
+    """The docstring of every key of a recipe, of a phase and of the augmentation, by the key's name."""
+    parts = (Recipe.__pydantic_fields__, Phase.__pydantic_fields__, Augment.__pydantic_fields__)
     return {name: field.description or "" for fields in parts for name, field in fields.items()}
 
 
@@ -245,6 +284,8 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _differences(key: str, mine: Any, usual: Any) -> list[str]:
     if mine == usual:
         return []
+    if isinstance(mine, dict) and isinstance(usual, dict):
+        return [option for name in mine for option in _differences(f"{key}.{name}", mine[name], usual[name])]
     if isinstance(mine, list) and isinstance(usual, list) and len(mine) == len(usual) and isinstance(mine[0], dict):
         pairs = zip(mine, usual, strict=True)
         return [

@@ -2,8 +2,8 @@
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import fastai.callback.schedule  # noqa: F401  importing it gives Learner its fit methods
 import numpy as np
@@ -16,17 +16,25 @@ from fastai.torch_core import params, set_seed
 from safetensors.torch import load_file
 from torch import nn
 
-from learner.backbones import Backbone, build
-from learner.callbacks import FrozenStagesEval, Reporter, StopWhenNotFinite
+from learner.backbones import build
+from learner.callbacks import FrozenStagesEval, LossScaling, Reporter, StopWhenNotFinite
 from learner.datasets import image_path, summarize, train_valid_split
 from learner.errors import RunError, RunStopped
 from learner.evaluation import evaluate
+from learner.expecting import decode_s
 from learner.export import ModelSpec, export_learner, save_model
+from learner.features import FeatureCache
+from learner.feeding import Feed
 from learner.heads import build_head
-from learner.loaders import LabelledFile, make_dataloaders, workers_for
-from learner.progress import Listener, Progression
+from learner.loaders import LabelledFile, Preprocess, Views, make_dataloaders
+from learner.measuring import device_name, pick_device, speed_of
+from learner.network import Network
+from learner.optimizers import build_optimizer
+from learner.precision import choose_precision
+from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
+from learner.speed import Amounts, RunPlan, plan_run
 from learner.store import Image, Store
 
 log = logging.getLogger(__name__)
@@ -36,8 +44,10 @@ log = logging.getLogger(__name__)
 class _Prepared:
     learn: Learner
     spec: ModelSpec
-    backbone: Backbone
+    feed: Feed
+    stages: list[str]
     recipe: Recipe
+    plan: RunPlan
     valid_images: list[Image]
 
 
@@ -57,30 +67,32 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     (folder / "recipe.yaml").write_text(prepared.recipe.to_yaml(), "utf-8")
     checkpoint = store.workspace.checkpoint(run_id)
 
-    learn, phases = prepared.learn, prepared.recipe.phases
-    progression.expect(_phase_costs(learn, phases, prepared.backbone.stages), [phase.epochs for phase in phases])
+    learn, feed, plan = prepared.learn, prepared.feed, prepared.plan
+    progression.expect(plan)
     reporter = Reporter(progression, keep=lambda: save_model(learn.model, prepared.spec, checkpoint))
     guard = StopWhenNotFinite()
     learn.add_cbs([reporter, FrozenStagesEval(), guard])
-    for index, phase in enumerate(phases):
-        if progression.stop_requested:
-            break
-        log.info("Phase %d, %s: %s", index + 1, phase.name, asdict(phase))
-        reporter.begin_phase(index, phase)
-        run_phase(learn, phase, prepared.backbone.stages)
-        if guard.happened:
-            raise RunError(
-                "The loss stopped being a number, which mostly means that the learning rate is too high. Try a tenth "
-                f"of it in phase {index + 1}, {phase.name}. The best checkpoint of the epochs before is kept."
-            )
+    with suppress(StopAsked):
+        feed.decode(plan, progression)
+        for index, phase in enumerate(prepared.recipe.phases):
+            if progression.stop_requested:
+                break
+            log.info("Phase %d, %s: %s", index + 1, phase.name, asdict(phase))
+            _run_planned(store, run_id, prepared, index, reporter)
+            if guard.happened:
+                raise RunError(
+                    "The loss stopped being a number, which mostly means that the learning rate is too high. Try a "
+                    f"tenth of it in phase {index + 1}, {phase.name}. The best checkpoint of the epochs before is kept."
+                )
 
     status = "stopped" if progression.stop_requested else "finished"
     if not checkpoint.exists():
         raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")
     progression.say("Looking at every validation image once more, with the best checkpoint")
     learn.model.load_state_dict(load_file(checkpoint))
+    feed.begin_evaluation()
     learn.remove_cb(reporter)  # what follows is no epoch of the run
-    probs, targets = learn.get_preds(dl=learn.dls.valid)
+    probs, targets = learn.get_preds(dl=learn.dls.valid, reorder=False)
     result = evaluate(probs.numpy(), targets.numpy(), prepared.spec.classes)
     save_result(folder, result, probs.numpy(), prepared.valid_images, prepared.spec.classes)
     progression.say("Writing learner.pkl")
@@ -89,19 +101,33 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     return status
 
 
-def build_learner(backbone: Backbone, dls: DataLoaders, num_classes: int) -> Learner:
-    """A Learner on `Sequential(body, head)` with one parameter group a stage, in order, and one for the head.
+def _run_planned(store: Store, run_id: int, prepared: _Prepared, index: int, reporter: Reporter) -> None:
+    """One phase with what it trains on, and what that cost beside what was expected."""
+    phase, plan = prepared.recipe.phases[index], prepared.plan.phases[index]
+    began = time.monotonic()
+    reporter.begin_phase(index, plan)
+    prepared.feed.begin(index, plan, reporter.progression)
+    log.info("Feature cache %s: %s", "on" if plan.cached else "off", plan.reason)
+    run_phase(prepared.learn, phase, prepared.stages)
+    plan.true_s = time.monotonic() - began
+    store.runs.add_facts(run_id, plan=prepared.plan.to_dict())
 
-    `freeze()`, `freeze_to(n)` and `unfreeze()` therefore count in stages. Frozen batch-norm stays frozen.
+
+def build_learner(network: Network, dls: DataLoaders) -> Learner:
+    """A Learner with one parameter group a stage, in order, and one for the head.
+
+    `freeze()`, `freeze_to(n)` and `unfreeze()` therefore count in stages, whatever part of the network a phase runs.
+    Frozen batch-norm stays frozen.
     """
-    model = nn.Sequential(backbone.body, build_head(backbone.num_features, num_classes))
     learn = Learner(
         dls,
-        model.to(dls.device, memory_format=torch.channels_last),  # about twice as fast on a CPU
+        network,
         loss_func=CrossEntropyLossFlat(),
+        opt_func=build_optimizer,
         metrics=[accuracy, error_rate],
         splitter=stage_groups,
         train_bn=False,
+        cbs=[LossScaling()] if network.precision.needs_scaling else None,
     )
     learn.logger = lambda *_: None
     learn.remove_cbs([callback for callback in learn.cbs if callback.name == "progress"])
@@ -132,13 +158,6 @@ def has_batch_norm(body: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in body.modules())
 
 
-def pick_device() -> torch.device:
-    """CUDA where there is one, else Apple's, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
     run = store.runs.get(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
@@ -146,7 +165,6 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
     train_images, valid_images = train_valid_split(
         store.datasets.images(version.id), recipe.seed, recipe.valid_fraction
     )
-    classes = summary.classes
     typical_side = max(summary.median_width, summary.median_height)
 
     set_seed(recipe.seed, reproducible=True)
@@ -158,41 +176,43 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
         image_size=choose_image_size(recipe.image_size, typical_side),
     )
     recipe.check(backbone.stages)
-
-    def files(images: list[Image]) -> list[LabelledFile]:
-        return [LabelledFile(image_path(store.workspace, version.name, image), image.label) for image in images]
-
     device = pick_device()
-    dls = make_dataloaders(
-        files(train_images),
-        files(valid_images),
-        classes,
-        recipe.image_size,
-        recipe.batch_size,
-        backbone.mean,
-        backbone.std,
-        device,
-        workers_for(len(train_images), typical_side),
-    )
+    speed = speed_of(store.workspace, recipe, recipe.image_size, device)
+
     set_seed(recipe.seed, reproducible=True)
-    learn = build_learner(backbone, dls, len(classes))
+    head = build_head(backbone.num_features, len(summary.classes))
+    network = Network(backbone.body, head, choose_precision(recipe.precision, device))
+    network = network.to(device, memory_format=torch.channels_last)  # about twice as fast on a CPU
+    preprocess = Preprocess(recipe.image_size, backbone.mean, backbone.std)
+    views = Views(recipe.augment, recipe.views, recipe.seed) if recipe.augment.changes_anything else None
+    cache = FeatureCache(store.workspace, network, backbone.arch, preprocess, views)
+    train_files, valid_files = (
+        [LabelledFile(image_path(store.workspace, version.name, image), image.label, image.sha256) for image in images]
+        for images in (train_images, valid_images)
+    )
+    dls = make_dataloaders(
+        train_files, valid_files, summary.classes, cache.decoder, preprocess, views, recipe.batch_size, device
+    )
+    feed = Feed(network, cache, dls, views)
+    amounts = Amounts(
+        train=len(train_images),
+        valid=len(valid_images),
+        decode_s=decode_s([file.path for file in train_files], recipe.image_size),
+        undecoded=cache.missing_pixels(train_files + valid_files),
+        room=cache.budget.room(),
+        kept=feed.kept_cuts(),
+    )
+    plan = plan_run(recipe, speed, amounts)
     spec = ModelSpec(
         arch=backbone.arch,
         stages=backbone.stages,
-        classes=classes,
+        classes=summary.classes,
         image_size=recipe.image_size,
         mean=list(backbone.mean),
         std=list(backbone.std),
         num_features=backbone.num_features,
     )
-    store.runs.started(run_id, _facts(recipe, backbone, spec, train_images, valid_images, device))
-    return _Prepared(learn, spec, backbone, recipe, valid_images)
-
-
-def _facts(recipe, backbone, spec, train_images, valid_images, device) -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type.upper()}, {threads} threads"
-    return {
+    facts = {
         "backbone": backbone.arch,
         "weights": asdict(backbone.source),
         "stages": backbone.stages,
@@ -202,25 +222,8 @@ def _facts(recipe, backbone, spec, train_images, valid_images, device) -> dict[s
         "image_size": recipe.image_size,
         "train_images": len(train_images),
         "valid_images": len(valid_images),
-        "device": name,
+        "device": device_name(device),
+        "plan": plan.to_dict(),
     }
-
-
-def _phase_costs(learn: Learner, phases: list[Phase], stages: list[str]) -> list[tuple[float, float]]:
-    """Expected seconds of a training and of a validation batch in each phase, from one timed forward pass.
-
-    A backward pass through what learns costs about twice its forward pass (Kaplan et al. 2020, arXiv:2001.08361, §2.1).
-    """
-    x = learn.dls.train.one_batch()[0]
-    seconds = []
-    learn.model.eval()
-    with torch.no_grad():
-        for part in [*learn.model[0], learn.model[1]]:
-            part(x)  # the first call prepares kernels
-            began = time.perf_counter()
-            x = part(x)
-            if x.device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - began)
-    forward = sum(seconds)
-    return [(forward + 2 * sum(seconds[phase.first_trainable_group(stages) :]), forward) for phase in phases]
+    store.runs.started(run_id, facts)
+    return _Prepared(build_learner(network, dls), spec, feed, backbone.stages, recipe, plan, valid_images)

@@ -37,6 +37,16 @@ class Workspace:
         return self.root / "cache" / "thumbnails"
 
     @property
+    def features(self) -> Path:
+        """Decoded images and outputs of frozen stages, under a budget; safe to delete."""
+        return self.root / "cache" / "features"
+
+    @property
+    def speeds(self) -> Path:
+        """How fast this machine is with each backbone; safe to delete."""
+        return self.root / "cache" / "speeds.json"
+
+    @property
     def uploads(self) -> Path:
         """Files on their way in; emptied after each import."""
         return self.root / "uploads"

@@ -97,6 +97,10 @@ class Runs:
         """Say which process executes the run, and what it decided at the start."""
         self._set(run_id, pid=os.getpid(), host=socket.gethostname(), facts=facts, heartbeat_at=time.time())
 
+    def add_facts(self, run_id: int, **facts: Any) -> None:
+        """Add to what `started` wrote, or replace parts of it."""
+        self._set(run_id, facts=self.get(run_id).facts | facts)
+
     def beat(self, run_id: int) -> None:
         self._set(run_id, heartbeat_at=time.time())
 

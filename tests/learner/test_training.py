@@ -1,5 +1,6 @@
 """A run trains what its phases say and nothing else, and writes down what happened."""
 
+import hashlib
 import math
 import time
 
@@ -16,7 +17,10 @@ from learner.callbacks import FrozenStagesEval
 from learner.datasets import add_dataset
 from learner.executors import execute
 from learner.export import load_model
-from learner.loaders import LabelledFile, make_dataloaders
+from learner.heads import build_head
+from learner.loaders import Decoder, LabelledFile, Preprocess, make_dataloaders
+from learner.network import Network
+from learner.precision import Precision
 from learner.progress import Listener
 from learner.recipe import Phase, Recipe
 from learner.results import load_predictions, load_result
@@ -56,23 +60,25 @@ def run_well(store: Store, recipe: Recipe, listener: Listener | None = None) -> 
 @pytest.fixture
 def learn(photos):
     """The Learner that a run trains, on the photos."""
-    files = {
-        split: [LabelledFile(path, path.parent.name) for path in sorted((photos / split).rglob("*.jpg"))]
+    train, valid = (
+        [
+            LabelledFile(path, path.parent.name, hashlib.sha256(path.read_bytes()).hexdigest())
+            for path in sorted((photos / split).rglob("*.jpg"))
+        ]
         for split in ("train", "valid")
-    }
+    )
     backbone = build(SMALL, "random")
     dls = make_dataloaders(
-        files["train"],
-        files["valid"],
+        train,
+        valid,
         ["cat", "dog"],
-        image_size=32,
+        Decoder(32),
+        Preprocess(32, backbone.mean, backbone.std),
+        views=None,
         batch_size=8,
-        mean=backbone.mean,
-        std=backbone.std,
         device=torch.device("cpu"),
-        num_workers=0,
     )
-    learn = build_learner(backbone, dls, num_classes=2)
+    learn = build_learner(Network(backbone.body, build_head(backbone.num_features, 2), Precision("fp32", "")), dls)
     learn.add_cb(FrozenStagesEval())
     return learn
 

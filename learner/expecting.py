@@ -1,0 +1,76 @@
+"""What a recipe will cost on this machine, before it runs. Needs no torch: measuring is another process's work."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from learner.datasets import image_path, summarize, train_valid_split
+from learner.executors import PATIENT_THREADS
+from learner.images import read_squished
+from learner.recipe import Recipe, choose_image_size
+from learner.rows import Budget
+from learner.speed import Amounts, RunPlan, load_speed, plan_run
+from learner.store import Store
+from learner.weights import choose_backbone
+
+FILES_TIMED = 6
+
+
+def settle(store: Store, recipe: Recipe) -> Recipe:
+    """The recipe with what it leaves open decided as a run would: version, backbone and image size.
+
+    Raises DatasetError, and WeightsError where no backbone can be had.
+    """
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    summary = summarize(store, version)
+    arch = recipe.backbone
+    if arch == "auto":
+        arch, _ = choose_backbone("auto", recipe.weights, store.workspace)
+    typical_side = max(summary.median_width, summary.median_height)
+    size = choose_image_size(recipe.image_size, typical_side)
+    return replace(recipe, version=version.number, backbone=arch, image_size=size)
+
+
+def expected_plan(store: Store, recipe: Recipe) -> RunPlan | None:
+    """What a settled recipe would cost if nothing of it were in the cache; None until this machine was measured for it.
+
+    Raises RecipeError when a phase names a stage that the backbone lacks.
+    """
+    speed = load_speed(store.workspace, recipe, recipe.backbone, recipe.image_size)
+    if speed is None:
+        return None
+    recipe.check(speed.stages)
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    train, valid = train_valid_split(store.datasets.images(version.id), recipe.seed, recipe.valid_fraction)
+    amounts = Amounts(
+        train=len(train),
+        valid=len(valid),
+        decode_s=decode_s([image_path(store.workspace, version.name, image) for image in train], recipe.image_size),
+        undecoded=len(train) + len(valid),
+        room=Budget(store.workspace.features).room(),
+    )
+    return plan_run(recipe, speed, amounts)
+
+
+def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
+    """Measure this machine for a settled recipe in another process: about 15 s, most of it to load torch."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "learner.measuring", json.dumps(recipe.to_dict())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
+    )
+
+
+def decode_s(files: list[Path], image_size: int) -> float:
+    """Seconds to read one of these images when all cores decode, from a few of them. Raises ImageError."""
+    chosen = files[:: max(1, len(files) // FILES_TIMED)][:FILES_TIMED]
+    began = time.perf_counter()
+    for file in chosen:
+        read_squished(file, image_size)
+    return (time.perf_counter() - began) / len(chosen) / (os.cpu_count() or 1)

@@ -1,0 +1,277 @@
+"""The feature cache: decoded images and outputs of frozen stages, computed once and kept on disk.
+
+What is kept is found again by everything that decides it: the image's content, its view (see `Recipe.views`), the exact
+weights of the stages, image size, statistics, precision and kind of device. So phases and runs share it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastcore.basics import chunked
+from torch import Tensor
+
+from learner.loaders import Decoder, LabelledFile, Pixels, Preprocess, Views, ahead
+from learner.network import Network, lowered
+from learner.rows import Budget, Rows, RowStore
+from learner.workspace import Workspace
+
+FORMAT = 1
+BATCH = 16
+
+Tick = Callable[[int], None]
+"""Hears how many more images are done; may raise to stop, and then what was done so far is kept."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image in one view; `view` is None for the image as it is."""
+
+    file: LabelledFile
+    view: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.file.sha256 if self.view is None else f"{self.file.sha256}:{self.view}"
+
+
+def every_view(files: list[LabelledFile], views: Views | None) -> list[Item]:
+    """Every image in each of its views, an image's views next to each other."""
+    if views is None:
+        return [Item(file) for file in files]
+    return [Item(file, view) for file in files for view in range(views.count)]
+
+
+class FeatureCache:
+    """The stores of one run's network and preparation."""
+
+    def __init__(self, workspace: Workspace, network: Network, arch: str, preprocess: Preprocess, views: Views | None):
+        self._network, self._arch, self._preprocess, self._views = network, arch, preprocess, views
+        self._device = next(network.parameters()).device
+        self.decoder = Decoder(preprocess.image_size)
+        self._root = workspace.features
+        self.budget = Budget(self._root)
+        self.shapes = self._shapes()
+        """(height, width, channels) of what enters stage 0, 1, …, and of what leaves the last."""
+        self._stores: dict[str, RowStore] = {}
+        self._in_use: set[Path] = set()
+        self._digests: dict[int, str] = {}
+
+    # Decoded images
+
+    def pixels(self, files: list[LabelledFile], tick: Tick = lambda images: None) -> Pixels:
+        """The images, decoded from their store; what is missing there is added first, if the budget has room.
+
+        Raises ImageError for a file that cannot be read.
+        """
+        store = self._pixel_store()
+        missing = self._missing(store, [Item(file) for file in files])
+        if self._make_room({store: len(missing)}):
+            writer = store.writer()
+            try:
+                for chunk in ahead(partial(self._decode, chunk) for chunk in chunked(missing, BATCH)):
+                    writer.add(*chunk)
+                    tick(len(chunk[0]))
+            finally:
+                writer.close()
+            return Pixels(files, self.decoder, store.reader([file.sha256 for file in files]))
+        return Pixels(files, self.decoder, None)
+
+    def missing_pixels(self, files: list[LabelledFile]) -> int:
+        return len(self._pixel_store().missing(file.sha256 for file in files))
+
+    def _decode(self, items: list[Item]) -> tuple[list[str], np.ndarray]:
+        return [item.name for item in items], self.decoder([item.file for item in items])
+
+    # Outputs of stages
+
+    def has(self, cut: int, items: list[Item]) -> bool:
+        """Whether the outputs of the first `cut` stages, with their present weights, are kept for all `items`."""
+        return not any(
+            self._store(cut, augmented).missing(item.name for item in part)
+            for augmented, part in _by_kind(items).items()
+        )
+
+    def row_bytes(self, cut: int) -> int:
+        """Disk that one image takes at that cut; at 0 decoded."""
+        return int(np.prod(self.shapes[cut])) * (self._dtype.itemsize if cut else 1)
+
+    def missing(self, cuts: list[int], items: list[Item]) -> int:
+        """How many of `items` lack what `compute` would keep at any of `cuts`."""
+        total = 0
+        for augmented, part in _by_kind(items).items():
+            names = [item.name for item in part]
+            total += len(set().union(*(self._store(cut, augmented).missing(names) for cut in cuts)))
+        return total
+
+    def deepest(self, items: list[Item]) -> int:
+        """How many stages, with their present weights, can be skipped because their output is kept for all `items`."""
+        return next((cut for cut in range(len(self.shapes) - 1, 0, -1) if self._whole(cut, items)), 0)
+
+    def features(self, cut: int, items: list[Item]) -> Rows:
+        """What `compute` kept: rows of (height, width, channels). `items` are all changed views, or all unchanged."""
+        (augmented,) = _by_kind(items)
+        return self._store(cut, augmented).reader([item.name for item in items])
+
+    def compute(self, cuts: list[int], items: list[Item], tick: Tick = lambda images: None) -> bool:
+        """Make what is missing at all `cuts`, running every image through the stages once.
+
+        Starts from the deepest output that is kept already. Returns False, with nothing computed, when the disk budget
+        has no room. Raises ImageError for a file that cannot be read.
+        """
+        passes = []
+        for augmented, part in _by_kind(items).items():
+            stores = {cut: self._store(cut, augmented) for cut in cuts}
+            for store in stores.values():
+                store.verify(item.name for item in part)
+            wanted = {cut: set(store.missing(item.name for item in part)) for cut, store in stores.items()}
+            missing = [item for item in part if any(item.name in names for names in wanted.values())]
+            if missing:
+                passes.append((stores, wanted, missing, augmented))
+        if not self._make_room({stores[cut]: len(wanted[cut]) for stores, wanted, *_ in passes for cut in cuts}):
+            return False
+        for job in passes:
+            self._run(*job, tick)
+        return True
+
+    def _whole(self, cut: int, items: list[Item]) -> bool:
+        """As `has`, after reading through what is kept and dropping what is damaged."""
+        if not self.has(cut, items):
+            return False
+        for augmented, part in _by_kind(items).items():
+            self._store(cut, augmented).verify(item.name for item in part)
+        return self.has(cut, items)
+
+    @torch.inference_mode()
+    def _run(
+        self, stores: dict[int, RowStore], wanted: dict[int, set[str]], items: list[Item], augmented: bool, tick: Tick
+    ):
+        last = max(cut for cut in stores if wanted[cut])
+        start = next((cut for cut in range(last, 0, -1) if self._whole(cut, items)), 0)
+        twin = lowered(self._network)
+        source = self._source(start, items, augmented)
+        writers = {cut: store.writer() for cut, store in stores.items()}
+        try:
+            for chunk, rows, draws in ahead(partial(source, chunk) for chunk in chunked(range(len(items)), BATCH)):
+                x = torch.from_numpy(rows).to(self._device)
+                if start:
+                    x = x.view(twin.precision.dtype).permute(0, 3, 1, 2)
+                else:
+                    x = self._preprocess(x, None if draws is None else torch.from_numpy(draws).to(self._device))
+                for cut in range(start + 1, last + 1):
+                    x = twin.stage(cut - 1, x)
+                    if cut in writers:
+                        kept = [row for row, index in enumerate(chunk) if items[index].name in wanted[cut]]
+                        if kept:
+                            writers[cut].add([items[chunk[row]].name for row in kept], self._as_rows(x[kept]))
+                tick(len(chunk))
+        finally:
+            for writer in writers.values():
+                writer.close()
+
+    def _source(self, start: int, items: list[Item], augmented: bool):
+        """A function from a chunk of indices to (chunk, rows, draws)."""
+        if start:
+            rows = self._store(start, augmented).reader([item.name for item in items])
+            return lambda chunk: (chunk, rows[np.array(chunk)], None)
+        store = self._pixel_store()
+        whole = not store.missing(item.file.sha256 for item in items)
+        rows = store.reader([item.file.sha256 for item in items]) if whole else None
+        pixels = Pixels([item.file for item in items], self.decoder, rows)
+
+        def fetch(chunk):
+            draws = None
+            if augmented:
+                part = [items[index] for index in chunk]
+                draws = self._views.draw([item.file for item in part], np.array([item.view for item in part]))
+            return chunk, pixels[np.array(chunk)], draws
+
+        return fetch
+
+    # Stores and their keys
+
+    def _missing(self, store: RowStore, items: list[Item]) -> list[Item]:
+        store.verify(item.name for item in items)
+        names = set(store.missing(item.name for item in items))
+        by_name = {item.name: item for item in items if item.name in names}
+        return list(by_name.values())
+
+    def _make_room(self, rows: dict[RowStore, int]) -> bool:
+        """Whether so many more rows fit into the budget, once what this run does not use is removed."""
+        self._in_use |= {store.folder for store in rows}
+        return self.budget.make_room(sum(store.row_bytes * count for store, count in rows.items()), keep=self._in_use)
+
+    def _pixel_store(self) -> RowStore:
+        size = self._preprocess.image_size
+        return self._open(f"pixels-{size}-{FORMAT}", (size, size, 3), np.uint8)
+
+    def _store(self, cut: int, augmented: bool) -> RowStore:
+        name = f"{self._arch}-{self._stage_names()[cut - 1]}-{self._key(cut, augmented)}"
+        return self._open(name, self.shapes[cut], self._dtype)
+
+    def _open(self, name: str, shape: tuple[int, ...], dtype) -> RowStore:
+        if name not in self._stores:
+            self._stores[name] = RowStore(self._root / name, shape, dtype)
+        return self._stores[name]
+
+    def _key(self, cut: int, augmented: bool) -> str:
+        decides = {
+            "format": FORMAT,
+            "weights": self._digest(cut),
+            "preprocess": asdict(self._preprocess),
+            "precision": self._network.precision.name,
+            "device": self._device.type,
+            "views": {"augment": asdict(self._views.augment), "seed": self._views.seed} if augmented else None,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
+
+    def weights_changed(self) -> None:
+        """Training has moved the weights: what is kept belongs to others now."""
+        self._digests.clear()
+
+    def _digest(self, cut: int) -> str:
+        """Of the architecture and every tensor of the first `cut` stages."""
+        if cut not in self._digests:
+            sha = hashlib.sha256(self._arch.encode())
+            for stage in list(self._network[0])[:cut]:
+                for name, tensor in stage.state_dict().items():
+                    sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                    sha.update(tensor.detach().cpu().contiguous().numpy().data)
+            self._digests[cut] = sha.hexdigest()
+        return self._digests[cut]
+
+    def _stage_names(self) -> list[str]:
+        return [name for name, _ in self._network[0].named_children()]
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return np.dtype(np.float32 if not self._network.precision.is_low else np.int16)  # numpy has no bf16: its bits
+
+    def _as_rows(self, x: Tensor) -> np.ndarray:
+        """(batch, channels, height, width) as (batch, height, width, channels) of the stores' type."""
+        x = x.to(self._network.precision.dtype).permute(0, 2, 3, 1).contiguous().cpu()
+        return (x.view(torch.int16) if self._network.precision.is_low else x).numpy()
+
+    @torch.inference_mode()
+    def _shapes(self) -> list[tuple[int, int, int]]:
+        size = self._preprocess.image_size
+        twin = lowered(self._network)
+        x = torch.zeros(1, 3, size, size, device=self._device)
+        shapes = [(size, size, 3)]
+        for index in range(len(twin[0])):
+            x = twin.stage(index, x)
+            shapes.append((x.shape[2], x.shape[3], x.shape[1]))
+        return shapes
+
+
+def _by_kind(items: list[Item]) -> dict[bool, list[Item]]:
+    """Items in changed views and items as they are live in different stores."""
+    kinds: dict[bool, list[Item]] = {}
+    for item in items:
+        kinds.setdefault(item.view is not None, []).append(item)
+    return kinds

@@ -1,0 +1,85 @@
+"""What each phase trains on: images, or what the frozen stages made of them."""
+
+import logging
+import time
+from functools import partial
+
+from fastai.data.core import DataLoaders
+
+from learner.features import FeatureCache, Item, every_view
+from learner.loaders import ImageLoader, Views
+from learner.network import Network
+from learner.progress import Progression
+from learner.speed import PhasePlan, RunPlan
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Sets a network and its loaders up for one phase after the other."""
+
+    def __init__(self, network: Network, cache: FeatureCache, dls: DataLoaders, views: Views | None):
+        self._network, self._cache, self._dls = network, cache, dls
+        train, valid = (loader.pixels.files for loader in (dls.train, dls.valid))
+        self._train = every_view(train, views) if views is None or views.count else []
+        self._valid = [Item(file) for file in valid]
+
+    def kept_cuts(self) -> frozenset[int]:
+        """Cuts whose outputs, with the present weights, an earlier run left for everything that this one needs."""
+        cuts = range(1, len(self._cache.shapes))
+        return frozenset(cut for cut in cuts if self._train and self._cache.has(cut, self._train + self._valid))
+
+    def decode(self, plan: RunPlan, progression: Progression) -> None:
+        """Decode the images that are not yet in their store. Raises ImageError, and StopAsked when asked to stop."""
+        began = time.monotonic()
+        total = self._cache.missing_pixels([item.file for item in self._train + self._valid])
+        for loader in (self._dls.train, self._dls.valid):
+            tick = partial(self._decoded, progression, max(total, 1), plan.decode_s)
+            loader.pixels = self._cache.pixels(loader.pixels.files, tick)
+        plan.true_decode_s = time.monotonic() - began
+
+    def begin(self, index: int, plan: PhasePlan, progression: Progression) -> None:
+        """Compute what the phase keeps, and start its network and loaders from there.
+
+        Changes `plan` where the disk has no room after all. Raises StopAsked when asked to stop.
+        """
+        began = time.monotonic()
+        self._cache.weights_changed()
+        if plan.cached:
+            plan.cached = self._compute(index, plan, progression)
+        self._start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
+        plan.true_features_s = time.monotonic() - began
+
+    def begin_evaluation(self) -> None:
+        """Start validation from the deepest outputs that are kept for the weights that the network has now."""
+        self._cache.weights_changed()
+        self._start_at(self._cache.deepest(self._valid), [self._dls.valid])
+
+    def _compute(self, index: int, plan: PhasePlan, progression: Progression) -> bool:
+        items = self._train + self._valid
+        cuts = [plan.cut, *plan.also]
+        total = self._cache.missing(cuts, items)
+        what = f"{plan.name}: running every image through the frozen stages, once"
+
+        def tick(images: int) -> None:
+            progression.prepare(what, images, total, plan.features_s, phase=index)
+
+        try:
+            if self._cache.compute(cuts, items, tick):
+                return True
+            plan.reason = "The disk budget has no room for the frozen stages' outputs, so they are computed anew."
+        except OSError as error:  # what was written so far is whole and stays
+            log.exception("The feature cache could not be written")
+            plan.reason = f"The cache could not be written ({error.strerror}), so everything is computed anew."
+        return False
+
+    def _start_at(self, cut: int, loaders: list[ImageLoader]) -> None:
+        self._network.skip = cut
+        for loader in loaders:
+            items = self._train if loader is self._dls.train else self._valid
+            loader.features = self._cache.features(cut, items) if cut else None
+            loader.feature_dtype = self._network.precision.dtype
+
+    @staticmethod
+    def _decoded(progression: Progression, total: int, expected_s: float, images: int) -> None:
+        progression.prepare("Reading the images, once", images, total, expected_s)
