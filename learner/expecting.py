@@ -13,7 +13,7 @@ from learner.executors import PATIENT_THREADS
 from learner.images import read_squished
 from learner.recipe import Recipe, choose_image_size
 from learner.rows import Budget
-from learner.speed import Amounts, RunPlan, load_speed, plan_run
+from learner.speed import Amounts, RunPlan, choose_speed, load_speeds, plan_run
 from learner.store import Store
 from learner.weights import choose_backbone
 
@@ -40,10 +40,10 @@ def expected_plan(store: Store, recipe: Recipe) -> RunPlan | None:
 
     Raises RecipeError when a phase names a stage that the backbone lacks.
     """
-    speed = load_speed(store.workspace, recipe, recipe.backbone, recipe.image_size)
-    if speed is None:
+    speeds = load_speeds(store.workspace, recipe)
+    if not speeds:
         return None
-    recipe.check(speed.stages)
+    recipe.check(speeds[0].stages)
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = train_valid_split(store.datasets.images(version.id), recipe.seed, recipe.valid_fraction)
     amounts = Amounts(
@@ -53,7 +53,7 @@ def expected_plan(store: Store, recipe: Recipe) -> RunPlan | None:
         undecoded=len(train) + len(valid),
         room=Budget(store.workspace.features).room(),
     )
-    return plan_run(recipe, speed, amounts)
+    return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
 
 
 def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:

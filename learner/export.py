@@ -41,6 +41,8 @@ class ModelSpec:
     std: list[float]
     num_features: int
     """Channels between body and head."""
+    precision: str = "fp32"
+    """What it was trained and validated in."""
     format: int = FORMAT
 
 

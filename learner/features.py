@@ -7,6 +7,7 @@ weights of the stages, image size, statistics, precision and kind of device. So 
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from learner.loaders import Decoder, LabelledFile, Pixels, Preprocess, Views, ahead
 from learner.network import Network, lowered
-from learner.rows import Budget, Rows, RowStore
+from learner.rows import Budget, DiskError, Rows, RowStore
 from learner.workspace import Workspace
 
 FORMAT = 1
-BATCH = 16
+LARGEST_BATCH = 64
 
 Tick = Callable[[int], None]
 """Hears how many more images are done; may raise to stop, and then what was done so far is kept."""
@@ -50,14 +51,23 @@ def every_view(files: list[LabelledFile], views: Views | None) -> list[Item]:
 class FeatureCache:
     """The stores of one run's network and preparation."""
 
-    def __init__(self, workspace: Workspace, network: Network, arch: str, preprocess: Preprocess, views: Views | None):
+    def __init__(
+        self,
+        workspace: Workspace,
+        network: Network,
+        arch: str,
+        preprocess: Preprocess,
+        views: Views | None = None,
+        batch_size: int = 16,
+    ):
+        """`batch_size` is the one of training: a processor rounds differently in batches of another size."""
         self._network, self._arch, self._preprocess, self._views = network, arch, preprocess, views
+        self._batch_size = min(batch_size, LARGEST_BATCH)
         self._device = next(network.parameters()).device
         self.decoder = Decoder(preprocess.image_size)
         self._root = workspace.features
         self.budget = Budget(self._root)
-        self.shapes = self._shapes()
-        """(height, width, channels) of what enters stage 0, 1, …, and of what leaves the last."""
+        self.shapes = network.shapes(preprocess.image_size)
         self._stores: dict[str, RowStore] = {}
         self._in_use: set[Path] = set()
         self._digests: dict[int, str] = {}
@@ -70,23 +80,22 @@ class FeatureCache:
         Raises ImageError for a file that cannot be read.
         """
         store = self._pixel_store()
-        missing = self._missing(store, [Item(file) for file in files])
+        names = set(store.missing(file.sha256 for file in files))
+        missing = list({file.sha256: file for file in files if file.sha256 in names}.values())
         if self._make_room({store: len(missing)}):
-            writer = store.writer()
-            try:
-                for chunk in ahead(partial(self._decode, chunk) for chunk in chunked(missing, BATCH)):
-                    writer.add(*chunk)
-                    tick(len(chunk[0]))
-            finally:
-                writer.close()
-            return Pixels(files, self.decoder, store.reader([file.sha256 for file in files]))
+            with suppress(DiskError):
+                with store.writer() as writer:
+                    for chunk in ahead(partial(self._decode, chunk) for chunk in chunked(missing, self._batch_size)):
+                        writer.add(*chunk)
+                        tick(len(chunk[0]))
+                return Pixels(files, self.decoder, store.reader([file.sha256 for file in files]))
         return Pixels(files, self.decoder, None)
 
     def missing_pixels(self, files: list[LabelledFile]) -> int:
         return len(self._pixel_store().missing(file.sha256 for file in files))
 
-    def _decode(self, items: list[Item]) -> tuple[list[str], np.ndarray]:
-        return [item.name for item in items], self.decoder([item.file for item in items])
+    def _decode(self, files: list[LabelledFile]) -> tuple[list[str], np.ndarray]:
+        return [file.sha256 for file in files], self.decoder(files)
 
     # Outputs of stages
 
@@ -96,10 +105,6 @@ class FeatureCache:
             self._store(cut, augmented).missing(item.name for item in part)
             for augmented, part in _by_kind(items).items()
         )
-
-    def row_bytes(self, cut: int) -> int:
-        """Disk that one image takes at that cut; at 0 decoded."""
-        return int(np.prod(self.shapes[cut])) * (self._dtype.itemsize if cut else 1)
 
     def missing(self, cuts: list[int], items: list[Item]) -> int:
         """How many of `items` lack what `compute` would keep at any of `cuts`."""
@@ -111,7 +116,7 @@ class FeatureCache:
 
     def deepest(self, items: list[Item]) -> int:
         """How many stages, with their present weights, can be skipped because their output is kept for all `items`."""
-        return next((cut for cut in range(len(self.shapes) - 1, 0, -1) if self._whole(cut, items)), 0)
+        return next((cut for cut in range(len(self.shapes) - 1, 0, -1) if self.has(cut, items)), 0)
 
     def features(self, cut: int, items: list[Item]) -> Rows:
         """What `compute` kept: rows of (height, width, channels). `items` are all changed views, or all unchanged."""
@@ -127,8 +132,6 @@ class FeatureCache:
         passes = []
         for augmented, part in _by_kind(items).items():
             stores = {cut: self._store(cut, augmented) for cut in cuts}
-            for store in stores.values():
-                store.verify(item.name for item in part)
             wanted = {cut: set(store.missing(item.name for item in part)) for cut, store in stores.items()}
             missing = [item for item in part if any(item.name in names for names in wanted.values())]
             if missing:
@@ -139,25 +142,19 @@ class FeatureCache:
             self._run(*job, tick)
         return True
 
-    def _whole(self, cut: int, items: list[Item]) -> bool:
-        """As `has`, after reading through what is kept and dropping what is damaged."""
-        if not self.has(cut, items):
-            return False
-        for augmented, part in _by_kind(items).items():
-            self._store(cut, augmented).verify(item.name for item in part)
-        return self.has(cut, items)
-
     @torch.inference_mode()
     def _run(
         self, stores: dict[int, RowStore], wanted: dict[int, set[str]], items: list[Item], augmented: bool, tick: Tick
     ):
         last = max(cut for cut in stores if wanted[cut])
-        start = next((cut for cut in range(last, 0, -1) if self._whole(cut, items)), 0)
+        start = next((cut for cut in range(last, 0, -1) if self.has(cut, items)), 0)
         twin = lowered(self._network)
         source = self._source(start, items, augmented)
-        writers = {cut: store.writer() for cut, store in stores.items()}
-        try:
-            for chunk, rows, draws in ahead(partial(source, chunk) for chunk in chunked(range(len(items)), BATCH)):
+        with ExitStack() as stack:
+            writers = {cut: stack.enter_context(store.writer()) for cut, store in stores.items()}
+            for chunk, rows, draws in ahead(
+                partial(source, chunk) for chunk in chunked(range(len(items)), self._batch_size)
+            ):
                 x = torch.from_numpy(rows).to(self._device)
                 if start:
                     x = x.view(twin.precision.dtype).permute(0, 3, 1, 2)
@@ -170,9 +167,6 @@ class FeatureCache:
                         if kept:
                             writers[cut].add([items[chunk[row]].name for row in kept], self._as_rows(x[kept]))
                 tick(len(chunk))
-        finally:
-            for writer in writers.values():
-                writer.close()
 
     def _source(self, start: int, items: list[Item], augmented: bool):
         """A function from a chunk of indices to (chunk, rows, draws)."""
@@ -194,12 +188,6 @@ class FeatureCache:
         return fetch
 
     # Stores and their keys
-
-    def _missing(self, store: RowStore, items: list[Item]) -> list[Item]:
-        store.verify(item.name for item in items)
-        names = set(store.missing(item.name for item in items))
-        by_name = {item.name: item for item in items if item.name in names}
-        return list(by_name.values())
 
     def _make_room(self, rows: dict[RowStore, int]) -> bool:
         """Whether so many more rows fit into the budget, once what this run does not use is removed."""
@@ -256,17 +244,6 @@ class FeatureCache:
         """(batch, channels, height, width) as (batch, height, width, channels) of the stores' type."""
         x = x.to(self._network.precision.dtype).permute(0, 2, 3, 1).contiguous().cpu()
         return (x.view(torch.int16) if self._network.precision.is_low else x).numpy()
-
-    @torch.inference_mode()
-    def _shapes(self) -> list[tuple[int, int, int]]:
-        size = self._preprocess.image_size
-        twin = lowered(self._network)
-        x = torch.zeros(1, 3, size, size, device=self._device)
-        shapes = [(size, size, 3)]
-        for index in range(len(twin[0])):
-            x = twin.stage(index, x)
-            shapes.append((x.shape[2], x.shape[3], x.shape[1]))
-        return shapes
 
 
 def _by_kind(items: list[Item]) -> dict[bool, list[Item]]:

@@ -1,6 +1,5 @@
 """What each phase trains on: images, or what the frozen stages made of them."""
 
-import logging
 import time
 from functools import partial
 
@@ -10,9 +9,8 @@ from learner.features import FeatureCache, Item, every_view
 from learner.loaders import ImageLoader, Views
 from learner.network import Network
 from learner.progress import Progression
+from learner.rows import DiskError
 from learner.speed import PhasePlan, RunPlan
-
-log = logging.getLogger(__name__)
 
 
 class Feed:
@@ -68,9 +66,8 @@ class Feed:
             if self._cache.compute(cuts, items, tick):
                 return True
             plan.reason = "The disk budget has no room for the frozen stages' outputs, so they are computed anew."
-        except OSError as error:  # what was written so far is whole and stays
-            log.exception("The feature cache could not be written")
-            plan.reason = f"The cache could not be written ({error.strerror}), so everything is computed anew."
+        except DiskError as error:
+            plan.reason = f"{error} So everything is computed anew."
         return False
 
     def _start_at(self, cut: int, loaders: list[ImageLoader]) -> None:

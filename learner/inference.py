@@ -1,18 +1,24 @@
 """Predictions for new images."""
 
-import itertools
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
+from fastcore.basics import chunked
 from torch import nn
 
 from learner.errors import ImageError, ModelError
 from learner.export import ModelSpec, load_model
 from learner.images import read_squished
+from learner.loaders import Preprocess, ahead
+from learner.network import Network, lowered
+from learner.precision import precision_for_inference
 from learner.store import Store
 
 BATCH = 16
@@ -29,14 +35,19 @@ class Prediction:
 
 
 class Predictor:
-    """A trained model, ready to look at images. Keeps the network in evaluation mode on one device."""
+    """A trained model, ready to look at images. Keeps the network in evaluation mode on one device.
+
+    It computes in the precision that the model was trained in, where the device does that at full speed, else in fp32.
+    """
 
     def __init__(self, model: nn.Sequential, spec: ModelSpec, device: torch.device | None = None):
         self.spec = spec
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.eval().to(self.device)
-        self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1)
+        precision = precision_for_inference(spec.precision, self.device)
+        network = Network(model[0], model[1], precision).to(self.device, memory_format=torch.channels_last)
+        self._network = lowered(network)
+        self._preprocess = Preprocess(spec.image_size, tuple(spec.mean), tuple(spec.std))
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
     @classmethod
     def open(cls, model: str, store: Store, trust_pickle: bool = False) -> "Predictor":
@@ -44,22 +55,28 @@ class Predictor:
         return cls(*_find_model(model, store, trust_pickle))
 
     def predict(self, sources: Iterable[Path | BinaryIO], top_k: int | None = None) -> Iterator[Prediction]:
-        """One prediction an image, in order; memory stays at one batch. Unreadable images carry their error."""
-        sources = iter(sources)
-        while chunk := list(itertools.islice(sources, BATCH)):
-            yield from self._predict_batch(chunk, top_k or len(self.spec.classes))
+        """One prediction an image, in order; memory stays at a few batches. Unreadable images carry their error."""
+        chunks = chunked(sources, BATCH)
+        for chunk, images in ahead(partial(self._read, chunk) for chunk in chunks):
+            yield from self._predict_batch(chunk, images, top_k or len(self.spec.classes))
 
-    def _predict_batch(self, sources: list[Path | BinaryIO], top_k: int) -> Iterator[Prediction]:
-        pixels, errors = [], {}
-        for index, source in enumerate(sources):
+    def _read(self, sources: list[Path | BinaryIO]) -> tuple[list[Path | BinaryIO], list[np.ndarray | str]]:
+        """Pixels of every source, (height, width, 3) of bytes, or why it cannot be read."""
+
+        def read(source: Path | BinaryIO) -> np.ndarray | str:
             try:
-                pixels.append(np.asarray(read_squished(source, self.spec.image_size)))
+                return np.asarray(read_squished(source, self.spec.image_size))
             except ImageError as error:
-                errors[index] = str(error)
+                return str(error)
+
+        return sources, list(self._pool.map(read, sources))
+
+    def _predict_batch(self, sources: list, images: list[np.ndarray | str], top_k: int) -> Iterator[Prediction]:
+        pixels = [image for image in images if not isinstance(image, str)]
         probs = iter(self._probs(np.stack(pixels)).cpu()) if pixels else iter(())
-        for index, source in enumerate(sources):
-            if index in errors:
-                yield Prediction(source, [], [], errors[index])
+        for source, image in zip(sources, images, strict=True):
+            if isinstance(image, str):
+                yield Prediction(source, [], [], image)
                 continue
             best, order = next(probs).topk(min(top_k, len(self.spec.classes)))
             yield Prediction(source, [self.spec.classes[i] for i in order.tolist()], best.tolist())
@@ -67,8 +84,7 @@ class Predictor:
     @torch.inference_mode()
     def _probs(self, pixels: np.ndarray) -> torch.Tensor:
         """`pixels` is (batch, height, width, 3) of bytes; returns (batch, classes)."""
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        return self._model((x - self._mean) / self._std).softmax(dim=1)
+        return self._network(self._preprocess(torch.from_numpy(pixels).to(self.device))).softmax(dim=1)
 
 
 def _find_model(model: str, store: Store, trust_pickle: bool) -> tuple[nn.Sequential, ModelSpec]:

@@ -1,6 +1,7 @@
 """The network as it trains: a body of stages and a head, which may begin in the middle and compute in low precision."""
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from learner.precision import Precision
 PIECE_BYTES = 8_000_000
 """On a CPU, a stage in evaluation mode takes as many images at a time as keep its widest activation below this, so that
 it stays in the processor's caches (measured with VGG16: docs/benchmarks.md)."""
+
+Shape = tuple[int, int, int]
+"""Height, width, channels."""
 
 _WEIGHTED = (nn.Conv2d, nn.Linear)
 
@@ -41,6 +45,17 @@ class Network(nn.Sequential):
             size = max(1, PIECE_BYTES // self._bytes_of_widest(index, x[:1]))
             return torch.cat([module(piece) for piece in x.split(size)]) if size < len(x) else module(x)
 
+    @torch.inference_mode()
+    def shapes(self, image_size: int) -> list[Shape]:
+        """Of what enters stage 0, 1, …, and of what leaves the last, for images of that side."""
+        twin = lowered(self)
+        x = torch.zeros(1, 3, image_size, image_size, device=next(self.parameters()).device)
+        shapes = [(image_size, image_size, 3)]
+        for index in range(len(self[0])):
+            x = twin.stage(index, x)
+            shapes.append((x.shape[2], x.shape[3], x.shape[1]))
+        return shapes
+
     def _bytes_of_widest(self, index: int, image: Tensor) -> int:
         """Size of the largest activation inside a stage for one image, found by running it once."""
         key = (index, image.shape)
@@ -71,3 +86,8 @@ def lowered(network: Network) -> Network:
             if isinstance(module, _WEIGHTED):
                 module.to(twin.precision.dtype)
     return twin
+
+
+def row_bytes(shape: Shape, precision: Precision | None) -> int:
+    """Disk that one image takes at a place of that shape: in that precision, or (None) decoded, one byte a value."""
+    return math.prod(shape) * (precision.dtype.itemsize if precision else 1)

@@ -158,6 +158,12 @@ class Recipe:
     phases: Annotated[list[Phase], Field(min_length=1, max_length=50)] = field(default_factory=_default_phases)
     """What is trained, in order."""
 
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _on_is_no_yes(cls, cache: Any) -> Any:
+        """YAML reads a plain `on` or `off` as true or false."""
+        return {True: "on", False: "off"}.get(cache, cache) if isinstance(cache, bool) else cache
+
     @field_validator("views")
     @classmethod
     def _something_to_cache(cls, views: int, others: ValidationInfo) -> int:

@@ -11,7 +11,8 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,18 +80,19 @@ class RowStore:
         self._look()
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those of `names` that have no row, in their order, each once."""
-        return [name for name in dict.fromkeys(names) if name not in self._places]
+        """Those of `names` that have no row, in their order, each once.
 
-    def verify(self, names: Iterable[str]) -> None:
-        """Check every part that holds one of `names`; a damaged one is removed, and its rows are missing then."""
-        needed = {self._places[name][0] for name in names if name in self._places}
-        damaged = [index for index in needed if not self._parts[index].is_right()]
-        for index in damaged:
-            log.warning("The cache part %s is damaged and will be computed again", self._parts[index].folder)
-            shutil.rmtree(self._parts[index].folder, ignore_errors=True)
+        Reads through every part that has some of them, once, and removes the damaged ones: their rows are missing.
+        """
+        names = list(dict.fromkeys(names))
+        held_by = {self._places[name][0] for name in names if name in self._places}
+        damaged = [part for part in map(self._parts.__getitem__, held_by) if not part.is_right()]
+        for part in damaged:
+            log.warning("The cache part %s is damaged and will be computed again", part.folder)
+            shutil.rmtree(part.folder, ignore_errors=True)
         if damaged:
             self._look()
+        return [name for name in names if name not in self._places]
 
     def writer(self) -> "RowWriter":
         return RowWriter(self)
@@ -143,8 +145,15 @@ class Rows:
         return rows
 
 
+class DiskError(Exception):
+    """Rows cannot be written. The rows of parts that were full before are whole and stay."""
+
+
 class RowWriter:
-    """Appends rows; what was written counts when `close` is called, or when a part is full."""
+    """Appends rows. What was written counts when a part is full or the context ends, also by an error.
+
+    Raises DiskError where the disk does not take them.
+    """
 
     def __init__(self, store: RowStore):
         self._store = store
@@ -153,6 +162,34 @@ class RowWriter:
 
     def add(self, names: list[str], rows: np.ndarray) -> None:
         """`rows` is (len(names), *shape) of the store's type."""
+        with self._disk_errors():
+            self._add(names, rows)
+
+    def close(self) -> None:
+        """What was written so far becomes part of the store."""
+        with self._disk_errors():
+            self._close()
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log.exception("The cache in %s cannot be written", self._store.folder)
+            if self._file is not None:
+                with suppress(OSError):
+                    self._file.close()
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._file = None
+            raise DiskError(f"The cache cannot be written ({error.strerror}).") from error
+
+    def _add(self, names: list[str], rows: np.ndarray) -> None:
         if self._file is None:
             self._open()
         data = np.ascontiguousarray(rows, self._store.dtype).reshape(len(names), -1).view(np.uint8)
@@ -163,16 +200,14 @@ class RowWriter:
         self._names += names
         self.bytes += data.nbytes
         if len(self._names) * self._store.row_bytes >= PART_BYTES:
-            self.close()
+            self._close()
 
-    def close(self) -> None:
-        """What was written so far becomes part of the store."""
+    def _close(self) -> None:
         if self._file is None:
             return
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._file = None
         about = {
             "names": self._names,
             "crc32": self._checksum,
@@ -182,6 +217,7 @@ class RowWriter:
         (self._folder / "part.json").write_text(json.dumps(about))
         (self._store.folder / "used").touch()
         self._folder.rename(self._store.folder / self._folder.name.removeprefix("."))
+        self._file = None
         self._store._look()
 
     def _open(self) -> None:

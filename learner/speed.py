@@ -3,12 +3,14 @@
 import json
 import math
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 
 from learner.recipe import Recipe
 from learner.words import duration
 from learner.workspace import Workspace
+
+UNLIMITED = 2**63
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class Speed:
     """A training step of a group above it: forward, and the gradients of its weights and of its input."""
     update: list[float]
     """The optimizer's step, per batch."""
-    frozen: list[float]
-    """Forward through a frozen group in a training step."""
     augment: float
     """Augmenting."""
     batch: float
@@ -122,6 +122,21 @@ class Amounts:
     """Cuts whose features an earlier run left, for every image and view."""
 
 
+def choose_speed(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> Speed:
+    """Of the measured precisions the one that is done first; its reason says what the other would take.
+
+    Neither the cache nor what is in it decides, since the precision, other than these, changes the result.
+    """
+    recipe, amounts = replace(recipe, cache="auto"), replace(amounts, room=UNLIMITED, kept=frozenset())
+    plans = [plan_run(recipe, speed, amounts) for speed in speeds]
+    best = min(range(len(plans)), key=lambda index: plans[index].expected_s)
+    if len(plans) == 1:
+        return speeds[best]
+    other = plans[1 - best]
+    instead = f" About {duration(plans[best].expected_s)} instead of {duration(other.expected_s)} in {other.precision}."
+    return replace(speeds[best], precision_reason=speeds[best].precision_reason + instead)
+
+
 def plan_run(recipe: Recipe, speed: Speed, amounts: Amounts) -> RunPlan:
     """Decide for every phase whether the cache is worth it, and say what it will cost."""
     stages = speed.stages
@@ -202,7 +217,7 @@ def _epoch(
 ) -> tuple[float, float]:
     """Seconds of training and of validation in one epoch, from the outputs of the first `start` stages."""
     train = (
-        sum(speed.frozen[start:cut])
+        sum(speed.forward[start:cut])
         + speed.lowest[cut]
         + sum(speed.above[cut + 1 :])
         + (speed.augment if augments else 0.0)
@@ -234,26 +249,27 @@ def _also(recipe: Recipe, stages: list[str], index: int, cut: int) -> list[int]:
 # Measurements that are kept
 
 
-def load_speed(workspace: Workspace, recipe: Recipe, arch: str, image_size: int) -> Speed | None:
-    """What an earlier measurement of this machine found, or None."""
+def load_speeds(workspace: Workspace, recipe: Recipe) -> list[Speed]:
+    """What an earlier measurement of this machine found for a recipe whose backbone and image size are decided."""
     try:
         kept = json.loads(workspace.speeds.read_text("utf-8"))
-        return Speed(**kept[_key(recipe, arch, image_size)])
+        return [Speed(**speed) for speed in kept[_key(recipe)]]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return []
 
 
-def save_speed(workspace: Workspace, recipe: Recipe, speed: Speed) -> None:
+def save_speeds(workspace: Workspace, recipe: Recipe, speeds: list[Speed]) -> None:
     try:
         kept = json.loads(workspace.speeds.read_text("utf-8"))
     except (OSError, ValueError):
         kept = {}
-    kept[_key(recipe, speed.arch, speed.image_size)] = asdict(speed)
+    kept[_key(recipe)] = [asdict(speed) for speed in speeds]
     workspace.speeds.parent.mkdir(parents=True, exist_ok=True)
     temporary = workspace.speeds.with_suffix(".part")
     temporary.write_text(json.dumps(kept), "utf-8")
     temporary.replace(workspace.speeds)
 
 
-def _key(recipe: Recipe, arch: str, image_size: int) -> str:
-    return f"{socket.gethostname()} torch {version('torch')} {arch} {image_size} {recipe.batch_size} {recipe.precision}"
+def _key(recipe: Recipe) -> str:
+    decides = (socket.gethostname(), version("torch"), recipe.backbone, recipe.image_size, recipe.batch_size)
+    return " ".join(map(str, [*decides, recipe.precision]))

@@ -27,14 +27,15 @@ from learner.features import FeatureCache
 from learner.feeding import Feed
 from learner.heads import build_head
 from learner.loaders import LabelledFile, Preprocess, Views, make_dataloaders
-from learner.measuring import device_name, pick_device, speed_of
+from learner.measuring import device_name, pick_device, speeds_of
 from learner.network import Network
 from learner.optimizers import build_optimizer
-from learner.precision import choose_precision
+from learner.precision import Precision
 from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
-from learner.speed import Amounts, RunPlan, plan_run
+from learner.rows import Budget
+from learner.speed import Amounts, RunPlan, choose_speed, plan_run
 from learner.store import Image, Store
 
 log = logging.getLogger(__name__)
@@ -176,32 +177,33 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
         image_size=choose_image_size(recipe.image_size, typical_side),
     )
     recipe.check(backbone.stages)
-    device = pick_device()
-    speed = speed_of(store.workspace, recipe, recipe.image_size, device)
-
-    set_seed(recipe.seed, reproducible=True)
-    head = build_head(backbone.num_features, len(summary.classes))
-    network = Network(backbone.body, head, choose_precision(recipe.precision, device))
-    network = network.to(device, memory_format=torch.channels_last)  # about twice as fast on a CPU
-    preprocess = Preprocess(recipe.image_size, backbone.mean, backbone.std)
-    views = Views(recipe.augment, recipe.views, recipe.seed) if recipe.augment.changes_anything else None
-    cache = FeatureCache(store.workspace, network, backbone.arch, preprocess, views)
     train_files, valid_files = (
         [LabelledFile(image_path(store.workspace, version.name, image), image.label, image.sha256) for image in images]
         for images in (train_images, valid_images)
     )
+    device = pick_device()
+    amounts = Amounts(
+        train=len(train_files),
+        valid=len(valid_files),
+        decode_s=decode_s([file.path for file in train_files], recipe.image_size),
+        undecoded=len(train_files) + len(valid_files),
+        room=Budget(store.workspace.features).room(),
+    )
+    speed = choose_speed(recipe, speeds_of(store.workspace, recipe, device), amounts)
+    recipe = replace(recipe, precision=speed.precision)
+
+    set_seed(recipe.seed, reproducible=True)
+    head = build_head(backbone.num_features, len(summary.classes))
+    network = Network(backbone.body, head, Precision(speed.precision, speed.precision_reason))
+    network = network.to(device, memory_format=torch.channels_last)  # about twice as fast on a CPU
+    preprocess = Preprocess(recipe.image_size, backbone.mean, backbone.std)
+    views = Views(recipe.augment, recipe.views, recipe.seed) if recipe.augment.changes_anything else None
+    cache = FeatureCache(store.workspace, network, backbone.arch, preprocess, views, recipe.batch_size)
     dls = make_dataloaders(
         train_files, valid_files, summary.classes, cache.decoder, preprocess, views, recipe.batch_size, device
     )
     feed = Feed(network, cache, dls, views)
-    amounts = Amounts(
-        train=len(train_images),
-        valid=len(valid_images),
-        decode_s=decode_s([file.path for file in train_files], recipe.image_size),
-        undecoded=cache.missing_pixels(train_files + valid_files),
-        room=cache.budget.room(),
-        kept=feed.kept_cuts(),
-    )
+    amounts = replace(amounts, undecoded=cache.missing_pixels(train_files + valid_files), kept=feed.kept_cuts())
     plan = plan_run(recipe, speed, amounts)
     spec = ModelSpec(
         arch=backbone.arch,
@@ -211,6 +213,7 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
         mean=list(backbone.mean),
         std=list(backbone.std),
         num_features=backbone.num_features,
+        precision=recipe.precision,
     )
     facts = {
         "backbone": backbone.arch,

@@ -7,7 +7,7 @@ import yaml
 from fastcore.basics import even_mults
 
 from learner.errors import RecipeError
-from learner.recipe import Phase, Recipe, choose_image_size, read_recipe, recipe_names, setting_help
+from learner.recipe import Augment, Phase, Recipe, choose_image_size, read_recipe, recipe_names, setting_help
 
 VGG_STAGES = ["block1", "block2", "block3", "block4", "block5"]
 UNUSUAL = Recipe(
@@ -218,6 +218,11 @@ def test_changes_reach_every_key_of_a_recipe():
         "batch_size=4",
         "valid_fraction=0.5",
         "seed=0",
+        "precision=bf16",
+        "cache=off",
+        "augment.rotate=10",
+        "augment.flip_vertical=true",
+        "views=2",
         "phases.0.name=Kopf = Anfang",
         "phases.0.trainable=all",
         "phases.0.epochs=3",
@@ -231,7 +236,19 @@ def test_changes_reach_every_key_of_a_recipe():
     second = Recipe("pets").phases[1]
     second.lr = [1e-6, 1e-3]
     assert read_recipe("default", "pets", changes) == Recipe(
-        "pets", 2, "resnet18", "random", 64, 4, 0.5, 0, [first, second]
+        "pets",
+        version=2,
+        backbone="resnet18",
+        weights="random",
+        image_size=64,
+        batch_size=4,
+        valid_fraction=0.5,
+        seed=0,
+        precision="bf16",
+        cache="off",
+        augment=Augment(rotate=10, flip_vertical=True),
+        views=2,
+        phases=[first, second],
     )
 
 
@@ -304,6 +321,38 @@ def test_the_equivalent_command_names_only_what_differs():
 
 
 def test_every_key_has_its_help_text():
-    help_of = setting_help()
-    assert {*Recipe("pets").to_dict(), *Recipe("pets").to_dict()["phases"][0]} == set(help_of)
+    help_of, values = setting_help(), Recipe("pets").to_dict()
+    assert {*values, *values["phases"][0], *values["augment"]} == set(help_of)
     assert all(text.endswith(".") for text in help_of.values())
+
+
+# Augmentation and what the cache can keep of it
+
+
+def test_augmentation_survives_yaml_and_the_command_that_does_the_same():
+    recipe = Recipe("pets", augment=Augment(flip_horizontal=True, zoom=1.5), views=8, cache="on")
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    options = [word for word in shlex.split(recipe.command()) if "=" in word]
+    assert sorted(options) == ["augment.flip_horizontal=true", "augment.zoom=1.5", "cache='on'", "views=8"]
+    assert read_recipe("default", "pets", options) == recipe
+
+
+def test_a_cache_of_images_that_are_never_the_same_twice_is_refused():
+    with pytest.raises(RecipeError, match="views: With cache: on and augmentation it should be 1 or more"):
+        Recipe.from_dict({"dataset": "pets", "cache": "on", "views": 0, "augment": {"rotate": 10}})
+    assert Recipe.from_dict({"dataset": "pets", "cache": "auto", "views": 0, "augment": {"rotate": 10}}).views == 0
+    assert Recipe.from_dict({"dataset": "pets", "cache": "on", "views": 0}).views == 0  # nothing is changed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rotate", 181), ("zoom", 0.9), ("lighting", 1), ("flip_horizontal", "sideways"), ("shear", 0.1)],
+)
+def test_augmentation_out_of_range_or_unknown_is_told_by_its_key(key, value):
+    with pytest.raises(RecipeError, match=f"augment.{key}: "):
+        Recipe.from_dict({"dataset": "pets", "augment": {key: value}})
+
+
+def test_an_unknown_precision_is_told_with_those_there_are():
+    with pytest.raises(RecipeError, match=r"precision: .*'fp32', 'bf16' or 'fp16'"):
+        Recipe.from_dict({"dataset": "pets", "precision": "fp8"})

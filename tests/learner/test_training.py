@@ -3,6 +3,7 @@
 import hashlib
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -233,7 +234,7 @@ def test_progress_only_grows_ends_at_one_and_tells_the_time_left(scheduled):
     done = [progress.done for progress in listener.progress]
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0.0, 1.0)
-    inside = [progress for progress in listener.progress if progress.phase is not None]
+    inside = [progress for progress in listener.progress if progress.epoch]
     assert len(inside) == 12 * (3 + 2)  # every batch, of training and of validation
     assert inside[-1].done == pytest.approx(1.0)
     assert all(progress.seconds_left >= 0 for progress in inside if progress.done > 0.01)
@@ -251,7 +252,7 @@ def test_progress_only_grows_ends_at_one_and_tells_the_time_left(scheduled):
 def test_the_time_left_foretells_what_the_rest_takes(scheduled):
     _, _, listener = scheduled
     assert learner.progress.REPORT_EVERY_S <= 0.5
-    inside = [progress.seconds_left for progress in listener.progress if progress.phase is not None]
+    inside = [progress.seconds_left for progress in listener.progress if progress.epoch]
     assert inside[len(inside) // 4] > inside[len(inside) // 2] > inside[-1]
 
 
@@ -333,7 +334,9 @@ def test_a_run_says_what_it_decided_and_leaves_its_files(trained):
         path.name for path in folder.iterdir()
     }
     assert not list(folder.glob("*.part"))
-    assert Recipe.from_yaml((folder / "recipe.yaml").read_text()) == Recipe.from_dict(ended.recipe)
+    settled = Recipe.from_yaml((folder / "recipe.yaml").read_text())
+    assert settled == replace(Recipe.from_dict(ended.recipe), precision=settled.precision)
+    assert settled.precision == facts["plan"]["precision"] in ("fp32", "bf16", "fp16")
     assert ended.reason == "" and ended.finished_at > ended.started_at
 
 
