@@ -1,5 +1,6 @@
 # make app    set up and open Thaw
 # make test   set up, with a browser, and run every test
+# make bench  measure, in under 20 minutes; docs/benchmarks.md has the long form
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +18,10 @@ test: $(VENV)/dev.ok
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+bench: $(VENV)/dev.ok
+	@$(BIN)/python tools/browser.py
+	@$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV)

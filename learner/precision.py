@@ -1,6 +1,6 @@
 """Which number format a backbone computes in on this machine, and why."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ class Precision:
         return self.name == "fp16"
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
-        return torch.autocast(device.type, self.dtype, enabled=self.is_low)
+        return torch.autocast(device.type, self.dtype) if self.is_low else nullcontext()
 
 
 def precisions(wanted: str, device: torch.device) -> list[Precision]:

@@ -24,6 +24,10 @@ LIGHT = [
     "learner.datasets.jobs",
     "learner.cli",
     "learner.worker",
+    "learner.progress",
+    "learner.rows",
+    "learner.speed",
+    "learner.expecting",
     *sorted(f"ui.{path.stem}" for path in (ROOT / "ui").glob("*.py") if path.stem != "__init__"),
 ]
 
