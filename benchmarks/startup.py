@@ -1,10 +1,9 @@
 """How long it takes to `--help`, to the first page in a browser, and until a worker is ready. Prints a table.
 
-python benchmarks/startup.py [RUNS]
+python benchmarks/startup.py [RUNS] [--write]
 """
 
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -16,24 +15,31 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from learner.store import Store  # noqa: E402
-from learner.workspace import Workspace  # noqa: E402
-from tools.browser import installed  # noqa: E402
+from benchmarks.report import ROOT, BenchmarkError, figure, parser, publish, table
+from learner.store import Store
+from learner.workspace import Workspace
+from tools.browser import installed
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    made = parser(__doc__)
+    made.add_argument("runs", type=int, nargs="?", default=5, help="of each; default: %(default)s")
+    options = made.parse_args()
+    if installed() is None:
+        raise BenchmarkError("There is no Chromium to open the page in. Get one: python tools/browser.py")
     os.environ |= {"HF_HUB_OFFLINE": "1"}
-    rows = [("--help", help_s), ("first page, fresh server", first_page_s), ("worker ready", worker_s)]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"| what | median of {runs} (s) | fastest | slowest |\n|---|---|---|---|")
-    for name, measure in rows:
-        measure()  # fills the file system's cache
-        seconds = [in_empty_workspace(measure) for _ in range(runs)]
-        print(f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")
+    rows = []
+    for name, measure in (("`--help`", help_s), ("first page, fresh server", first_page_s), ("worker ready", worker_s)):
+        in_empty_workspace(measure)  # fills the file system's cache
+        seconds = [in_empty_workspace(measure) for _ in range(options.runs)]
+        rows.append([name, *(figure(of(seconds), 2) for of in (statistics.median, min, max))])
+    text = [
+        "Empty workspace, everything in the file system's cache, Chromium on the same cores.",
+        table(("what", f"median of {options.runs} (s)", "fastest", "slowest"), rows),
+    ]
+    publish("startup", "Start-up", text, options.write)
 
 
 def in_empty_workspace(measure: Callable[[], float]) -> float:
