@@ -8,8 +8,8 @@ from learner.datasets import thumbnail_path
 from learner.recipe import Recipe
 from learner.results import load_predictions, load_result, most_wrong
 from learner.store import Run, Store
-from learner.words import count, file_size, percent, percent_with_interval
-from ui import charts, state
+from learner.words import count, duration, file_size, percent, percent_with_interval
+from ui import charts, plans, state
 from ui.components import Picture, picture_grid, show_strip
 from ui.frame import empty, next_step, page
 
@@ -130,7 +130,12 @@ def show_most_wrong(store: Store, run: Run, folder: Path) -> None:
 
 def show_training(run: Run) -> None:
     st.subheader("What was trained")
-    st.caption(f"{run.facts['backbone']} at {run.facts['image_size']} px. {run.facts['weights']['reason']}")
+    plan = plans.plan_of(run)
+    how = f" Computed in {plan.precision}, {plans.kept_text(plan)}." if plan else ""
+    took = duration(run.finished_at - run.started_at)
+    st.caption(
+        f"{run.facts['backbone']} at {run.facts['image_size']} px. {run.facts['weights']['reason']}{how} Took {took}."
+    )
     for phase, rates in zip(Recipe.from_dict(run.recipe).phases, run.facts["rates"], strict=True):
         st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
         show_strip(run.facts["stages"], rates, finished=True)

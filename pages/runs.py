@@ -11,7 +11,7 @@ from learner.errors import RunError
 from learner.recipe import Recipe
 from learner.store import ACTIVE, Run, Store
 from learner.words import count, duration, percent
-from ui import charts, state
+from ui import charts, plans, state
 from ui.components import show_strip
 from ui.frame import empty, next_step, page, telling_errors
 
@@ -105,6 +105,7 @@ def show_details(store: Store, run_id: int) -> None:
     with telling_errors():
         run = store.runs.get(run_id)
         show_curves(store, run, Recipe.from_dict(run.recipe))
+        show_cost(run)
         show_log(store, run)
 
 
@@ -115,8 +116,10 @@ def facts_line(run: Run, dataset: str, version: int) -> str:
         line += (
             f" · {facts['backbone']} at {facts['image_size']} px on {facts['device']} · "
             f"{count(facts['train_images'], 'training image')}, {facts['valid_images']:,} for validation · "
-            f"{facts['weights']['reason']}"
         )
+        if plan := plans.plan_of(run):
+            line += f"computed in {plan.precision}, {plans.kept_text(plan)} · "
+        line += facts["weights"]["reason"]
     return line
 
 
@@ -141,7 +144,7 @@ def show_progress(run: Run) -> None:
     progress = run.progress
     left = progress.get("seconds_left")
     text = progress.get("message") or "Starting the training process"
-    if progress.get("phase") is not None:
+    if progress.get("epoch"):  # 0 while a phase gets ready
         text += (
             f" · epoch {progress['epoch']} of {progress['epochs']} · batch {progress['batch']} of {progress['batches']}"
         )
@@ -149,10 +152,16 @@ def show_progress(run: Run) -> None:
     st.progress(progress.get("done", 0.0), text=text)
     if progress.get("phase") is not None and run.facts:
         show_strip(run.facts["stages"], run.facts["rates"][progress["phase"]])
+    learning = run.best_accuracy is not None or progress.get("epoch")
     if run.stop_requested:
-        st.info("Stopping: what it has learnt so far is checked on the validation images and kept.")
+        st.info(
+            "Stopping: what it has learnt so far is checked on the validation images and kept."
+            if learning
+            else "Stopping. Nothing was learnt yet."
+        )
     else:
-        st.button("Stop and keep what it has learnt", type="primary", on_click=request_stop, args=(run.id,))
+        label = "Stop and keep what it has learnt" if learning else "Stop this run"
+        st.button(label, type="primary", on_click=request_stop, args=(run.id,))
 
 
 def show_ending(run: Run) -> None:
@@ -203,6 +212,25 @@ def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
                 ],
                 hide_index=True,
             )
+
+
+def show_cost(run: Run) -> None:
+    """What was expected beside what came true, from the end of the first phase on."""
+    plan = plans.plan_of(run)
+    if plan is None or not plans.has_true_times(plan):
+        return
+    st.subheader("Expected and true")
+    with st.container(key="times"):
+        st.table(
+            plans.expected_and_true(plan, finished=run.status == "finished"),
+            border="horizontal",
+            width="content",
+            alt="Expected and true time of every part of the run, and whether the cache was on.",
+        )
+    st.caption("  \n".join(f"**{phase.name}**: {plans.cache_text(phase)}" for phase in plan.phases))
+    whole = "" if run.status in ACTIVE else f" The whole run, with loading and the last check, took {took(run)}."
+    early = " It was stopped early, so its last phase is a part of what was planned." if run.status == "stopped" else ""
+    st.caption(f"{plans.precision_text(plan)}{whole}{early}")
 
 
 def show_log(store: Store, run: Run) -> None:

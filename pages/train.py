@@ -1,28 +1,35 @@
 """Train: choose a data set, a backbone and the phases; see the plan; start."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from learner.datasets import summarize
-from learner.errors import RecipeError, WeightsError
-from learner.recipe import Recipe, choose_image_size, setting_help
+from learner.errors import RecipeError, ThawError, WeightsError
+from learner.expecting import expected_plan, settle
+from learner.recipe import Recipe, choose_image_size
+from learner.speed import RunPlan
+from learner.store import Store
 from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from learner.words import count
-from ui import state
+from ui import plans, state
 from ui.components import show_strip
-from ui.frame import empty, page
+from ui.frame import empty, page, telling_errors
+from ui.measuring import get_measuring
+from ui.settings import HELP, edit_more, in_words
 
 AUTO = "auto"
 LABELS = {known.arch: known.label for known in KNOWN_BACKBONES}
 SIZES = [AUTO, 96, 128, 160, 192, 224, 256, 320, 384]
-HELP = setting_help()
-"""Help of every setting, from the recipe itself."""
 VGG16_FILE = "vgg16.safetensors"
 PHASES = "phases"
 LOW, HIGH = "lr of lowest stage", "lr"
 """Columns of the phases' table that stand for a recipe's `lr`."""
+LOOK_AGAIN_S = 1.0
+"""While this machine is measured."""
 
 
 def show_page() -> None:
@@ -68,6 +75,7 @@ def show_page() -> None:
     batch_size = second.number_input(
         "Batch size (images a step)", 2, 1024, draft["batch_size"], help=HELP["batch_size"], key="batch_size"
     )
+    settings = {"backbone": backbone, "image_size": image_size, "batch_size": int(batch_size), **edit_more(draft)}
 
     st.subheader("Phases")
     st.caption(
@@ -78,12 +86,13 @@ def show_page() -> None:
     known = next((known for known in KNOWN_BACKBONES if known.arch == arch), None)
     stages = list(known.stages) if known else []
     table = edit_phases(stages, draft["phases"])
-    recipe = read_page(name, backbone, image_size, int(batch_size), table, stages)
+    recipe = read_page(name, settings, table, stages)
     if recipe is None:
         st.button("Start training", type="primary", disabled=True)
         return
     st.session_state[state.DRAFT] = recipe.to_dict()
-    show_plan(recipe, known)
+    if known is not None:
+        show_plan(store, recipe, known)
     start(recipe, can_start=arch is not None)
     with st.expander("The same as a file or a command"):
         st.caption("The recipe: everything that decides the result.")
@@ -196,9 +205,7 @@ def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def read_page(
-    dataset: str, backbone: str, image_size: int | str, batch_size: int, table: pd.DataFrame, stages: list[str]
-) -> Recipe | None:
+def read_page(dataset: str, settings: dict[str, Any], table: pd.DataFrame, stages: list[str]) -> Recipe | None:
     """The recipe that the page describes, or None after saying what is wrong with it."""
     phases = []
     for row in table.to_dict("records"):
@@ -209,15 +216,7 @@ def read_page(
         one = AUTO if pd.isna(high) else high
         phases.append(values | {"lr": one if pd.isna(low) else [low, high]})
     try:
-        recipe = Recipe.from_dict(
-            {
-                "dataset": dataset,
-                "backbone": backbone,
-                "image_size": image_size,
-                "batch_size": batch_size,
-                "phases": phases,
-            }
-        )
+        recipe = Recipe.from_dict({"dataset": dataset, **settings, "phases": phases})
         recipe.check(stages or None)
     except RecipeError as error:
         st.error("The recipe cannot be used yet:\n" + "\n".join(f"- {in_words(problem)}" for problem in error.problems))
@@ -225,24 +224,67 @@ def read_page(
     return recipe
 
 
-def in_words(problem: str) -> str:
-    """`phases.1.epochs: …` as the page's own words: phases are counted from 1 here."""
-    path, _, rest = problem.partition(": ")
-    parts = path.split(".")
-    if parts[0] == "phases" and len(parts) == 1:
-        return "There is no phase. Add a row to the table."
-    if parts[0] == "phases":
-        return f"Phase {int(parts[1]) + 1}, {' '.join(parts[2:]).replace('_', ' ')}: {rest}"
-    return f"{parts[0].replace('_', ' ').capitalize()}: {rest}"
-
-
-def show_plan(recipe: Recipe, known: KnownBackbone | None) -> None:
-    """One frost strip a phase."""
-    if known is None:
-        return
-    for phase in recipe.phases:
-        st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
+def show_plan(store: Store, recipe: Recipe, known: KnownBackbone) -> None:
+    """One frost strip a phase, with its time; then what all of it will cost on this machine."""
+    try:
+        settled = settle(store, replace(recipe, backbone=known.arch))
+        plan = expect(json.dumps(settled.to_dict()), last_measured(store))
+        trouble = ""
+    except ThawError as error:
+        plan, trouble = None, str(error)
+    for index, phase in enumerate(recipe.phases):
+        cost = plan.phases[index] if plan else None
+        st.markdown(
+            f"**{phase.name}**, {count(phase.epochs, 'epoch')}" + (f": {plans.about(cost.expected_s)}" if cost else "")
+        )
         show_strip(known.stages, phase.group_rates(list(known.stages), known.batch_norm))
+        if cost:
+            st.caption(plans.cache_text(cost))
+    st.subheader("What this will cost")
+    if plan:
+        st.markdown(plans.total_text(plan))
+        st.caption(
+            f"{plans.precision_text(plan)} Expected for {plan.device}, with nothing else to do; loading and the last "
+            "check come on top. Less where the cache has something from an earlier run already."
+        )
+    elif trouble:
+        st.warning(f"That cannot be told. {trouble}")
+    else:
+        show_measuring(store, settled)
+
+
+@st.cache_data(ttl="10m", max_entries=200, show_spinner=False)
+def expect(recipe: str, measured: float) -> RunPlan | None:
+    """The plan of a settled recipe (JSON). Kept, as it times the reading of some images; `measured` says how fresh."""
+    return expected_plan(state.get_store(), Recipe.from_dict(json.loads(recipe)))
+
+
+def last_measured(store: Store) -> float:
+    """When this machine was last measured, for whatever recipe."""
+    return store.workspace.speeds.stat().st_mtime if store.workspace.speeds.exists() else 0.0
+
+
+def show_measuring(store: Store, settled: Recipe) -> None:
+    """What stands in the way of a plan: a measurement that is under way, or one that failed."""
+    failure = get_measuring().failure(settled)
+    if not failure:
+        st.fragment(watch_measuring, run_every=LOOK_AGAIN_S)(store, settled)
+        return
+    way_on = "The training can start without it: only the forecast is missing."
+    if settled.precision != "auto":
+        way_on = (
+            f"Perhaps it cannot compute in {settled.precision}; the automatic number format under *More* always works."
+        )
+    st.warning(f"{failure} {way_on}")
+    st.button("Measure again", on_click=get_measuring().try_again, args=(settled,))
+
+
+def watch_measuring(store: Store, settled: Recipe) -> None:
+    with telling_errors():
+        stands = get_measuring().advance(store, settled)
+        if get_measuring().failure(settled) or expected_plan(store, settled) is not None:
+            st.rerun()
+        st.caption(stands)
 
 
 def start(recipe: Recipe, can_start: bool) -> None:

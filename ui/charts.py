@@ -70,11 +70,12 @@ def _last(epochs: Sequence[Epoch], steps: Sequence[Step]) -> float:
 def _with_data(spec: Spec, tables: dict[str, list[dict[str, Any]]], phases: Sequence[Phase], last: float) -> Spec:
     """`spec` with its named tables, and the phases as bands that end at `last`, where the plan is cut short."""
     bands, start = [], 0
-    for phase in phases:
+    rows = 2 if len(phases) > 2 else 1  # names of narrow bands side by side would run into each other
+    for index, phase in enumerate(phases):
         end = start + phase.epochs
         if start < last:
             tint = ICE if phase.trainable == "head" else AMBER
-            bands.append({"start": start, "end": min(end, last), "name": phase.name, "tint": tint})
+            bands.append({"start": start, "end": min(end, last), "name": phase.name, "tint": tint, "row": index % rows})
         start = end
     return spec | {"datasets": tables | {"bands": bands}}
 
@@ -126,10 +127,13 @@ def _bands(ink: str) -> list[alt.Chart]:
     borders = (
         base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6, color=ink).encode(x=start)
     )
-    names = base.mark_text(align="left", baseline="bottom", dx=2, dy=-5, fontSize=12, color=ink).encode(
-        x=start, y=alt.value(0), text="name:N"
-    )
-    return [bands, borders, names]
+    names = [
+        base.transform_filter(f"datum.row == {row}")
+        .mark_text(align="left", baseline="bottom", dx=2, dy=-5 - 15 * row, fontSize=12, color=ink)
+        .encode(x=start, y=alt.value(0), text="name:N")
+        for row in (0, 1)
+    ]
+    return [bands, borders, *names]
 
 
 def _chart(table: str) -> alt.Chart:

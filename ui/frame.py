@@ -25,6 +25,8 @@ STYLE = """<style>
   border-radius: .3rem; display: block}
 .thaw-grid figcaption {font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem}
 .stMainBlockContainer h1 {padding-top: .25rem}
+.st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) {text-align: right !important}
+.st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) p {white-space: nowrap}
 .thaw-strip {overflow-x: auto; margin-bottom: .75rem}
 .thaw-bars {display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content; gap: .35rem .75rem;
   align-items: center}

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -13,7 +14,10 @@ import typer
 from rich.table import Table
 from typer.exceptions import TyperException
 
+from learner.cli.cache import cache
+from learner.cli.plans import foresee, plan_dict, plan_of, print_expected_and_true, print_plan
 from learner.cli.printing import (
+    AsJson,
     RunBar,
     epoch_line,
     err,
@@ -44,8 +48,7 @@ data = typer.Typer(help="Data sets: add, list, show.", no_args_is_help=True)
 runs = typer.Typer(help="Runs: list, show, stop.")
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+app.add_typer(cache, name="cache")
 
 
 class ExportFormat(StrEnum):
@@ -55,6 +58,7 @@ class ExportFormat(StrEnum):
 
 def main() -> None:
     """Run a command; an error that a person can put right is one line on stderr and exit code 2."""
+    warnings.filterwarnings("ignore", ".torch.jit.script.", FutureWarning)  # fastai's, and no concern of a person's
     try:
         code = app(prog_name="python -m learner", standalone_mode=False)
     except (ThawError, TyperException) as error:
@@ -130,9 +134,12 @@ def train(
         list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
     ] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and train nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model: here and now, or with --queue by a worker."""
+    if dry_run and (queue or model):
+        raise ThawError("--dry-run trains nothing, so it goes with neither --queue nor --model.")
     if queue and model:
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
     if model is not None:
@@ -140,6 +147,13 @@ def train(
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
     store = Store()
     plan = read_recipe(recipe, _dataset_name(store, dataset), set_)
+    if dry_run:
+        foreseen = foresee(store, plan, quiet=as_json)
+        if as_json:
+            print_json(plan_dict(*foreseen))
+        else:
+            print_plan(*foreseen)
+        return
     run_id = store.submit(plan, running=not queue)
     if queue:
         if as_json:
@@ -213,6 +227,8 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
     phases = Recipe.from_dict(run.recipe).phases
     for epoch in store.runs.epochs(run_id):
         out.print(epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
+    if cost := plan_of(run):
+        print_expected_and_true(cost, finished=run.status == "finished")
     if run.status in ("finished", "stopped"):
         print_result(store, run)
 

@@ -12,6 +12,8 @@ from learner.datasets import add_dataset
 from tests.samples import ROOT, TWO_PHASES, make_photos, make_zip
 
 TRAINING_MS = 180_000
+MEASURING_MS = 120_000
+TOTAL = re.compile(r"^About .+ in all")
 
 
 @pytest.mark.parametrize("name", ["data", "train", "runs", "results", "predict"])
@@ -35,11 +37,13 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     expect(page.get_by_text("30 images in 2 classes")).to_be_visible()
     expect(page.get_by_role("img", name="cat: cat/")).to_have_count(15)
 
-    # Train: change the epochs of the second phase from 3 to 5 in the table
+    # Train: the machine is measured by itself; change the epochs of the second phase to 30, to have time to watch
     page.get_by_role("button", name="Plan the training on pets").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Train")
-    edit_epochs(page, row=1, epochs=5)
-    expect(page.get_by_text("Fine-tuning, 5 epochs")).to_be_visible()
+    expect(page.get_by_text("Measuring this machine, about")).to_be_visible()
+    expect(page.get_by_text(TOTAL)).to_be_visible(timeout=MEASURING_MS)
+    edit_epochs(page, row=1, epochs=30)
+    expect(page.get_by_text(re.compile("^Fine-tuning, 30 epochs: (about|under) "))).to_be_visible()
     expect(page.get_by_role("img", name="head learns; stem, block1")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
 
@@ -50,10 +54,12 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     early = chart.screenshot()
     while chart.screenshot() == early:
         expect(page.get_by_role("heading", name="Run 1: training")).to_be_visible()
-    expect(page.get_by_text(re.compile(r"Fine-tuning: .* epoch [2-5] of 5")).first).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text(re.compile(r"Fine-tuning: .* epoch \d+ of 30")).first).to_be_visible(timeout=TRAINING_MS)
     page.reload()
     expect(page.get_by_role("heading", name=re.compile("Run 1: (training|finished)"))).to_be_visible()
     expect(page.get_by_role("heading", name="Run 1: finished")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_role("heading", name="Expected and true")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^Together "))).to_be_visible()
 
     # Results: the confusion matrix, and the model to take away
     page.get_by_role("button", name="See what it gets right and wrong").click()

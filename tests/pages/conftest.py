@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
+from learner.expecting import settle
+from learner.recipe import Recipe
 from learner.store import Store
+from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
+from tests.pages.figures import keep_speed
 from tests.samples import ROOT, TWO_PHASES, make_photos
 
 
@@ -20,6 +25,44 @@ def fresh_caches(workspace):
     """The pages keep one store a server; each test is a server of its own."""
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No page asks a hub for weights: the bundled network is used."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+class Measurements:
+    """Measurements that last until the test ends them; each is a process, as the real ones are."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.asked: list[Recipe] = []
+        self.processes: list[subprocess.Popen] = []
+
+    def start(self, _store: Store, settled: Recipe) -> subprocess.Popen:
+        waits = "import sys; sys.exit(int(sys.stdin.readline() or 0))"
+        self.asked.append(settled)
+        self.processes.append(subprocess.Popen([sys.executable, "-c", waits], stdin=subprocess.PIPE))
+        return self.processes[-1]
+
+    def end(self, code: int = 0, keep: bool = True) -> None:
+        """End the latest with an exit code; a good one leaves its figures, unless told otherwise."""
+        if code == 0 and keep:
+            keep_speed(self.store, self.asked[-1])
+        self.processes[-1].communicate(f"{code}\n".encode(), timeout=30)
+
+
+@pytest.fixture(autouse=True)
+def measurements(workspace, monkeypatch) -> Iterator[Measurements]:
+    """No page measures this machine for real: that takes 15 s of both cores."""
+    stand_in = Measurements(Store(workspace))
+    monkeypatch.setattr("ui.measuring.start_measuring", stand_in.start)
+    yield stand_in
+    for process in stand_in.processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -56,6 +99,7 @@ def trained_home(tmp_path_factory) -> Path:
         run_id = store.submit(TWO_PHASES, running=True)
         subprocess.run([sys.executable, "-m", "learner.executors", str(run_id)], cwd=ROOT, check=True)
         assert store.runs.get(run_id).status == "finished", store.runs.get(run_id).reason
+        keep_speed(store, settle(store, Recipe("pets", backbone=FALLBACK_ARCH)))
     finally:
         os.environ.pop("THAW_HOME") if before is None else os.environ.update(THAW_HOME=before)
     return home

@@ -6,12 +6,12 @@ import time
 
 import pytest
 import yaml
-from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
 from learner.datasets.jobs import jobs, start_import
 from learner.recipe import Recipe
 from learner.store import Run
+from tests.pages.reading import words
 from tests.samples import ROOT, TWO_PHASES, make_photos
 
 
@@ -172,9 +172,10 @@ class TestRuns:
         app = open_page("runs")
         assert "Run 1: training" in words(app)
         assert "Warm-up: learning · 1 min 10 s left" in app.get("progress")[0].proto.text
-        next(b for b in app.button if b.label.startswith("Stop and keep")).click().run()
+        store.runs.report(run_id, {"message": "Warm-up: learning", "epoch": 1, "epochs": 2, "batch": 1, "batches": 9})
+        next(b for b in app.run().button if b.label == "Stop and keep what it has learnt").click().run()
         assert store.runs.get(run_id).stop_requested
-        assert "Stopping" in app.info[0].value
+        assert "what it has learnt so far is checked" in app.info[0].value
 
     @pytest.mark.parametrize("status", ["failed", "interrupted"])
     def test_a_run_that_ended_badly_says_why(self, open_page, store, pets, status):
@@ -234,22 +235,3 @@ def wait_for_imports(store, seconds: float = 60) -> None:
     while any(not job.ended for job in jobs(store.workspace)):
         assert time.monotonic() < end, "the import did not end"
         time.sleep(0.2)
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says, as one text."""
-    kinds = (
-        "title",
-        "subheader",
-        "markdown",
-        "caption",
-        "error",
-        "warning",
-        "info",
-        "success",
-        "metric",
-        "text",
-        "code",
-    )
-    parts = [str(element.value) for kind in kinds for element in app.get(kind)]
-    return "\n".join(parts + [button.label for button in app.button])

@@ -41,6 +41,14 @@ def test_bands_follow_the_phases_and_end_where_training_stands():
     assert [(band["start"], band["end"], band["tint"]) for band in bands] == [(0, 2, ICE), (2, 2.5, AMBER)]
 
 
+def test_names_of_many_phases_stand_in_two_rows_so_that_narrow_bands_stay_readable():
+    def rows(phases):
+        return [band["row"] for band in charts.curves([epoch(9)], [], phases)["datasets"]["bands"]]
+
+    assert rows(PHASES) == [0, 0]
+    assert rows([*PHASES, Phase("Polish", trainable="all", epochs=1)]) == [0, 1, 0]
+
+
 def test_a_run_without_an_epoch_yet_shows_its_steps():
     tables = charts.curves([], [step(0.04), step(0.08)], PHASES)["datasets"]
     assert [row["epoch"] for row in tables["train"]] == [0.04, 0.08]

@@ -2,81 +2,19 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
-from learner import cli
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.samples import SMALL, small_recipe
-
-ROOT = Path(__file__).resolve().parents[2]
-TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]
-ONE_EPOCH = [*TINY, "--set", "phases=[{name: Warm-up, epochs: 1, lr: 1e-2}]"]
-
-
-@dataclass
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict:
-        """Stdout, which must be one JSON object and nothing else."""
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def thaw(monkeypatch, capsys):
-    """Runs a command in this process, as `python -m learner` would."""
-
-    def run(*words) -> Said:
-        monkeypatch.setattr(sys, "argv", ["learner", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Said(ended.value.code or 0, *capsys.readouterr())
-
-    return run
-
-
-def shell(home: Path, *words) -> subprocess.Popen:
-    """A command in a process of its own."""
-    environment = {**os.environ, "THAW_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    environment.pop("DATABASE_URL", None)
-    command = [sys.executable, "-m", "learner", *map(str, words)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
-    )
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
-    """An empty workspace, after `train` on a folder: the workspace, what was said, and the model file."""
-    home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
-    phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
-    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases)
-    out, err = process.communicate(timeout=120)
-    return home, Said(process.returncode, out, err), model
-
-
-@pytest.fixture
-def home(first, monkeypatch) -> Path:
-    """The workspace that the first training left, for commands in this process that only read."""
-    monkeypatch.setenv("THAW_HOME", str(first[0]))
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return first[0]
-
+from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell
+from tests.samples import ROOT, SMALL, small_recipe
 
 # Data sets
 
@@ -309,6 +247,9 @@ def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_pa
         ("train --dataset pets --set version=9", "version 9 of data set 'pets'"),
         ("train --dataset pets --model /no/such/out.pkl", "The folder /no/such does not exist"),
         ("train --dataset pets --model out.pkl --queue", "--model needs the run to be done"),
+        ("train --dataset pets --dry-run --queue", "--dry-run trains nothing, so it goes with neither --queue nor"),
+        ("train --dataset pets --dry-run --model out.pkl", "--dry-run trains nothing"),
+        ("train --dataset nosuch --dry-run", "There is no data set 'nosuch'"),
         ("train --dataset pets --epochs 3", "No such option"),
         ("runs show 99", "There is no run 99"),
         ("runs show last", "Invalid value for 'ID': Input should be a valid integer"),
@@ -369,7 +310,8 @@ def test_help_is_there_for_every_command_and_imports_no_torch():
     code = """
 import sys
 from learner import cli
-for words in ([], ["data"], ["data", "add"], ["train"], ["runs"], ["runs", "show"], ["predict"], ["export"]):
+commands = "", "data", "data add", "train", "runs", "runs show", "predict", "export", "cache", "cache clear"
+for words in map(str.split, commands):
     sys.argv = ["learner", *words, "--help"]
     try:
         cli.main()
@@ -380,6 +322,7 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: python -m learner") == 8
-    for option in ("--dataset", "--recipe", "--model", "--set", "--queue", "--top-k", "--csv", "--json", "--format"):
+    assert done.stdout.count("Usage: python -m learner") == 10
+    options = "--dataset --recipe --model --set --queue --dry-run --top-k --csv --json --format --yes"
+    for option in options.split():
         assert option in done.stdout
