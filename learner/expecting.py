@@ -35,34 +35,43 @@ def settle(store: Store, recipe: Recipe) -> Recipe:
     return replace(recipe, version=version.number, backbone=arch, image_size=size)
 
 
-def expected_plan(store: Store, recipe: Recipe) -> RunPlan | None:
-    """What a settled recipe would cost if nothing of it were in the cache; None until this machine was measured for it.
-
-    Raises RecipeError when a phase names a stage that the backbone lacks.
-    """
-    speeds = load_speeds(store.workspace, recipe)
-    if not speeds:
-        return None
-    recipe.check(speeds[0].stages)
+def amounts_of(store: Store, recipe: Recipe) -> Amounts:
+    """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = train_valid_split(store.datasets.images(version.id), recipe.seed, recipe.valid_fraction)
-    amounts = Amounts(
+    return Amounts(
         train=len(train),
         valid=len(valid),
         decode_s=decode_s([image_path(store.workspace, version.name, image) for image in train], recipe.image_size),
         undecoded=len(train) + len(valid),
         room=Budget(store.workspace.features).room(),
     )
+
+
+def expected_plan(store: Store, recipe: Recipe, amounts: Amounts | None = None) -> RunPlan | None:
+    """What a settled recipe would cost if nothing of it were in the cache; None until this machine was measured for it.
+
+    `amounts` spares finding them out again. Raises RecipeError when a phase names a stage that the backbone lacks.
+    """
+    speeds = load_speeds(store.workspace, recipe)
+    if not speeds:
+        return None
+    recipe.check(speeds[0].stages)
+    amounts = amounts or amounts_of(store, recipe)
     return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
 
 
 def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Measure this machine for a settled recipe in another process: about 15 s, most of it to load torch."""
+    """Measure this machine for a settled recipe in another process: about 15 s, most of it to load torch.
+
+    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "learner.measuring", json.dumps(recipe.to_dict())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
     )
 
@@ -70,6 +79,7 @@ def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
 def decode_s(files: list[Path], image_size: int) -> float:
     """Seconds to read one of these images when all cores decode, from a few of them. Raises ImageError."""
     chosen = files[:: max(1, len(files) // FILES_TIMED)][:FILES_TIMED]
+    read_squished(chosen[0], image_size)  # the first also loads the decoder
     began = time.perf_counter()
     for file in chosen:
         read_squished(file, image_size)

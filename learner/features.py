@@ -146,15 +146,15 @@ class FeatureCache:
     def _run(
         self, stores: dict[int, RowStore], wanted: dict[int, set[str]], items: list[Item], augmented: bool, tick: Tick
     ):
-        last = max(cut for cut in stores if wanted[cut])
-        start = next((cut for cut in range(last, 0, -1) if self.has(cut, items)), 0)
+        missing_cuts = [cut for cut in stores if wanted[cut]]
+        last = max(missing_cuts)
+        start = next((cut for cut in range(min(missing_cuts) - 1, 0, -1) if self.has(cut, items)), 0)
         twin = lowered(self._network)
         source = self._source(start, items, augmented)
         with ExitStack() as stack:
             writers = {cut: stack.enter_context(store.writer()) for cut, store in stores.items()}
-            for chunk, rows, draws in ahead(
-                partial(source, chunk) for chunk in chunked(range(len(items)), self._batch_size)
-            ):
+            chunks = chunked(range(len(items)), self._batch_size)
+            for chunk, rows, draws in ahead(partial(source, chunk) for chunk in chunks):
                 x = torch.from_numpy(rows).to(self._device)
                 if start:
                     x = x.view(twin.precision.dtype).permute(0, 3, 1, 2)
@@ -191,7 +191,6 @@ class FeatureCache:
 
     def _make_room(self, rows: dict[RowStore, int]) -> bool:
         """Whether so many more rows fit into the budget, once what this run does not use is removed."""
-        self._in_use |= {store.folder for store in rows}
         return self.budget.make_room(sum(store.row_bytes * count for store, count in rows.items()), keep=self._in_use)
 
     def _pixel_store(self) -> RowStore:
@@ -205,6 +204,7 @@ class FeatureCache:
     def _open(self, name: str, shape: tuple[int, ...], dtype) -> RowStore:
         if name not in self._stores:
             self._stores[name] = RowStore(self._root / name, shape, dtype)
+        self._in_use.add(self._root / name)
         return self._stores[name]
 
     def _key(self, cut: int, augmented: bool) -> str:
@@ -219,8 +219,9 @@ class FeatureCache:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
 
     def weights_changed(self) -> None:
-        """Training has moved the weights: what is kept belongs to others now."""
+        """Training has moved the weights: what is kept belongs to others now, and may make room."""
         self._digests.clear()
+        self._in_use = {self._pixel_store().folder}
 
     def _digest(self, cut: int) -> str:
         """Of the architecture and every tensor of the first `cut` stages."""

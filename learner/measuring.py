@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 
 from learner.augment import apply, draw
 from learner.backbones import build
+from learner.errors import ThawError
 from learner.heads import build_head
 from learner.network import Network, Shape, lowered, row_bytes
 from learner.optimizers import build_optimizer
 from learner.precision import Precision, precisions
 from learner.recipe import Augment, Recipe
 from learner.speed import Speed, load_speeds, save_speeds
+from learner.words import count
 from learner.workspace import Workspace
 
 BUDGET_S = 4.0
@@ -39,7 +42,7 @@ def device_name(device: torch.device) -> str:
     """`CPU, 2 threads`, or the GPU's own name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads"
+    return f"{device.type.upper()}, {count(torch.get_num_threads(), 'thread')}"
 
 
 def speeds_of(workspace: Workspace, recipe: Recipe, device: torch.device) -> list[Speed]:
@@ -47,11 +50,14 @@ def speeds_of(workspace: Workspace, recipe: Recipe, device: torch.device) -> lis
 
     One for each precision that the recipe leaves to choose from. Raises RecipeError and BackboneError.
     """
-    speeds = load_speeds(workspace, recipe)
-    if not speeds or speeds[0].device != device_name(device):
-        choice = precisions(recipe.precision, device)
-        speeds = [measure(recipe, precision, device, BUDGET_S / len(choice)) for precision in choice]
-        save_speeds(workspace, recipe, speeds)
+    lock = workspace.speeds.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # two measurements at once would both be wrong
+        speeds = load_speeds(workspace, recipe)
+        if not speeds or speeds[0].device != device_name(device):
+            choice = precisions(recipe.precision, device)
+            speeds = [measure(recipe, precision, device, BUDGET_S / len(choice)) for precision in choice]
+            save_speeds(workspace, recipe, speeds)
     return speeds
 
 
@@ -178,7 +184,11 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 def main() -> None:
     """Measure for the recipe whose JSON is the first argument, unless that is kept already."""
     recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    speeds_of(Workspace.current(), recipe, pick_device())
+    try:
+        speeds_of(Workspace.current(), recipe, pick_device())
+    except ThawError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -300,6 +300,8 @@ def _differences(key: str, mine: Any, usual: Any) -> list[str]:
             for name in left
             for option in _differences(f"{key}.{i}.{name}", left[name], right[name])
         ]
+    if mine in ("on", "off"):  # YAML would quote them, as other readers take them for true and false
+        return [f"{key}={mine}"]
     text = yaml.safe_dump(mine, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True)
     return [f"{key}={text.removesuffix(chr(10)).removesuffix('...').strip()}"]
 

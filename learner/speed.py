@@ -101,8 +101,13 @@ class RunPlan:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "RunPlan":
-        return cls(**values | {"phases": [PhasePlan(**phase) for phase in values["phases"]]})
+    def from_facts(cls, facts: dict) -> "RunPlan | None":
+        """The plan that a run keeps in its facts; None before it has started, and for a run of an earlier Thaw."""
+        try:
+            values = facts["plan"]
+            return cls(**values | {"phases": [PhasePlan(**phase) for phase in values["phases"]]})
+        except (KeyError, TypeError):
+            return None
 
 
 @dataclass(frozen=True)

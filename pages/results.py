@@ -7,6 +7,7 @@ import streamlit as st
 from learner.datasets import thumbnail_path
 from learner.recipe import Recipe
 from learner.results import load_predictions, load_result, most_wrong
+from learner.speed import RunPlan
 from learner.store import Run, Store
 from learner.words import count, duration, file_size, percent, percent_with_interval
 from ui import charts, plans, state
@@ -130,7 +131,7 @@ def show_most_wrong(store: Store, run: Run, folder: Path) -> None:
 
 def show_training(run: Run) -> None:
     st.subheader("What was trained")
-    plan = plans.plan_of(run)
+    plan = RunPlan.from_facts(run.facts)
     how = f" Computed in {plan.precision}, {plans.kept_text(plan)}." if plan else ""
     took = duration(run.finished_at - run.started_at)
     st.caption(

@@ -9,6 +9,7 @@ import streamlit as st
 
 from learner.errors import RunError
 from learner.recipe import Recipe
+from learner.speed import RunPlan
 from learner.store import ACTIVE, Run, Store
 from learner.words import count, duration, percent
 from ui import charts, plans, state
@@ -117,7 +118,7 @@ def facts_line(run: Run, dataset: str, version: int) -> str:
             f" · {facts['backbone']} at {facts['image_size']} px on {facts['device']} · "
             f"{count(facts['train_images'], 'training image')}, {facts['valid_images']:,} for validation · "
         )
-        if plan := plans.plan_of(run):
+        if plan := RunPlan.from_facts(run.facts):
             line += f"computed in {plan.precision}, {plans.kept_text(plan)} · "
         line += facts["weights"]["reason"]
     return line
@@ -216,7 +217,7 @@ def show_curves(store: Store, run: Run, recipe: Recipe) -> None:
 
 def show_cost(run: Run) -> None:
     """What was expected beside what came true, from the end of the first phase on."""
-    plan = plans.plan_of(run)
+    plan = RunPlan.from_facts(run.facts)
     if plan is None or not plans.has_true_times(plan):
         return
     st.subheader("Expected and true")

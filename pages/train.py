@@ -9,9 +9,9 @@ import streamlit as st
 
 from learner.datasets import summarize
 from learner.errors import RecipeError, ThawError, WeightsError
-from learner.expecting import expected_plan, settle
+from learner.expecting import amounts_of, expected_plan, settle
 from learner.recipe import Recipe, choose_image_size
-from learner.speed import RunPlan
+from learner.speed import Amounts, RunPlan
 from learner.store import Store
 from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from learner.words import count
@@ -228,7 +228,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone) -> None:
     """One frost strip a phase, with its time; then what all of it will cost on this machine."""
     try:
         settled = settle(store, replace(recipe, backbone=known.arch))
-        plan = expect(json.dumps(settled.to_dict()), last_measured(store))
+        plan = expect(store, settled)
         trouble = ""
     except ThawError as error:
         plan, trouble = None, str(error)
@@ -254,14 +254,21 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone) -> None:
 
 
 @st.cache_data(ttl="10m", max_entries=200, show_spinner=False)
-def expect(recipe: str, measured: float) -> RunPlan | None:
-    """The plan of a settled recipe (JSON). Kept, as it times the reading of some images; `measured` says how fresh."""
-    return expected_plan(state.get_store(), Recipe.from_dict(json.loads(recipe)))
+def amounts_for(recipe: str) -> Amounts:
+    """How much there is to do for a settled recipe (JSON). Kept, as it times the reading of some images."""
+    return amounts_of(state.get_store(), Recipe.from_dict(json.loads(recipe)))
 
 
-def last_measured(store: Store) -> float:
-    """When this machine was last measured, for whatever recipe."""
-    return store.workspace.speeds.stat().st_mtime if store.workspace.speeds.exists() else 0.0
+def expect(store: Store, settled: Recipe) -> RunPlan | None:
+    """The plan of a settled recipe, or None until this machine was measured for it."""
+    plain = Recipe(
+        settled.dataset,
+        version=settled.version,
+        image_size=settled.image_size,
+        seed=settled.seed,
+        valid_fraction=settled.valid_fraction,
+    )
+    return expected_plan(store, settled, amounts_for(json.dumps(plain.to_dict())))
 
 
 def show_measuring(store: Store, settled: Recipe) -> None:
@@ -270,19 +277,14 @@ def show_measuring(store: Store, settled: Recipe) -> None:
     if not failure:
         st.fragment(watch_measuring, run_every=LOOK_AGAIN_S)(store, settled)
         return
-    way_on = "The training can start without it: only the forecast is missing."
-    if settled.precision != "auto":
-        way_on = (
-            f"Perhaps it cannot compute in {settled.precision}; the automatic number format under *More* always works."
-        )
-    st.warning(f"{failure} {way_on}")
+    st.warning(failure)
     st.button("Measure again", on_click=get_measuring().try_again, args=(settled,))
 
 
 def watch_measuring(store: Store, settled: Recipe) -> None:
     with telling_errors():
         stands = get_measuring().advance(store, settled)
-        if get_measuring().failure(settled) or expected_plan(store, settled) is not None:
+        if get_measuring().failure(settled) or expect(store, settled) is not None:
             st.rerun()
         st.caption(stands)
 

@@ -85,8 +85,12 @@ class Measuring:
             why = f"Measuring this machine took longer than {LIMIT_S // 60} minutes and was ended."
         elif code < 0:
             why = "The process that measures this machine was ended from outside, perhaps for lack of memory."
+        elif code == 2:
+            why = self._under_way.process.stderr.read().strip().splitlines()[-1]
         else:
             why = "This machine could not be measured with these settings." if code else ""
+        if why and code != 2:
+            why += " The training can start without it: only the forecast is missing."
         self._ended[self._under_way.settings] = why
         self._under_way = None
 

@@ -1,16 +1,7 @@
 """What a run is expected to cost, and did cost, in a person's words."""
 
 from learner.speed import PhasePlan, RunPlan
-from learner.store import Run
 from learner.words import duration, file_size
-
-
-def plan_of(run: Run) -> RunPlan | None:
-    """The plan that a run keeps; None before it has started, and for a run of an earlier Thaw."""
-    try:
-        return RunPlan.from_dict(run.facts["plan"])
-    except (KeyError, TypeError):
-        return None
 
 
 def time_text(seconds: float) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from learner.cli.cache import cache
-from learner.cli.plans import foresee, plan_dict, plan_of, print_expected_and_true, print_plan
+from learner.cli.plans import foresee, plan_dict, print_expected_and_true, print_plan
 from learner.cli.printing import (
     AsJson,
     RunBar,
@@ -34,6 +34,7 @@ from learner.cli.printing import (
 from learner.errors import ModelError, RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
 from learner.recipe import Recipe, read_recipe
+from learner.speed import RunPlan
 from learner.store import Store, VersionInfo
 from learner.words import count, duration, file_size, percent
 
@@ -227,7 +228,7 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
     phases = Recipe.from_dict(run.recipe).phases
     for epoch in store.runs.epochs(run_id):
         out.print(epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
-    if cost := plan_of(run):
+    if cost := RunPlan.from_facts(run.facts):
         print_expected_and_true(cost, finished=run.status == "finished")
     if run.status in ("finished", "stopped"):
         print_result(store, run)

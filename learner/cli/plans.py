@@ -10,7 +10,7 @@ from learner.cli.printing import err, out
 from learner.executors import PATIENT_THREADS
 from learner.recipe import Recipe
 from learner.speed import RunPlan
-from learner.store import Run, Store
+from learner.store import Store
 from learner.weights import WeightsSource, choose_backbone
 from learner.words import duration, file_size
 
@@ -69,14 +69,6 @@ def plan_dict(recipe: Recipe, weights: WeightsSource, plan: RunPlan) -> dict[str
         "disk": plan.disk,
         "plan": plan.to_dict() | {"phases": phases},
     }
-
-
-def plan_of(run: Run) -> RunPlan | None:
-    """The plan that a run keeps; None before it has started, and for a run of an earlier Thaw."""
-    try:
-        return RunPlan.from_dict(run.facts["plan"])
-    except (KeyError, TypeError):
-        return None
 
 
 def print_expected_and_true(plan: RunPlan, finished: bool) -> None:

@@ -209,6 +209,30 @@ def test_views_are_found_by_augmentation_seed_and_number(cache_of, items):
     assert not cache_of(views=views).has(3, items)  # the images as they are
 
 
+def test_a_lower_cut_is_computed_even_where_a_higher_one_is_kept(cache_of, items):
+    cache = cache_of()
+    cache.compute([4], items)
+    cache.compute([5, 3], items)
+    assert cache.has(5, items) and cache.has(3, items)
+    rows = cache.features(3, items)[np.arange(6)]
+    shutil.rmtree(cache.budget.root)
+    fresh = cache_of()
+    fresh.compute([3], items)
+    assert np.allclose(fresh.features(3, items)[np.arange(6)], rows, rtol=1e-5, atol=1e-6)
+
+
+def test_what_this_phase_reads_is_never_removed_to_make_room_for_it(cache_of, items, monkeypatch):
+    files = [item.file for item in items]
+    views = Views(AUGMENT, 2, seed=1)
+    cache_of(views=views).compute([3], items)  # the plain ones, as for validation
+    cache = cache_of(views=views)
+    cache.weights_changed()
+    needed = 12 * int(np.prod(cache.shapes[3])) * 4
+    cache.budget.limit = cache.budget.used() + needed // 2
+    assert not cache.compute([3], every_view(files, views) + items)
+    assert cache.has(3, items)
+
+
 def test_weights_above_the_cut_do_not_matter(cache_of, items):
     cache = cache_of()
     cache.compute([2], items)

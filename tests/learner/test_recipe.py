@@ -333,7 +333,7 @@ def test_augmentation_survives_yaml_and_the_command_that_does_the_same():
     recipe = Recipe("pets", augment=Augment(flip_horizontal=True, zoom=1.5), views=8, cache="on")
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
     options = [word for word in shlex.split(recipe.command()) if "=" in word]
-    assert sorted(options) == ["augment.flip_horizontal=true", "augment.zoom=1.5", "cache='on'", "views=8"]
+    assert sorted(options) == ["augment.flip_horizontal=true", "augment.zoom=1.5", "cache=on", "views=8"]
     assert read_recipe("default", "pets", options) == recipe
 
 

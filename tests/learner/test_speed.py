@@ -141,7 +141,7 @@ def test_images_that_cannot_be_kept_are_decoded_every_epoch():
 def test_the_total_is_decoding_and_all_phases():
     whole = plan(HEAD, TOP, ALL)
     assert whole.expected_s == pytest.approx(0.6 + sum(phase.expected_s for phase in whole.phases))
-    assert RunPlan.from_dict(whole.to_dict()) == whole
+    assert RunPlan.from_facts({"plan": whole.to_dict()}) == whole
 
 
 # Precision

@@ -42,16 +42,21 @@ class Measurements:
         self.processes: list[subprocess.Popen] = []
 
     def start(self, _store: Store, settled: Recipe) -> subprocess.Popen:
-        waits = "import sys; sys.exit(int(sys.stdin.readline() or 0))"
+        waits = "import sys; code, _, why = sys.stdin.readline().partition(' '); print(why, file=sys.stderr)"
+        waits += "; sys.exit(int(code or 0))"
         self.asked.append(settled)
-        self.processes.append(subprocess.Popen([sys.executable, "-c", waits], stdin=subprocess.PIPE))
+        pipe = subprocess.PIPE
+        self.processes.append(subprocess.Popen([sys.executable, "-c", waits], stdin=pipe, stderr=pipe, text=True))
         return self.processes[-1]
 
-    def end(self, code: int = 0, keep: bool = True) -> None:
-        """End the latest with an exit code; a good one leaves its figures, unless told otherwise."""
+    def end(self, code: int = 0, keep: bool = True, why: str = "") -> None:
+        """End the latest with an exit code and a reason; a good one leaves its figures, unless told otherwise."""
         if code == 0 and keep:
             keep_speed(self.store, self.asked[-1])
-        self.processes[-1].communicate(f"{code}\n".encode(), timeout=30)
+        process = self.processes[-1]
+        process.stdin.write(f"{code} {why}\n")
+        process.stdin.close()
+        process.wait(30)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +67,9 @@ def measurements(workspace, monkeypatch) -> Iterator[Measurements]:
     yield stand_in
     for process in stand_in.processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdin.close()
+        process.stderr.close()
 
 
 @pytest.fixture

@@ -63,12 +63,12 @@ class TestMeasuring:
         assert "in all" in words(app.run())
         assert FAILED not in words(app)
 
-    def test_a_number_format_that_cannot_be_measured_points_to_the_automatic_one(self, open_page, pets, measurements):
+    def test_a_reason_that_a_person_can_put_right_is_told_as_it_is(self, open_page, pets, measurements):
         app = open_page("train")
         measurements.end()
         app.selectbox(key="precision").set_value("fp16").run()
-        measurements.end(code=1)
-        assert f"{FAILED} Perhaps it cannot compute in fp16" in app.run().warning[0].value
+        measurements.end(code=2, why="The recipe has 1 mistake: precision: fp16 needs a GPU. Use auto")
+        assert app.run().warning[0].value == "The recipe has 1 mistake: precision: fp16 needs a GPU. Use auto"
 
     def test_a_measurement_that_leaves_nothing_is_not_repeated_for_ever(self, open_page, pets, measurements):
         app = open_page("train")

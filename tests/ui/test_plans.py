@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from learner.speed import PhasePlan, RunPlan
-from learner.store import Run
 from ui import plans
 
 WARM_UP = PhasePlan("Warm-up", 5, True, "1 min 20 s instead of 58 min.", 80.0, 3480.0, 30.0, 4.0, 1.0, 120_000_000)
@@ -61,8 +60,8 @@ def test_parts_add_up_only_when_all_have_run_to_their_end():
 
 @pytest.mark.parametrize("facts", [None, {}, {"plan": None}, {"plan": {"seconds": 3}}, {"plan": {"phases": [{}]}}])
 def test_a_run_without_a_plan_that_can_be_read_has_none(facts):
-    assert plans.plan_of(Run(facts=facts)) is None
+    assert RunPlan.from_facts(facts) is None
 
 
 def test_a_run_keeps_its_plan():
-    assert plans.plan_of(Run(facts={"plan": PLAN.to_dict()})) == PLAN
+    assert RunPlan.from_facts({"plan": PLAN.to_dict()}) == PLAN
