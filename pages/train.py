@@ -11,6 +11,7 @@ from learner.datasets import summarize
 from learner.errors import RecipeError, ThawError, WeightsError
 from learner.expecting import amounts_of, expected_plan, settle
 from learner.recipe import Recipe, choose_image_size
+from learner.rows import Budget
 from learner.speed import Amounts, RunPlan
 from learner.store import Store
 from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
@@ -268,7 +269,8 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
         seed=settled.seed,
         valid_fraction=settled.valid_fraction,
     )
-    return expected_plan(store, settled, amounts_for(json.dumps(plain.to_dict())))
+    amounts = replace(amounts_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
+    return expected_plan(store, settled, amounts)
 
 
 def show_measuring(store: Store, settled: Recipe) -> None:

@@ -79,7 +79,7 @@ def test_a_dry_run_finds_the_mistakes_that_the_run_would(pets, thaw):
 
 def test_a_run_shows_what_was_expected_beside_what_came_true(home, thaw):
     shown = thaw("runs", "show", 1)
-    plan = RunPlan.from_dict(thaw("runs", "show", 1, "--json").json["facts"]["plan"])
+    plan = RunPlan.from_facts(thaw("runs", "show", 1, "--json").json["facts"])
     assert f"Computed in {plan.precision}. " in shown.out
     lines = shown.out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.split() == ["Part", "Expected", "True", "Cache", "Why"])
