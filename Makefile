@@ -1,6 +1,6 @@
 # make app    set up and open Thaw
 # make test   set up, with a browser, and run every test
-# make bench  measure, in under 20 minutes; docs/benchmarks.md has the long form
+# make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ lint: $(VENV)/dev.ok
 
 bench: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 clean:
 	rm -rf $(VENV)

@@ -45,13 +45,13 @@ class Feed:
         self._cache.weights_changed()
         if plan.cached:
             plan.cached = self._compute(index, plan, progression)
-        self._start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
+        self.start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
         plan.true_features_s = time.monotonic() - began
 
     def begin_evaluation(self) -> None:
         """Start validation from the deepest outputs that are kept for the weights that the network has now."""
         self._cache.weights_changed()
-        self._start_at(self._cache.deepest(self._valid), [self._dls.valid])
+        self.start_at(self._cache.deepest(self._valid), [self._dls.valid])
 
     def _compute(self, index: int, plan: PhasePlan, progression: Progression) -> bool:
         items = self._train + self._valid
@@ -70,7 +70,8 @@ class Feed:
             plan.reason = f"{error} So everything is computed anew."
         return False
 
-    def _start_at(self, cut: int, loaders: list[ImageLoader]) -> None:
+    def start_at(self, cut: int, loaders: list[ImageLoader]) -> None:
+        """Leave the first `cut` stages out, and let these loaders give what they would have given; 0: give images."""
         self._network.skip = cut
         for loader in loaders:
             items = self._train if loader is self._dls.train else self._valid

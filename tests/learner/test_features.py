@@ -17,14 +17,16 @@ import learner.network
 from learner.backbones import build
 from learner.executors import execute
 from learner.features import FeatureCache, Item, every_view
+from learner.feeding import Feed
 from learner.heads import build_head
-from learner.loaders import LabelledFile, Preprocess, Views
+from learner.loaders import LabelledFile, Preprocess, Views, make_dataloaders
 from learner.network import Network
 from learner.precision import Precision
 from learner.progress import Listener
 from learner.recipe import Augment, Phase, Recipe
 from learner.results import load_predictions
 from learner.store import Store
+from learner.training import build_learner
 from tests.samples import ROOT, SMALL, small_recipe
 
 THREE_PHASES = [
@@ -34,6 +36,7 @@ THREE_PHASES = [
 ]
 AUGMENT = Augment(flip_horizontal=True, rotate=20, lighting=0.2)
 FP32 = Precision("fp32", "")
+CPU = torch.device("cpu")
 
 
 def train(store: Store, recipe: Recipe, listener: Listener | None = None) -> int:
@@ -244,6 +247,30 @@ def test_weights_above_the_cut_do_not_matter(cache_of, items):
         next(cache._network[0][1].parameters()).add_(1)
     cache.weights_changed()
     assert not cache.has(2, items)
+
+
+def test_fastais_lr_finder_works_on_what_is_kept_and_leaves_the_weights(workspace, items, monkeypatch):
+    torch.manual_seed(0)
+    backbone = build(SMALL, "random")
+    network = Network(backbone.body, build_head(backbone.num_features, 2), FP32)
+    files = [replace(item.file, label=("cat", "dog")[index % 2]) for index, item in enumerate(items)]
+    cache = FeatureCache(workspace, network, SMALL, Preprocess(32, backbone.mean, backbone.std))
+    dls = make_dataloaders(
+        files, files, ["cat", "dog"], cache.decoder, Preprocess(32, backbone.mean, backbone.std), None, 3, CPU
+    )
+    learn = build_learner(network, dls)
+    learn.path = workspace.root  # lr_find puts the weights there meanwhile
+    learn.create_opt()
+    learn.freeze_to(3)
+    feed = Feed(network, cache, dls, views=None)
+    assert cache.compute([3], [Item(file) for file in files])
+    feed.start_at(3, [dls.train, dls.valid])
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    counts = CountsStages(monkeypatch)
+    learn.lr_find(num_it=6, show_plot=False)
+    assert set(counts.images) == {3, 4}
+    assert len(learn.recorder.lrs) > 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 # When something is wrong with the disk
