@@ -41,8 +41,8 @@ class Precision:
 def precisions(wanted: str, device: torch.device) -> list[Precision]:
     """Those to choose from for a recipe's `precision`, the likeliest first; which is fastest depends on the backbone.
 
-    On a CPU with units for bf16, VGG16 trains several times faster in it, while strided and depthwise convolutions
-    have slow gradients there (measured: docs/benchmarks.md).
+    On a CPU with units for bf16, VGG16 trains several times faster in it, while depthwise convolutions have slow
+    gradients there (measured: docs/benchmarks.md).
     Raises RecipeError for a format that the device cannot train in.
     """
     if wanted == "fp16" and device.type == "cpu" and not torch.cpu.get_capabilities().get("avx512_fp16"):
