@@ -73,7 +73,7 @@ def execute(store: Store, run_id: int, listener: Listener | None = None) -> str:
 def _keep_memory() -> None:
     """Let glibc keep the memory of large activations for the next batch.
 
-    Giving it back and asking for it again, as it does otherwise, costs about a third of the time of training VGG16
+    Giving it back and asking for it again, as it does otherwise, costs over a quarter of the time of training VGG16
     (measured: docs/benchmarks.md). Other C libraries have no such call.
     """
     with suppress(OSError, AttributeError, TypeError):

@@ -11,6 +11,8 @@ from learner.words import duration
 from learner.workspace import Workspace
 
 UNLIMITED = 2**63
+TOLERANCE = 0.25
+"""A run that takes so much more or less than expected, as a share, was expected by a wrong measurement."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ class RunPlan:
     @property
     def expected_s(self) -> float:
         return self.decode_s + sum(phase.expected_s for phase in self.phases)
+
+    @property
+    def was_right(self) -> bool:
+        """Whether the phases that have run took about as long as expected; a second more or less always counts as that."""
+        ran = [phase for phase in self.phases if phase.true_s is not None]
+        expected, true = sum(phase.expected_s for phase in ran), sum(phase.true_s for phase in ran)
+        return abs(true - expected) <= max(TOLERANCE * expected, 1.0)
 
     @property
     def disk(self) -> int:
@@ -269,6 +278,20 @@ def save_speeds(workspace: Workspace, recipe: Recipe, speeds: list[Speed]) -> No
     except (OSError, ValueError):
         kept = {}
     kept[_key(recipe)] = [asdict(speed) for speed in speeds]
+    _write(workspace, kept)
+
+
+def forget_speeds(workspace: Workspace, recipe: Recipe) -> None:
+    """Measure anew next time, in whatever precision: this machine was busy, then or now."""
+    try:
+        kept = json.loads(workspace.speeds.read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    same = _key(replace(recipe, precision="auto")).removesuffix("auto")
+    _write(workspace, {key: speeds for key, speeds in kept.items() if not key.startswith(same)})
+
+
+def _write(workspace: Workspace, kept: dict) -> None:
     workspace.speeds.parent.mkdir(parents=True, exist_ok=True)
     temporary = workspace.speeds.with_suffix(".part")
     temporary.write_text(json.dumps(kept), "utf-8")

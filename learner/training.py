@@ -35,7 +35,7 @@ from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
 from learner.rows import Budget
-from learner.speed import Amounts, RunPlan, choose_speed, plan_run
+from learner.speed import Amounts, RunPlan, choose_speed, forget_speeds, plan_run
 from learner.store import Image, Store
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
                     f"tenth of it in phase {index + 1}, {phase.name}. The best checkpoint of the epochs before is kept."
                 )
 
+    if not plan.was_right:
+        forget_speeds(store.workspace, prepared.recipe)
     status = "stopped" if progression.stop_requested else "finished"
     if not checkpoint.exists():
         raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")

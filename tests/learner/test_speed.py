@@ -11,7 +11,7 @@ from learner.datasets import add_dataset
 from learner.errors import RecipeError
 from learner.expecting import expected_plan, settle, start_measuring
 from learner.recipe import Augment, Phase, Recipe
-from learner.speed import Amounts, RunPlan, Speed, choose_speed, load_speeds, plan_run, save_speeds
+from learner.speed import Amounts, RunPlan, Speed, choose_speed, forget_speeds, load_speeds, plan_run, save_speeds
 from tests.samples import ROOT, SMALL, make_photos, small_recipe
 
 STAGES = ["one", "two", "three"]
@@ -190,6 +190,24 @@ def test_a_measurement_is_kept_for_what_it_was_made_of(workspace):
     assert load_speeds(workspace, recipe) == []
     save_speeds(workspace, recipe, [SPEED])
     assert load_speeds(workspace, recipe) == [SPEED]
+
+
+def test_a_measurement_that_foretold_wrongly_is_made_again(workspace):
+    recipe = Recipe("pets", backbone="vgg16", image_size=224)
+    others = [replace(recipe, backbone="resnet18"), replace(recipe, batch_size=160)]
+    for one in [recipe, replace(recipe, precision="fp32"), *others]:
+        save_speeds(workspace, one, [SPEED])
+    forget_speeds(workspace, replace(recipe, precision="bf16"))
+    assert load_speeds(workspace, recipe) == load_speeds(workspace, replace(recipe, precision="fp32")) == []
+    assert all(load_speeds(workspace, other) == [SPEED] for other in others)
+
+
+@pytest.mark.parametrize(("share", "right"), [(1.2, True), (0.8, True), (1.3, False), (0.5, False)])
+def test_a_plan_was_right_within_a_quarter_of_what_has_run(share, right):
+    whole = plan(HEAD, ALL)
+    whole.phases[0].true_s = share * whole.phases[0].expected_s
+    assert whole.was_right is right
+    assert plan(HEAD).was_right  # nothing has run
 
 
 def test_what_a_recipe_leaves_open_is_settled_as_a_run_would(store, tmp_path):
