@@ -97,7 +97,7 @@ class RunPlan:
 
     @property
     def was_right(self) -> bool:
-        """Whether the phases that have run took about as long as expected; a second more or less always counts as that."""
+        """Whether the phases that have run took about as long as expected; a second more or less always does."""
         ran = [phase for phase in self.phases if phase.true_s is not None]
         expected, true = sum(phase.expected_s for phase in ran), sum(phase.true_s for phase in ran)
         return abs(true - expected) <= max(TOLERANCE * expected, 1.0)
