@@ -16,6 +16,7 @@ from learner.rows import Budget
 from learner.speed import Amounts, RunPlan, choose_speed, load_speeds, plan_run
 from learner.store import Store
 from learner.weights import choose_backbone
+from learner.workspace import Workspace
 
 FILES_TIMED = 6
 
@@ -39,12 +40,18 @@ def amounts_of(store: Store, recipe: Recipe) -> Amounts:
     """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = train_valid_split(store.datasets.images(version.id), recipe.seed, recipe.valid_fraction)
+    paths = [image_path(store.workspace, version.name, image) for image in train]
+    return amounts_for(store.workspace, paths, len(valid), recipe.image_size)
+
+
+def amounts_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Amounts:
+    """How much there is to do with these images and so many for validation. Raises ImageError."""
     return Amounts(
         train=len(train),
-        valid=len(valid),
-        decode_s=decode_s([image_path(store.workspace, version.name, image) for image in train], recipe.image_size),
-        undecoded=len(train) + len(valid),
-        room=Budget(store.workspace.features).room(),
+        valid=valid,
+        decode_s=decode_s(train, image_size),
+        undecoded=len(train) + valid,
+        room=Budget(workspace.features).room(),
     )
 
 

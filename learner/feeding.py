@@ -1,7 +1,6 @@
 """What each phase trains on: images, or what the frozen stages made of them."""
 
 import time
-from functools import partial
 
 from fastai.data.core import DataLoaders
 
@@ -30,9 +29,13 @@ class Feed:
     def decode(self, plan: RunPlan, progression: Progression) -> None:
         """Decode the images that are not yet in their store. Raises ImageError, and StopAsked when asked to stop."""
         began = time.monotonic()
-        total = self._cache.missing_pixels([item.file for item in self._train + self._valid])
-        for loader in (self._dls.train, self._dls.valid):
-            tick = partial(self._decoded, progression, max(total, 1), plan.decode_s)
+        loaders = (self._dls.train, self._dls.valid)
+        total = self._cache.missing_pixels([file for loader in loaders for file in loader.pixels.files])
+
+        def tick(images: int) -> None:
+            progression.prepare("Reading the images, once", images, total, plan.decode_s)
+
+        for loader in loaders:
             loader.pixels = self._cache.pixels(loader.pixels.files, tick)
         plan.true_decode_s = time.monotonic() - began
 
@@ -77,7 +80,3 @@ class Feed:
             items = self._train if loader is self._dls.train else self._valid
             loader.features = self._cache.features(cut, items) if cut else None
             loader.feature_dtype = self._network.precision.dtype
-
-    @staticmethod
-    def _decoded(progression: Progression, total: int, expected_s: float, images: int) -> None:
-        progression.prepare("Reading the images, once", images, total, expected_s)

@@ -21,7 +21,7 @@ from learner.callbacks import FrozenStagesEval, LossScaling, Reporter, StopWhenN
 from learner.datasets import image_path, summarize, train_valid_split
 from learner.errors import RunError, RunStopped
 from learner.evaluation import evaluate
-from learner.expecting import decode_s
+from learner.expecting import amounts_for
 from learner.export import ModelSpec, export_learner, save_model
 from learner.features import FeatureCache
 from learner.feeding import Feed
@@ -34,8 +34,7 @@ from learner.precision import Precision
 from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
-from learner.rows import Budget
-from learner.speed import Amounts, RunPlan, choose_speed, forget_speeds, plan_run
+from learner.speed import RunPlan, choose_speed, forget_speeds, plan_run
 from learner.store import Image, Store
 
 log = logging.getLogger(__name__)
@@ -184,13 +183,7 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
         for images in (train_images, valid_images)
     )
     device = pick_device()
-    amounts = Amounts(
-        train=len(train_files),
-        valid=len(valid_files),
-        decode_s=decode_s([file.path for file in train_files], recipe.image_size),
-        undecoded=len(train_files) + len(valid_files),
-        room=Budget(store.workspace.features).room(),
-    )
+    amounts = amounts_for(store.workspace, [file.path for file in train_files], len(valid_files), recipe.image_size)
     speed = choose_speed(recipe, speeds_of(store.workspace, recipe, device), amounts)
     recipe = replace(recipe, precision=speed.precision)
 

@@ -27,7 +27,8 @@ from learner.recipe import Augment, Phase, Recipe
 from learner.results import load_predictions
 from learner.store import Store
 from learner.training import build_learner
-from tests.samples import ROOT, SMALL, small_recipe
+from tests import samples
+from tests.samples import ROOT, SMALL
 
 THREE_PHASES = [
     Phase("Warm-up", "head", 2, lr=0.002),
@@ -37,6 +38,11 @@ THREE_PHASES = [
 AUGMENT = Augment(flip_horizontal=True, rotate=20, lighting=0.2)
 FP32 = Precision("fp32", "")
 CPU = torch.device("cpu")
+
+
+def small_recipe(dataset: str = "pets", precision: str = "fp32", **changes) -> Recipe:
+    """With a named precision: `auto` may take another for another recipe, whose features are others then."""
+    return samples.small_recipe(dataset, precision=precision, **changes)
 
 
 def train(store: Store, recipe: Recipe, listener: Listener | None = None) -> int:
@@ -360,7 +366,18 @@ def test_expected_and_true_times_stand_side_by_side(trained):
         assert phase["uncached_s"] > 0 and phase["reason"]
 
 
-def test_fresh_augmentation_every_epoch_is_not_cached(pets):
-    run_id = train(pets, small_recipe(augment=AUGMENT, views=0))
+def test_fresh_augmentation_every_epoch_is_not_cached(pets, monkeypatch):
+    monkeypatch.setattr("learner.progress.REPORT_EVERY_S", 0)
+    reading = []
+
+    class Listens(Listener):
+        def on_progress(self, progress) -> None:
+            if progress.message == "Reading the images, once":
+                reading.append(progress.done)
+
+    run_id = train(pets, small_recipe(augment=AUGMENT, views=0), Listens())
+    plan = pets.runs.get(run_id).facts["plan"]
+    whole = plan["decode_s"] + sum(phase["uncached_s"] for phase in plan["phases"])
+    assert reading[-1] == pytest.approx(plan["decode_s"] / whole)  # reading is done, and counted once
     (phase,) = phases_of(pets, run_id)
     assert not phase["cached"] and "views: 0" in phase["reason"]
