@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from learner.errors import ImageError
 
@@ -72,6 +73,12 @@ class Examined:
     """RGB, rotated as EXIF says."""
     suffix: str
     """By content, not by name: `.jpg`, `.png` …"""
+    camera: str = ""
+    """Maker and model by EXIF; empty where unknown."""
+    taken_at: float | None = None
+    """Seconds by the camera's own clock, as if that showed UTC; EXIF knows no time zone."""
+    treatment: str = ""
+    """What was done to show it in 8 bits, a sentence; empty for most."""
 
     @property
     def width(self) -> int:
@@ -120,8 +127,9 @@ def examine(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
         with _reasons():
             opened.load()
         suffix = SUFFIX_OF_FORMAT[opened.format]
+        camera, taken_at = _camera_and_time(opened)
         _turn_upright(opened)
-        return Examined(_to_rgb(opened), suffix)
+        return Examined(_to_rgb(opened), suffix, camera, taken_at)
 
 
 def fit_within(image: Image.Image, side: int) -> Image.Image:
@@ -177,6 +185,19 @@ def _turn_upright(image: Image.Image) -> None:
     # The picture itself is whole; broken EXIF data only means that no rotation is known.
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
+
+
+def _camera_and_time(image: Image.Image) -> tuple[str, float | None]:
+    camera, taken_at = "", None
+    with suppress(Exception):  # broken EXIF data only means that nothing is known
+        exif = image.getexif()
+        parts = [str(exif.get(tag, "")).replace("\0", "").strip() for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+        camera = " ".join(filter(None, parts))[:100]
+        said = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+        if said:
+            moment = datetime.strptime(str(said).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+            taken_at = moment.timestamp()
+    return camera, taken_at
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

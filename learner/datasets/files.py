@@ -100,6 +100,8 @@ class Incoming:
         self._folder = dataset_folder(store.workspace, name)
         self._incoming = self._folder / "incoming"
         self._incoming.mkdir(parents=True)
+        self.contents: list[dict] = []
+        """Columns of `store.Content` for each picture that came in; appending is thread-safe."""
 
     def add(self, data: bytes, sha256: str, suffix: str, picture: Picture.Image) -> str:
         """Keep an image and its thumbnail; returns its path relative to the data set's folder. Thread-safe."""

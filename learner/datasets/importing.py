@@ -113,9 +113,10 @@ def _import(store: Store, source: Source, name: str, note: str, telling: "_Telli
         newest = store.datasets.version(name) if name in store.datasets.names() else None
         if newest is None or newest.fingerprint != fingerprint:
             incoming.move_in([image.file for image in kept])
+            store.datasets.add_contents(incoming.contents)
             newest = store.datasets.add_version(
                 name,
-                [{**vars(image), "excluded": False} for image in kept],
+                [vars(image) for image in kept],
                 sorted(set_aside, key=lambda row: natural_key(row[0])),
                 " ".join(filter(None, [note, *_notes(kept, notes)])),
                 fingerprint,
@@ -163,7 +164,9 @@ def _in_order(
 
 
 def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Taken | str:
-    """Read, verify and copy one image; returns the reason instead when it cannot be used."""
+    """Read, verify, measure and copy one image; returns the reason instead when it cannot be used."""
+    from learner.datasets.facts import measure  # brings numpy and scipy, which pages need not wait for
+
     try:
         data = source.read(entry)
         examined = examine(io.BytesIO(data))
@@ -171,7 +174,18 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
         return str(error)
     sha256 = hashlib.sha256(data).hexdigest()
     file = incoming.add(data, sha256, examined.suffix, examined.image)
-    return Taken(item.path, file, item.label, item.split, sha256, examined.width, examined.height)
+    incoming.contents.append(measure(examined, sha256, len(data)))
+    return Taken(
+        item.path,
+        file,
+        item.label,
+        item.split,
+        sha256,
+        examined.width,
+        examined.height,
+        group=item.group,
+        weight=item.weight,
+    )
 
 
 def _fingerprint(images: list[Taken]) -> str:

@@ -39,6 +39,8 @@ class Placed:
     label: str
     split: str
     """`train`, `valid`, `test`, or empty."""
+    group: str = ""
+    weight: float | None = None
 
 
 @dataclass

@@ -26,6 +26,11 @@ class Taken:
     sha256: str
     width: int
     height: int
+    group: str = ""
+    weight: float | None = None
+    excluded: bool = False
+    reason: str = ""
+    cluster: str = ""
 
 
 def without_duplicates(images: list[Taken]) -> tuple[list[Taken], SetAsideRows]:

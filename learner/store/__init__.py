@@ -8,12 +8,14 @@ from learner.recipe import Recipe
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.runs import ACTIVE, ENDED, Runs
-from learner.store.tables import Epoch, Image, Run, SetAside, Step, Worker
+from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
 from learner.workspace import Workspace
 
 __all__ = [
     "ACTIVE",
     "ENDED",
+    "Content",
+    "Draft",
     "Epoch",
     "Image",
     "Run",

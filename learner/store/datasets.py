@@ -1,13 +1,15 @@
 """Data sets: names, versions, images and what was set aside. Files are `learner.datasets`' business."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from learner.errors import DatasetError
-from learner.store.tables import Dataset, DatasetVersion, Image, SetAside
+from learner.store.tables import Content, Dataset, DatasetVersion, Image, SetAside
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class VersionInfo:
     created_at: float
     note: str
     fingerprint: str
+    parent: int | None = None
+    """Number of the version it was made from; none where it came in whole."""
 
 
 class Datasets:
@@ -33,11 +37,18 @@ class Datasets:
         return Session(self._engine, expire_on_commit=False)
 
     def add_version(
-        self, name: str, images: list[dict], set_aside: list[tuple[str, str]], note: str, fingerprint: str
+        self,
+        name: str,
+        images: list[dict],
+        set_aside: list[tuple[str, str]],
+        note: str,
+        fingerprint: str,
+        parent: int | None = None,
     ) -> VersionInfo:
         """Write the next version of `name` in one transaction; the data set is created where it is new.
 
-        `images` are the columns of `Image` without ids; `set_aside` are (path, reason) pairs.
+        `images` are the columns of `Image` without ids; `set_aside` are (path, reason) pairs;
+        `parent` is the number of the version that these came from.
         """
         now = time.time()
         with self.session() as session, session.begin():
@@ -50,7 +61,12 @@ class Datasets:
                 select(func.max(DatasetVersion.number)).where(DatasetVersion.dataset_id == dataset.id)
             )
             version = DatasetVersion(
-                dataset_id=dataset.id, number=(last or 0) + 1, created_at=now, note=note, fingerprint=fingerprint
+                dataset_id=dataset.id,
+                number=(last or 0) + 1,
+                created_at=now,
+                note=note,
+                fingerprint=fingerprint,
+                parent=parent,
             )
             session.add(version)
             session.flush()
@@ -112,6 +128,31 @@ class Datasets:
         with self.session() as session:
             return [tuple(row) for row in session.execute(query)]
 
+    def add_contents(self, contents: list[dict]) -> None:
+        """Keep what was measured of pictures (columns of `Content`); those that are known stay as they are."""
+        if not contents:
+            return
+        with self._engine.begin() as connection:
+            for some in _pieces(contents):
+                known = select(Content.sha256).where(Content.sha256.in_([row["sha256"] for row in some]))
+                there = set(connection.scalars(known))
+                new = list({row["sha256"]: row for row in some if row["sha256"] not in there}.values())
+                if new:
+                    statement = _insert_for(connection.dialect.name)(Content).on_conflict_do_nothing()
+                    connection.execute(statement, new)
+
+    def contents(self, version_id: int) -> dict[str, Content]:
+        """What was measured of the pictures of a version, by sha256; those brought in before it was are missing."""
+        query = select(Content).where(Content.sha256.in_(select(Image.sha256).where(Image.version_id == version_id)))
+        with self.session() as session:
+            return {content.sha256: content for content in session.scalars(query)}
+
+    def versions(self, name: str) -> list[VersionInfo]:
+        """Every version of `name`, newest first; empty where there is no such data set."""
+        query = self._versions().where(Dataset.name == name).order_by(DatasetVersion.number.desc())
+        with self.session() as session:
+            return [VersionInfo(*row) for row in session.execute(query)]
+
     def set_aside(self, version_id: int) -> list[SetAside]:
         with self.session() as session:
             return list(session.scalars(select(SetAside).where(SetAside.version_id == version_id)))
@@ -125,4 +166,15 @@ class Datasets:
             DatasetVersion.created_at,
             DatasetVersion.note,
             DatasetVersion.fingerprint,
+            DatasetVersion.parent,
         ).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+
+
+def _pieces(rows: list[dict], size: int = 500) -> Iterator[list[dict]]:
+    """Databases limit how many values one statement may carry."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _insert_for(dialect: str):
+    return (postgresql if dialect == "postgresql" else sqlite).insert

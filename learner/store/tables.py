@@ -2,12 +2,17 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[float]: JSON}
+    type_annotation_map: ClassVar = {
+        dict[str, Any]: JSON,
+        list[float]: JSON,
+        list[dict[str, Any]]: JSON,
+        bytes: LargeBinary,
+    }
 
 
 class Dataset(Base):
@@ -33,6 +38,8 @@ class DatasetVersion(Base):
     note: Mapped[str]
     fingerprint: Mapped[str]
     """SHA-256 over every image's path, label, split and content, so that a second import is recognised."""
+    parent: Mapped[int | None]
+    """Number of the version it was made from; none where it came in whole."""
 
 
 class Image(Base):
@@ -48,13 +55,62 @@ class Image(Base):
     file: Mapped[str]
     """Where the copy lies, relative to the data set's folder."""
     label: Mapped[str]
+    """Its class; empty as long as nobody has said it, and then `excluded` is set."""
     split: Mapped[str]
     """`train`, `valid`, `test`, or empty where the recipe's seed decides."""
+    group: Mapped[str]
+    """What a person declared to belong together (one patient, one burst); empty for none."""
+    cluster: Mapped[str]
+    """Near duplicates share it; empty for an image that resembles no other."""
+    weight: Mapped[float | None]
+    """How much it counts, from a table's column; none means 1."""
     sha256: Mapped[str]
     width: Mapped[int]
     """Pixels, after EXIF rotation, like `height`."""
     height: Mapped[int]
     excluded: Mapped[bool]
+    """Kept, but used for nothing."""
+    reason: Mapped[str]
+    """Why it is excluded, a sentence; empty otherwise."""
+
+
+class Content(Base):
+    """What was measured of one picture, whatever data sets and versions it is in."""
+
+    __tablename__ = "contents"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    num_bytes: Mapped[int]
+    phash: Mapped[str]
+    """Perceptual hash, 64 bits as 16 hexadecimal digits."""
+    tiny: Mapped[bytes]
+    """32 × 32 grey levels, row by row: what near duplicates are told apart by."""
+    brightness: Mapped[float]
+    """Mean grey level, 0 to 255."""
+    contrast: Mapped[float]
+    """Standard deviation of the grey levels."""
+    sharpness: Mapped[float]
+    """Standard deviation of the Laplacian; see `learner.datasets.facts`."""
+    camera: Mapped[str]
+    """Maker and model by EXIF; empty where unknown."""
+    taken_at: Mapped[float | None]
+    """Seconds by the camera's own clock (EXIF knows no time zone)."""
+    treatment: Mapped[str]
+    """What was done to show it in 8 bits, a sentence; empty for most."""
+
+
+class Draft(Base):
+    """Edits of a data set that are not yet a version; one a data set, shared by every tab."""
+
+    __tablename__ = "drafts"
+
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
+    base: Mapped[int]
+    """Number of the version that the edits start from."""
+    edits: Mapped[list[dict[str, Any]]]
+    undone: Mapped[list[dict[str, Any]]]
+    revision: Mapped[int]
+    """Counts changes, so that two tabs do not overwrite each other."""
 
 
 class SetAside(Base):
