@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from learner.datasets import image_path, summarize, train_valid_split
+from learner.datasets import image_path, split_by, summarize
 from learner.executors import PATIENT_THREADS
 from learner.images import read_squished
 from learner.recipe import Recipe, choose_image_size
@@ -39,7 +39,7 @@ def settle(store: Store, recipe: Recipe) -> Recipe:
 def amounts_of(store: Store, recipe: Recipe) -> Amounts:
     """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
     version = store.datasets.version(recipe.dataset, recipe.version)
-    train, valid = train_valid_split(store.datasets.images(version.id), recipe.seed, recipe.valid_fraction)
+    train, valid = split_by(recipe, store.datasets.images(version.id))
     paths = [image_path(store.workspace, version.name, image) for image in train]
     return amounts_for(store.workspace, paths, len(valid), recipe.image_size)
 

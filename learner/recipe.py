@@ -143,6 +143,12 @@ class Recipe:
     """Images a training step looks at together; lower it when memory runs out."""
     valid_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
     """Share of the images kept for validation, by class, where the data set has no split of its own."""
+    grouped: bool = True
+    """Keep near duplicates and declared groups on one side of the split. Without, the accuracy may flatter."""
+    folds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Cross-validation: the number of folds, 2 or more; 0 keeps `valid_fraction` for validation instead."""
+    fold: Annotated[int, Field(ge=1, le=20)] = 1
+    """Which of the folds validates this run."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Fixes the split, the new head, the order of the images and their augmentation."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -163,6 +169,20 @@ class Recipe:
     def _on_is_no_yes(cls, cache: Any) -> Any:
         """YAML reads a plain `on` or `off` as true or false."""
         return {True: "on", False: "off"}.get(cache, cache) if isinstance(cache, bool) else cache
+
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_is_none(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("Use 0 for a plain split, or 2 folds and more")
+        return folds
+
+    @field_validator("fold")
+    @classmethod
+    def _an_existing_fold(cls, fold: int, others: ValidationInfo) -> int:
+        if fold > max(others.data.get("folds", 0), 1):
+            raise ValueError("It should be no more than `folds`")
+        return fold
 
     @field_validator("views")
     @classmethod

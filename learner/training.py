@@ -18,7 +18,7 @@ from torch import nn
 
 from learner.backbones import build
 from learner.callbacks import FrozenStagesEval, LossScaling, Reporter, StopWhenNotFinite
-from learner.datasets import image_path, summarize, train_valid_split
+from learner.datasets import image_path, split_by, summarize
 from learner.errors import RunError, RunStopped
 from learner.evaluation import evaluate
 from learner.expecting import amounts_for
@@ -164,9 +164,7 @@ def _prepare(store: Store, run_id: int, recipe: Recipe) -> _Prepared:
     run = store.runs.get(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     summary = summarize(store, version)
-    train_images, valid_images = train_valid_split(
-        store.datasets.images(version.id), recipe.seed, recipe.valid_fraction
-    )
+    train_images, valid_images = split_by(recipe, store.datasets.images(version.id))
     typical_side = max(summary.median_width, summary.median_height)
 
     set_seed(recipe.seed, reproducible=True)

@@ -7,22 +7,26 @@ from learner.datasets.files import image_path, thumbnail_path
 from learner.datasets.importing import ImportProgress, add_dataset
 from learner.datasets.names import check_name, dataset_folder, natural_key
 from learner.datasets.samples import SAMPLE_NAME, add_sample
-from learner.datasets.splits import train_valid_split
+from learner.datasets.splits import Split, describe_split, draw_test_set, split_by, train_valid_split
 from learner.datasets.summary import Summary, summarize
 from learner.datasets.uploads import remove_upload, save_uploads
 
 __all__ = [
     "SAMPLE_NAME",
     "ImportProgress",
+    "Split",
     "Summary",
     "add_dataset",
     "add_sample",
     "check_name",
+    "describe_split",
+    "draw_test_set",
     "dataset_folder",
     "image_path",
     "natural_key",
     "remove_upload",
     "save_uploads",
+    "split_by",
     "summarize",
     "thumbnail_path",
     "train_valid_split",

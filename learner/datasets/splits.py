@@ -1,48 +1,195 @@
-"""Which images a recipe learns from and which it is checked on."""
+"""Which images a recipe learns from and which it is checked on. What belongs together stays on one side."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from learner.datasets.grouping import components
 from learner.errors import DatasetError
+from learner.recipe import Recipe
 from learner.store import Image
 
+LARGEST_SHARE = 0.5
+"""Of a class: a larger group of near duplicates is torn where the class could not be checked otherwise."""
 
-def train_valid_split(images: Iterable[Image], seed: int, valid_fraction: float) -> tuple[list[Image], list[Image]]:
+
+@dataclass(frozen=True)
+class Split:
+    """Images by side, each in order of their paths."""
+
+    train: list[Image]
+    valid: list[Image]
+    test: list[Image]
+    prevented: int
+    """Validation images that would have had one of their own group in training, had each been drawn by itself."""
+    torn: int
+    """Validation images that do have one in training: the data set's own folders, or a class that is one burst."""
+
+
+def split_by(recipe: Recipe, images: Iterable[Image]) -> tuple[list[Image], list[Image]]:
+    """`train_valid_split` as `recipe` says it."""
+    return train_valid_split(
+        images, recipe.seed, recipe.valid_fraction, recipe.grouped, folds=recipe.folds, fold=recipe.fold
+    )
+
+
+def train_valid_split(
+    images: Iterable[Image], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
+) -> tuple[list[Image], list[Image]]:
     """Training and validation images, each in order of their paths; excluded and `test` images are in neither.
 
-    A data set with `train` and `valid` images of its own is split as it says, and `seed` and `valid_fraction` (over 0,
-    under 1) mean nothing. Otherwise each class gives `valid_fraction` of its images, at least one and never all;
-    a class with one image gives none. An image's place follows from the seed and its content alone, so the order of
-    `images` does not matter and most images stay where they are when others come or go.
+    A data set with `train` and `valid` images of its own is split as it says, and nothing else here means anything.
+    Otherwise each class gives about `valid_fraction` of its images (over 0, under 1), at least one and never all; a
+    class with one image gives none. With `folds` (2 or more) every image is in the validation images of exactly one
+    `fold` of 1 … `folds`. An image's place follows from the seed and its content alone, so the order of `images` does
+    not matter and most images stay where they are when others come or go.
 
-    Raises DatasetError when `valid_fraction` is out of range.
+    `grouped` keeps near duplicates and declared groups on one side. Where a class is little more than one burst of
+    near duplicates, that burst is torn in order of its paths; a declared group never is.
+
+    Raises DatasetError when `valid_fraction` or `fold` is out of range.
     """
     if not 0 < valid_fraction < 1:
         raise DatasetError(
             f"The share of validation images is {valid_fraction}; it must lie between 0 and 1. Use 0.2 for one in five."
         )
-    usable = sorted(
+    if folds and not (folds >= 2 and 1 <= fold <= folds):
+        raise DatasetError(f"Fold {fold} of {folds} does not exist. Use 2 folds or more, and a fold from 1 on.")
+    usable = _usable(images)
+    if has_own_split(usable):
+        valid = {image.path for image in usable if image.split == "valid"}
+    else:
+        together = components(usable) if grouped else [[image] for image in usable]
+        together.sort(key=lambda group: min(_lot(seed, image) for image in group))
+        per_class = Counter(image.label for image in usable)
+        if folds:
+            chosen = _fold(together, per_class, folds, fold)
+        else:
+            target = {
+                label: min(max(int(number * valid_fraction + 0.5), 1), number - 1)
+                for label, number in per_class.items()
+            }
+            chosen = _draw(together, per_class, target)
+        valid = {image.path for image in chosen}
+    return [image for image in usable if image.path not in valid], [image for image in usable if image.path in valid]
+
+
+def describe_split(
+    images: Iterable[Image], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
+) -> Split:
+    """The sides of `train_valid_split`, and how many leaks grouping prevented and could not prevent."""
+    images = list(images)
+    train, valid = train_valid_split(images, seed, valid_fraction, grouped, folds, fold)
+    test = sorted(
+        (image for image in images if not image.excluded and image.split == "test"), key=lambda image: image.path
+    )
+    torn = _leaks(train, valid)
+    alone = torn
+    if grouped and not has_own_split(train + valid):
+        alone = _leaks(*train_valid_split(images, seed, valid_fraction, False, folds, fold))
+    return Split(train, valid, test, max(alone - torn, 0), torn)
+
+
+def has_own_split(images: Iterable[Image]) -> bool:
+    return {"train", "valid"} <= {image.split for image in images}
+
+
+def draw_test_set(images: Iterable[Image], seed: int, fraction: float) -> list[Image]:
+    """Images for a test set: about `fraction` of each class, whole groups, never a class's last image.
+
+    Raises DatasetError when there is a test set already or `fraction` is out of range.
+    """
+    images = list(images)
+    if any(image.split == "test" and not image.excluded for image in images):
+        raise DatasetError("There is a test set already, and it stays the same. Give it up first to draw another.")
+    unsplit = [image for image in images if image.split != "valid"]
+    return train_valid_split([_without_split(image) for image in unsplit], seed, fraction)[1]
+
+
+def _without_split(image: Image) -> Image:
+    return Image(**{column: getattr(image, column) for column in _COLUMNS}, split="")
+
+
+_COLUMNS = ("id", "path", "label", "sha256", "group", "cluster", "excluded")
+
+
+def _usable(images: Iterable[Image]) -> list[Image]:
+    return sorted(
         (image for image in images if not image.excluded and image.split != "test"), key=lambda image: image.path
     )
-    if {"train", "valid"} <= {image.split for image in usable}:
-        return (
-            [image for image in usable if image.split != "valid"],
-            [image for image in usable if image.split == "valid"],
+
+
+def _draw(together: list[list[Image]], per_class: Counter, target: dict[str, int]) -> list[Image]:
+    drawn: list[Image] = []
+    taken: Counter = Counter()
+
+    def take(group: list[Image]) -> None:
+        drawn.extend(group)
+        taken.update(image.label for image in group)
+
+    left = []
+    for group in together:
+        needed = Counter(image.label for image in group)
+        fits = all(taken[label] + number <= target[label] for label, number in needed.items())
+        take(group) if fits else left.append(group)
+    for label in sorted(per_class):
+        if target[label] == 0 or taken[label]:
+            continue
+        mine = sorted((group for group in left if any(image.label == label for image in group)), key=len)
+        smallest = mine[0]
+        numbers = Counter(image.label for image in smallest)
+        if all(taken[name] + number <= LARGEST_SHARE * per_class[name] for name, number in numbers.items()):
+            take(smallest)
+            left.remove(smallest)
+        else:
+            take(_end_of_burst(mine[-1], label, target[label]))
+    return drawn
+
+
+def _end_of_burst(burst: list[Image], label: str, number: int) -> list[Image]:
+    """About the last `number` images of a class in a group of near duplicates, in order of their paths.
+
+    Declared groups stay whole, so this may be none. Neighbours in a burst resemble each other most, which is why its
+    end is taken and not every n-th image.
+    """
+    mine = [image for image in burst if image.label == label]
+    parts = components(mine, clusters=False)
+    end: list[Image] = []
+    for part in reversed(parts[1:]):
+        if len(end) + len(part) > max(number, 1) and end:
+            break
+        end += part
+    return end
+
+
+def _fold(together: list[list[Image]], per_class: Counter, folds: int, fold: int) -> list[Image]:
+    """Each group goes to the fold that has the smallest share of its classes so far, large groups first."""
+    filled = [Counter() for _ in range(folds)]
+    members: list[list[Image]] = [[] for _ in range(folds)]
+    for group in sorted(together, key=len, reverse=True):
+        numbers = Counter(image.label for image in group)
+        place = min(
+            range(folds),
+            key=lambda place: (
+                sum(filled[place][label] / per_class[label] for label in numbers),
+                len(members[place]),
+                place,
+            ),
         )
-    by_label: dict[str, list[Image]] = defaultdict(list)
-    for image in usable:
-        by_label[image.label].append(image)
-    drawn: set[str] = set()
-    for group in by_label.values():
-        count = min(max(int(len(group) * valid_fraction + 0.5), 1), len(group) - 1)
-        group.sort(key=lambda image: (_lot(seed, image.sha256), image.path))
-        drawn.update(image.path for image in group[:count])
-    return (
-        [image for image in usable if image.path not in drawn],
-        [image for image in usable if image.path in drawn],
+        filled[place].update(numbers)
+        members[place] += group
+    return members[fold - 1]
+
+
+def _leaks(train: list[Image], valid: list[Image]) -> int:
+    learnt = {image.path for image in train}
+    return sum(
+        sum(image.path not in learnt for image in group)
+        for group in components(train + valid)
+        if len(group) > 1 and any(image.path in learnt for image in group)
     )
 
 
-def _lot(seed: int, sha256: str) -> bytes:
-    return hashlib.sha256(f"{seed} {sha256}".encode()).digest()
+def _lot(seed: int, image: Image) -> tuple[bytes, str]:
+    return hashlib.sha256(f"{seed} {image.sha256}".encode()).digest(), image.path
