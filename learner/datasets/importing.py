@@ -39,13 +39,14 @@ class ImportProgress:
     """How far an import has come."""
 
     done: int
-    """Images looked at."""
     total: int
-    """Images in all; 0 while they are being counted."""
+    """In all; 0 while that is not known."""
     what: str
     """What is happening, a sentence."""
     seconds_left: float | None = None
     """None until there is something to estimate it from."""
+    unit: str = "images"
+    """What `done` and `total` count: `images`, or `bytes` of a download."""
 
 
 Report = Callable[[ImportProgress], None]

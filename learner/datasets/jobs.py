@@ -21,6 +21,7 @@ import psutil
 import learner
 from learner.datasets.files import clear_unfinished, import_lock, written_whole
 from learner.datasets.importing import ImportProgress, add_dataset
+from learner.datasets.layouts import Choice, Listing, Proposal
 from learner.datasets.names import check_name, plural
 from learner.datasets.samples import add_sample
 from learner.datasets.summary import summarize
@@ -46,7 +47,7 @@ class ImportJob:
     source: str
     """File or folder name, for people."""
     status: str
-    """`waiting`, `running`, `done`, `failed` or `cancelled`."""
+    """`waiting`, `running`, `found` (waits for the person), `done`, `failed` or `cancelled`."""
     progress: ImportProgress | None
     message: str
     """A sentence about how it ended; empty before."""
@@ -55,6 +56,18 @@ class ImportJob:
     created_at: float
     log: Path
     """What the process printed; holds the traceback after a defect."""
+    stage: str = "import"
+    """`look` while it is found out what there is, then `import`."""
+
+    @property
+    def findings(self) -> list[Proposal]:
+        """The layouts that fit, best first; empty before it was looked, and for direct imports."""
+        return []
+
+    @property
+    def can_import(self) -> bool:
+        """Whether `import_found` may be called: it was looked at, and its files are still there."""
+        return False
 
     @property
     def ended(self) -> bool:
@@ -96,6 +109,35 @@ def start_import(
     unfinished.rename(folder)
     _launch(workspace, folder)
     return job_id
+
+
+def start_look(
+    workspace: Workspace,
+    source: Path | None = None,
+    url: str = "",
+    delete_source_after: bool = False,
+    gallery: str = "",
+) -> str:
+    """Start looking at what `source` holds, or what a web address or a known set (`learner.datasets.gallery`) gives.
+
+    Returns the job's id at once. The job is `running` with stage `look`, then `found` and waits for `import_found`.
+    """
+    raise NotImplementedError
+
+
+def listing(workspace: Workspace, job_id: str) -> Listing:
+    """What a `found` job saw; for `layouts.preview` and `layouts.place`. Raises DatasetError when it saw nothing."""
+    raise NotImplementedError
+
+
+def import_found(
+    workspace: Workspace, job_id: str, name: str, choice: Choice, mode: str = "replace", note: str = ""
+) -> None:
+    """Import what a job found, as `name`, by `choice`: the job is `running` again, with stage `import`.
+
+    May be called again after that failed or was cancelled: the source is kept until it is done or dismissed.
+    """
+    raise NotImplementedError
 
 
 def _launch(workspace: Workspace, folder: Path) -> None:
