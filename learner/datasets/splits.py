@@ -39,7 +39,7 @@ def train_valid_split(
 ) -> tuple[list[Image], list[Image]]:
     """Training and validation images, each in order of their paths; excluded and `test` images are in neither.
 
-    A data set with `train` and `valid` images of its own is split as it says, and nothing else here means anything.
+    A data set with `valid` images of its own is split as it says, and nothing else here means anything.
     Otherwise each class gives about `valid_fraction` of its images (over 0, under 1), at least one and never all; a
     class with one image gives none. With `folds` (2 or more) every image is in the validation images of exactly one
     `fold` of 1 … `folds`. An image's place follows from the seed and its content alone, so the order of `images` does
@@ -92,7 +92,9 @@ def describe_split(
 
 
 def has_own_split(images: Iterable[Image]) -> bool:
-    return {"train", "valid"} <= {image.split for image in images}
+    """Whether some images are there for validation and others are not, so that no seed decides."""
+    splits = {image.split for image in images} - {"test"}
+    return "valid" in splits and len(splits) > 1
 
 
 def draw_test_set(images: Iterable[Image], seed: int, fraction: float) -> list[Image]:

@@ -27,7 +27,7 @@ class Summary:
     median_height: int
     set_aside: list[SetAside]
     has_own_split: bool
-    """Whether it has train and valid images of its own, so that no seed splits it."""
+    """Whether it has validation images of its own, so that no seed splits it."""
 
 
 def summarize(store: Store, version: VersionInfo) -> Summary:
@@ -54,7 +54,7 @@ def summarize(store: Store, version: VersionInfo) -> Summary:
         median_width=median_width,
         median_height=median_height,
         set_aside=store.datasets.set_aside(version.id),
-        has_own_split={"train", "valid"} <= totals.keys(),
+        has_own_split="valid" in totals and bool(totals.keys() - {"valid", "test"}),
     )
 
 

@@ -44,6 +44,7 @@ class Store:
         """
         recipe.check()
         version = self.datasets.version(recipe.dataset, recipe.version)
+        self.datasets.require_trainable(version)
         weights = recipe.weights
         if weights not in ("auto", "random"):
             weights = str(Path(weights).expanduser().resolve())  # a worker may stand in another folder

@@ -1,15 +1,17 @@
 """Data sets: names, versions, images and what was set aside. Files are `learner.datasets`' business."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from learner.errors import DatasetError
-from learner.store.tables import Content, Dataset, DatasetVersion, Image, SetAside
+from learner.store.tables import Content, Dataset, DatasetVersion, Draft, Image, SetAside
+
+MIN_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,46 @@ class Datasets:
         query = self._versions().where(Dataset.name == name).order_by(DatasetVersion.number.desc())
         with self.session() as session:
             return [VersionInfo(*row) for row in session.execute(query)]
+
+    def require_trainable(self, version: VersionInfo) -> None:
+        """Raise DatasetError, with reason and way out, when nothing could be learnt from `version`."""
+        counts = self.counts(version.id)
+        learnable = {label for label, split, _ in counts if split in ("", "train")}
+        if len(learnable) < MIN_CLASSES:
+            classes = "no class" if not learnable else f"only the class {next(iter(learnable))}"
+            raise DatasetError(
+                f"{version.name} (version {version.number}) has {classes} to learn from; it takes at least "
+                f"{MIN_CLASSES}. Give images a class, take excluded ones back in, or add more."
+            )
+        unlearnable = sorted({label for label, split, _ in counts if split == "valid"} - learnable)
+        if unlearnable:
+            raise DatasetError(
+                f"Class {unlearnable[0]} of {version.name} (version {version.number}) has validation images but none "
+                "to learn from. Move some to train, or set them aside."
+            )
+
+    def draft(self, name: str) -> Draft:
+        """The edits of `name` that are not yet a version; empty where there are none."""
+        with self.session() as session:
+            draft = session.scalar(select(Draft).join(Dataset).where(Dataset.name == name))
+        return draft or Draft(edits=[], undone=[], revision=0)
+
+    def change_draft(
+        self, name: str, change: Callable[[list[dict], list[dict]], tuple[list[dict], list[dict]]]
+    ) -> Draft:
+        """Replace the edits and the undone ones of `name` by what `change` makes of them; one writer at a time."""
+        with self.session() as session, session.begin():
+            # Writing first takes SQLite's lock and PostgreSQL's row, so that nobody changes what is read next.
+            dataset_id = select(Dataset.id).where(Dataset.name == name).scalar_subquery()
+            touched = session.execute(
+                update(Draft).where(Draft.dataset_id == dataset_id).values(revision=Draft.revision + 1)
+            )
+            if not touched.rowcount:
+                row = {"dataset_id": session.scalar(select(dataset_id)), "edits": [], "undone": [], "revision": 1}
+                session.execute(_insert_for(self._engine.dialect.name)(Draft).values(row).on_conflict_do_nothing())
+            draft = session.scalar(select(Draft).where(Draft.dataset_id == dataset_id).with_for_update())
+            draft.edits, draft.undone = change(list(draft.edits), list(draft.undone))
+        return draft
 
     def set_aside(self, version_id: int) -> list[SetAside]:
         with self.session() as session:

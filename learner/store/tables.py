@@ -105,10 +105,10 @@ class Draft(Base):
     __tablename__ = "drafts"
 
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True)
-    base: Mapped[int]
-    """Number of the version that the edits start from."""
     edits: Mapped[list[dict[str, Any]]]
+    """`learner.datasets.editing.Edit`s, oldest first; they change the newest version, whichever that is."""
     undone: Mapped[list[dict[str, Any]]]
+    """Taken back, to be done again from the end."""
     revision: Mapped[int]
     """Counts changes, so that two tabs do not overwrite each other."""
 

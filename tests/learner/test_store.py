@@ -39,10 +39,25 @@ def database(request, workspace, monkeypatch) -> Workspace:
 
 @pytest.fixture
 def store(database) -> Store:
-    """A store with an empty data set `pets`, which is enough to submit runs."""
+    """A store with a data set `pets` of two rows and no files, which is enough to submit runs."""
     store = Store(database)
-    store.datasets.add_version("pets", [], [], note="", fingerprint="")
+    store.datasets.add_version("pets", TWO_IMAGES, [], note="", fingerprint="")
     return store
+
+
+TWO_IMAGES = [
+    {
+        "path": label,
+        "file": label,
+        "label": label,
+        "split": "",
+        "sha256": label,
+        "width": 9,
+        "height": 9,
+        "excluded": False,
+    }
+    for label in ("cat", "dog")
+]
 
 
 def submit(store: Store, running: bool = False) -> int:
@@ -85,7 +100,7 @@ for pid, reader in children:
 
 
 def test_a_submitted_run_waits_with_its_whole_recipe_and_the_version_it_will_use(store):
-    store.datasets.add_version("pets", [], [], note="", fingerprint="more")
+    store.datasets.add_version("pets", TWO_IMAGES, [], note="", fingerprint="more")
     before = time.time()
     run = store.runs.get(submit(store))
     assert (run.status, run.reason, run.started_at, run.finished_at) == ("queued", "", None, None)

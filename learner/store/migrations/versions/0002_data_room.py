@@ -29,7 +29,6 @@ def upgrade() -> None:
     op.create_table(
         "drafts",
         sa.Column("dataset_id", sa.Integer(), nullable=False),
-        sa.Column("base", sa.Integer(), nullable=False),
         sa.Column("edits", sa.JSON(), nullable=False),
         sa.Column("undone", sa.JSON(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),

@@ -1,0 +1,275 @@
+"""Cleaning a data set: edits wait in a draft, can be undone, and become a new version when they are saved."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Literal
+
+from learner.datasets.files import import_lock
+from learner.datasets.names import natural_key, plural
+from learner.datasets.problems import Taken
+from learner.datasets.rows import fingerprint_of, rows_of
+from learner.errors import DatasetError
+from learner.store import Store, VersionInfo
+
+MAX_LABEL_LENGTH = 100
+SPLITS = ("", "train", "valid", "test")
+SPLIT_NAMES = {"": "undecided", "train": "train", "valid": "valid", "test": "test"}
+BY_HAND = "Set aside by hand."
+
+Action = Literal["exclude", "include", "relabel", "rename", "move", "group", "give_up_test"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change to some images or classes of a data set."""
+
+    action: Action
+    """`exclude` and `include` images, `relabel` images, `rename` classes (two into one merges them), `move` images to
+    a split, declare images a `group`, `give_up_test`: the test images become undecided."""
+    paths: tuple[str, ...] = ()
+    """The images, by their paths."""
+    to: str = ""
+    """The new class, split or group; for `exclude` the reason."""
+    classes: tuple[str, ...] = ()
+    """The classes that `rename` changes."""
+
+    def in_words(self) -> str:
+        """`3 images set aside`."""
+        images = plural(len(self.paths), "image")
+        if self.action == "rename":
+            return (
+                f"{_listed(self.classes)} renamed to {self.to}"
+                if len(self.classes) == 1
+                else (f"{_listed(self.classes)} merged into {self.to}")
+            )
+        return {
+            "exclude": f"{images} set aside",
+            "include": f"{images} taken back in",
+            "relabel": f"{images} relabelled as {self.to}",
+            "move": f"{images} moved to {SPLIT_NAMES.get(self.to, self.to)}",
+            "group": f"{images} declared the group {self.to}" if self.to else f"{images} taken out of their groups",
+            "give_up_test": "the test set given up",
+        }[self.action]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What changed from one version to another, by path."""
+
+    added: list[str]
+    removed: list[str]
+    excluded: list[str]
+    included: list[str]
+    relabelled: dict[str, tuple[str, str]]
+    """path → (class before, class after)."""
+    moved: dict[str, tuple[str, str]]
+    """path → (split before, split after)."""
+    regrouped: list[str]
+
+    def in_words(self) -> str:
+        """`3 images set aside, 2 relabelled`, or `nothing changed`."""
+        parts = [
+            (self.added, "added"),
+            (self.removed, "removed"),
+            (self.excluded, "set aside"),
+            (self.included, "taken back in"),
+            (self.relabelled, "relabelled"),
+            (self.moved, "moved to another split"),
+            (self.regrouped, "given another group"),
+        ]
+        said = [f"{len(some):,} {what}" for some, what in parts if some]
+        return f"Images: {', '.join(said)}" if said else "Nothing changed"
+
+
+def edits_of(store: Store, name: str) -> list[Edit]:
+    """The edits that are not yet a version, oldest first."""
+    return [_edit(row) for row in store.datasets.draft(name).edits]
+
+
+def undone_of(store: Store, name: str) -> list[Edit]:
+    """The edits that were taken back, the one that `redo` would do last."""
+    return [_edit(row) for row in store.datasets.draft(name).undone]
+
+
+def add_edit(store: Store, name: str, edit: Edit) -> None:
+    """Put `edit` behind the others of the draft of `name`; what was undone is forgotten.
+
+    Raises DatasetError when it cannot be done, naming the reason; the draft is as it was then.
+    """
+    edit = _tidy(edit)
+    edited(rows_of(store, store.datasets.version(name)), [*edits_of(store, name), edit])  # raises what saving would
+    store.datasets.change_draft(name, lambda edits, _: ([*edits, asdict(edit)], []))
+
+
+def undo(store: Store, name: str) -> None:
+    """Take the last edit back. Does nothing where there is none."""
+    store.datasets.change_draft(name, lambda edits, undone: (edits[:-1], [*undone, *edits[-1:]]))
+
+
+def redo(store: Store, name: str) -> None:
+    """Do again what `undo` took back last. Does nothing where there is nothing."""
+    store.datasets.change_draft(name, lambda edits, undone: ([*edits, *undone[-1:]], undone[:-1]))
+
+
+def discard(store: Store, name: str) -> None:
+    """Take all edits back; `redo` does them again one by one."""
+    store.datasets.change_draft(name, lambda edits, undone: ([], [*undone, *reversed(edits)]))
+
+
+def edited(images: Sequence[Taken], edits: Iterable[Edit]) -> list[Taken]:
+    """`images` after `edits`, in the same order. Raises DatasetError when one of them cannot be done."""
+    rows = {image.path: image for image in images}
+    for edit in edits:
+        _apply(rows, edit)
+    return list(rows.values())
+
+
+def save(store: Store, name: str, note: str = "") -> VersionInfo:
+    """Make the edits of `name` a new version and empty the draft; returns the newest version as it is without edits.
+
+    Raises DatasetError when an import into `name` is under way.
+    """
+    with import_lock(store.workspace, name, wait=None) as alone:
+        if not alone:
+            raise DatasetError(f"{name} is being imported into. Save your edits when that has ended; they are kept.")
+        draft = store.datasets.draft(name)
+        newest = store.datasets.version(name)
+        edits = [_edit(row) for row in draft.edits]
+        if not edits:
+            return newest
+        before = rows_of(store, newest)
+        after = edited(before, edits)
+        said = difference(before, after).in_words()
+        version = _add_version(
+            store, newest, after, " ".join(filter(None, [_sentence(note), f"{said}."])), newest.number
+        )
+        done = len(draft.edits)
+        store.datasets.change_draft(name, lambda edits, undone: (edits[done:], []))
+    return version
+
+
+def restore(store: Store, name: str, number: int) -> VersionInfo:
+    """Make version `number` the newest again, as a version of its own; nothing in between is lost.
+
+    Raises DatasetError when there is no such version, or there are edits that were not saved.
+    """
+    old = store.datasets.version(name, number)
+    newest = store.datasets.version(name)
+    if newest.number == number:
+        return newest
+    if store.datasets.draft(name).edits:
+        raise DatasetError(f"{name} has edits that are not saved. Save or discard them, then restore version {number}.")
+    return _add_version(store, newest, rows_of(store, old), f"Version {number} restored.", number)
+
+
+def difference(before: Sequence[Taken], after: Sequence[Taken]) -> Difference:
+    """What changed between two lists of images of one data set."""
+    old, new = ({image.path: image for image in images} for images in (before, after))
+    both = [(old[path], new[path]) for path in old.keys() & new.keys()]
+    both.sort(key=lambda pair: natural_key(pair[0].path))
+    return Difference(
+        added=sorted(new.keys() - old.keys(), key=natural_key),
+        removed=sorted(old.keys() - new.keys(), key=natural_key),
+        excluded=[b.path for a, b in both if b.excluded and not a.excluded],
+        included=[b.path for a, b in both if a.excluded and not b.excluded],
+        relabelled={b.path: (a.label, b.label) for a, b in both if a.label != b.label},
+        moved={b.path: (a.split, b.split) for a, b in both if a.split != b.split},
+        regrouped=[b.path for a, b in both if a.group != b.group],
+    )
+
+
+def _add_version(store: Store, newest: VersionInfo, rows: list[Taken], note: str, parent: int) -> VersionInfo:
+    return store.datasets.add_version(
+        newest.name,
+        [vars(row) for row in rows],
+        [(row.path, row.reason) for row in store.datasets.set_aside(newest.id)],
+        note,
+        fingerprint_of(rows),
+        parent,
+    )
+
+
+def _apply(rows: dict[str, Taken], edit: Edit) -> None:
+    if edit.action == "rename":
+        change = partial(replace, label=edit.to)
+        chosen = [row for row in rows.values() if row.label in edit.classes]
+    elif edit.action == "give_up_test":
+        change = partial(replace, split="")
+        chosen = [row for row in rows.values() if row.split == "test"]
+    else:
+        chosen = [rows[path] for path in edit.paths if path in rows]
+        change = _change(rows, edit, chosen)
+    for row in chosen:
+        rows[row.path] = change(row)
+
+
+def _change(rows: dict[str, Taken], edit: Edit, chosen: list[Taken]):
+    if edit.action == "exclude":
+        return partial(replace, excluded=True, reason=edit.to or BY_HAND)
+    if edit.action == "relabel":
+        return partial(replace, label=edit.to, excluded=False, reason="")
+    if edit.action == "group":
+        return partial(replace, group=edit.to)
+    if edit.action == "include":
+        unlabelled = [row.path for row in chosen if not row.label]
+        if unlabelled:
+            raise DatasetError(f"{unlabelled[0]} has no class yet. Give it one, which takes it in.")
+        return partial(replace, excluded=False, reason="")
+    leaving = [row for row in chosen if row.split == "test" and edit.to != "test"]
+    if leaving:
+        raise DatasetError(
+            f"{leaving[0].path} is in the test set, which stays the same so that results compare. Give up the test set "
+            "first, or set the image aside."
+        )
+    chosen_paths = {row.path for row in chosen}
+    if edit.to == "test" and any(row.split == "test" and row.path not in chosen_paths for row in rows.values()):
+        raise DatasetError(
+            "There is a test set already, and it stays the same so that results compare. Give it up first to make "
+            "another."
+        )
+    return partial(replace, split=edit.to)
+
+
+def _tidy(edit: Edit) -> Edit:
+    if edit.action in ("relabel", "rename"):
+        label = unicodedata.normalize("NFC", edit.to).strip()
+        if not label or not label.isprintable() or len(label) > MAX_LABEL_LENGTH:
+            raise DatasetError(
+                f"A class needs a name of 1 to {MAX_LABEL_LENGTH} printable characters, not {edit.to!r}."
+            )
+        edit = replace(edit, to=label)
+    if edit.action == "move" and edit.to not in SPLITS:
+        raise DatasetError(f"There is no split {edit.to!r}. Use train, valid or test, or nothing for undecided.")
+    if edit.action not in ("rename", "give_up_test") and not edit.paths:
+        raise DatasetError("No image was chosen. Choose at least one.")
+    if edit.action == "rename" and not edit.classes:
+        raise DatasetError("No class was chosen. Choose at least one.")
+    return edit
+
+
+def _edit(row: dict) -> Edit:
+    return Edit(**{**row, "paths": tuple(row["paths"]), "classes": tuple(row["classes"])})
+
+
+def _sentence(note: str) -> str:
+    note = " ".join(note.split())
+    return note if not note or note.endswith((".", "!", "?", "…")) else f"{note}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def summary_of(edits: Sequence[Edit]) -> str:
+    """`4 edits: 3 images set aside; 1 image relabelled as cat; …`, the last three told."""
+    last = "; ".join(edit.in_words() for edit in edits[-3:])
+    return f"{plural(len(edits), 'edit')}: {'… ' if len(edits) > 3 else ''}{last}"
+
+
+def label_counts(images: Iterable[Taken]) -> Counter:
+    """Images in use by class."""
+    return Counter(image.label for image in images if not image.excluded)

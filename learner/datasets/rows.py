@@ -1,0 +1,29 @@
+"""The images of a version as plain rows: what an import makes, an edit changes and a new version is written from."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import fields
+
+from sqlalchemy import select
+
+from learner.datasets.problems import Taken
+from learner.store import Image, Store, VersionInfo
+
+COLUMNS = tuple(field.name for field in fields(Taken))
+
+
+def rows_of(store: Store, version: VersionInfo) -> list[Taken]:
+    """Every image of `version`, excluded ones too, in the order they came in; 25,000 take a fraction of a second."""
+    query = select(*(getattr(Image, name) for name in COLUMNS)).where(Image.version_id == version.id).order_by(Image.id)
+    with store.datasets.session() as session:
+        return [Taken(**dict(zip(COLUMNS, row, strict=True))) for row in session.execute(query)]
+
+
+def fingerprint_of(rows: Iterable[Taken]) -> str:
+    """SHA-256 over what a person decides and sees of every image, in whatever order they come."""
+    digest = hashlib.sha256()
+    for row in sorted(rows, key=lambda row: row.path):
+        said = (row.path, row.label, row.split, row.sha256, row.group, row.weight, row.excluded)
+        digest.update("\0".join(map(str, said)).encode())
+        digest.update(b"\0\n")
+    return digest.hexdigest()
