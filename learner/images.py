@@ -132,6 +132,15 @@ def examine(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
         return Examined(_to_rgb(opened), suffix, camera, taken_at)
 
 
+def is_image(file: Path) -> bool:
+    """Whether the first bytes of `file` are those of a format that is read here."""
+    try:
+        with _reasons(), Image.open(file, formats=_FORMATS):
+            return True
+    except ImageError:
+        return False
+
+
 def fit_within(image: Image.Image, side: int) -> Image.Image:
     """A copy whose longest side is about `side` pixels; tiny pictures grow by whole factors and keep their pixels."""
     factor = side // max(image.size)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from learner.datasets import add_dataset, sources, summarize
+from learner.datasets import add_dataset, summarize
+from learner.datasets.sources import limits
 from learner.errors import DatasetError
 from tests.samples import make_photos, make_zip
 
@@ -69,7 +70,7 @@ def test_names_that_lead_outside_are_set_aside_and_write_nothing(store, packed, 
     before = set(tmp_path.rglob("evil*"))
     rows = reasons(store, add_dataset(store, packed, "pets"))
     assert len(rows) == 5
-    assert all("points to a place outside the .zip file" in reason for reason in rows.values())
+    assert all("points to a place outside the archive" in reason for reason in rows.values())
     assert set(tmp_path.rglob("evil*")) == before == set()
 
 
@@ -86,7 +87,7 @@ def test_links_and_encrypted_and_repeated_entries_are_set_aside(store, packed):
     rows = reasons(store, add_dataset(store, packed, "pets"))
     assert rows.pop("holiday/photos/cat/link.jpg").startswith("It is a link")
     assert rows.pop("holiday/photos/cat/secret.jpg").startswith("It is protected by a password")
-    assert rows.pop("holiday/photos/cat/cat_000.jpg").startswith("The .zip file holds this name twice")
+    assert rows.pop("holiday/photos/cat/cat_000.jpg").startswith("The archive holds this name twice")
     assert rows == {}
 
 
@@ -99,9 +100,11 @@ def test_a_zip_that_is_all_encrypted_says_so(store, tmp_path):
         add_dataset(store, file, "pets")
 
 
-def test_names_longer_than_a_file_system_holds_do_no_harm(store, packed, photos):
+def test_names_longer_than_a_file_system_holds_are_set_aside(store, packed, photos):
     add_to(packed, f"holiday/photos/cat/{'x' * 5000}.jpg", (photos / "cat" / "cat_000.jpg").read_bytes() + b"other")
-    assert summarize(store, add_dataset(store, packed, "pets")).images == 7
+    version = add_dataset(store, packed, "pets")
+    assert summarize(store, version).images == 6
+    assert [reason[:32] for reason in reasons(store, version).values()] == ["Its name is longer than computer"]
 
 
 def test_an_entry_whose_bytes_were_damaged_is_set_aside(store, packed):
@@ -138,10 +141,10 @@ def test_a_zip_of_many_such_entries_is_refused_whatever_its_headers_say(store, t
 
 
 def test_limits_on_entries_and_total_size(store, packed, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(limits, "MAX_ENTRIES", 5)
     with pytest.raises(DatasetError, match=r"pets\.zip holds 6 files; at most 5 .* Split it"):
         add_dataset(store, packed, "pets")
-    monkeypatch.setattr(sources, "MAX_ENTRIES", 10)
-    monkeypatch.setattr(sources, "MAX_TOTAL_BYTES", 2000)
+    monkeypatch.setattr(limits, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(limits, "MAX_TOTAL_BYTES", 2000)
     with pytest.raises(DatasetError, match=r"pets\.zip unpacks to more than .* Split it"):
         add_dataset(store, packed, "pets")
