@@ -1,6 +1,5 @@
 """Read one picture, whatever its format, as plain RGB. Knows nothing of data sets or models."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,15 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from learner.errors import ImageError
+from learner.trailers import carries_another_file
 
 MAX_MEGAPIXELS = 200
 """A larger picture is refused: 200 megapixels take 600 MB of memory."""
 
 DRAFT = 2
 """A JPEG that will be made smaller is decoded at no less than so many times the size that it will have."""
+
+GREY_WINDOW = (0.5, 99.5)
+"""Percentiles of the pixels that become black and white where a picture holds more grey levels than 8 bits do."""
+_WINDOW_SAMPLE = 2**20
+"""Pixels that the window is taken from at most, evenly spread."""
+_WINDOW_ROWS = 256
 
 SUFFIX_OF_FORMAT = {
     "JPEG": ".jpg",
@@ -29,12 +35,13 @@ SUFFIX_OF_FORMAT = {
     "TIFF": ".tif",
     "WEBP": ".webp",
     "AVIF": ".avif",
+    "HEIF": ".heic",
     "JPEG2000": ".jp2",
     "PPM": ".ppm",
 }
 """The formats that are opened, by Pillow's name, with the suffix their copies get. Formats that need another program
 (EPS runs Ghostscript) are left out on purpose."""
-_FORMATS = [name for name in SUFFIX_OF_FORMAT if name != "MPO"]  # Pillow opens MPO through JPEG
+_FORMATS = [name for name in SUFFIX_OF_FORMAT if name not in ("MPO", "HEIF")]  # Pillow opens MPO through JPEG
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -51,6 +58,9 @@ IMAGE_SUFFIXES = frozenset(
         ".tiff",
         ".webp",
         ".avif",
+        ".heic",
+        ".heif",
+        ".hif",
         ".jp2",
         ".ppm",
         ".pgm",
@@ -92,7 +102,7 @@ class Examined:
 def read_image(source: Path | BinaryIO, at_least: int | None = None) -> Image.Image:
     """The first frame as 8-bit RGB, rotated as EXIF says, transparency laid on white.
 
-    16-bit grey is scaled to 8 bits by the depth its brightest pixel needs (8, 12 or 16 bits), never clipped.
+    Grey of more than 8 bits is windowed: `GREY_WINDOW` of its pixels become black to white.
     With `at_least`, a JPEG may come out smaller, by a half, a quarter or an eighth, but with both sides of at least so
     many pixels: decoding it so is several times faster.
     Raises ImageError, with the file's name, when `source` is not a whole image of at most `MAX_MEGAPIXELS`.
@@ -100,7 +110,7 @@ def read_image(source: Path | BinaryIO, at_least: int | None = None) -> Image.Im
     named = source if isinstance(source, Path) else getattr(source, "name", None)
     name = Path(named).name if isinstance(named, str | Path) else "The picture"
     try:
-        return examine(source, at_least).image
+        return _decode(source, at_least).image
     except ImageError as error:
         raise ImageError(f"{name} cannot be used. {error}") from error
 
@@ -115,13 +125,26 @@ def read_squished(source, size: int) -> Image.Image:
     return read_image(source, at_least=DRAFT * size).resize((size, size), Image.Resampling.BILINEAR)
 
 
-def examine(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
-    """Decode `source` completely, as `read_image` does. Its ImageError leaves the name out, for lists that show it."""
+def examine(source: Path | BinaryIO) -> Examined:
+    """Decode `source` completely, as `read_image` does, and look behind the picture too.
+
+    Its ImageError leaves the name out, for lists that show it.
+    """
+    examined = _decode(source)
+    if carries_another_file(_all_bytes(source)):
+        raise ImageError(
+            "It carries another file behind the picture. If you trust it, open it in a picture program and save it "
+            "again as JPEG or PNG."
+        )
+    return examined
+
+
+def _decode(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
     with _reasons():
         if _is_empty(source):
             raise ImageError("The file is empty. Copy it again from where it came.")
-        opened = Image.open(source, formats=_FORMATS)
-        if at_least is not None:
+        opened = Image.open(source, formats=_formats_of(source))
+        if at_least is not None and opened.format in ("JPEG", "MPO"):  # HEIC would give its thumbnail instead
             opened.draft(None, (at_least, at_least))
     with opened:
         with _reasons():
@@ -129,13 +152,14 @@ def examine(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
         suffix = SUFFIX_OF_FORMAT[opened.format]
         camera, taken_at = _camera_and_time(opened)
         _turn_upright(opened)
-        return Examined(_to_rgb(opened), suffix, camera, taken_at)
+        rgb, treatment = _to_rgb(opened)
+        return Examined(rgb, suffix, camera, taken_at, treatment)
 
 
 def is_image(file: Path) -> bool:
     """Whether the first bytes of `file` are those of a format that is read here."""
     try:
-        with _reasons(), Image.open(file, formats=_FORMATS):
+        with _reasons(), Image.open(file, formats=_formats_of(file)):
             return True
     except ImageError:
         return False
@@ -153,11 +177,31 @@ def fit_within(image: Image.Image, side: int) -> Image.Image:
 
 
 def _is_empty(source: Path | BinaryIO) -> bool:
+    return not _start(source, 1)
+
+
+def _start(source: Path | BinaryIO, count: int) -> bytes:
     if isinstance(source, Path):
-        return source.stat().st_size == 0
-    size = source.seek(0, io.SEEK_END)
+        with source.open("rb") as stream:
+            return stream.read(count)
     source.seek(0)
-    return size == 0
+    start = source.read(count)
+    source.seek(0)
+    return start
+
+
+def _all_bytes(source: Path | BinaryIO) -> bytes:
+    return _start(source, -1)
+
+
+def _formats_of(source: Path | BinaryIO) -> list[str]:
+    """HEIC's reader takes as long to load as all the others together, so it waits for the first such file."""
+    if _start(source, 8)[4:] != b"ftyp":
+        return _FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return [*_FORMATS, "HEIF"]
 
 
 @contextmanager
@@ -209,29 +253,48 @@ def _camera_and_time(image: Image.Image) -> tuple[str, float | None]:
     return camera, taken_at
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """`image` as 8-bit RGB, and what had to be done for it, a sentence or nothing."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey_to_8_bit(image).convert("RGB")
+        grey, treatment = _window(image)
+        return grey.convert("RGB"), treatment
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        return Image.alpha_composite(white, layer).convert("RGB"), ""
     if image.mode == "RGB":
-        return image
+        return image, ""
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        # Adobe writes CMYK upside down, and Pillow turns every CMYK JPEG; without Adobe's mark it was upright before.
+        image = ImageChops.invert(image)
     try:
-        return image.convert("RGB")
+        return image.convert("RGB"), ""
     except ValueError as error:
         raise ImageError(f"Its colours ({image.mode}) cannot be read here. Save it as an RGB JPEG or PNG.") from error
 
 
-def _deep_grey_to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or of floats: full scale is the smallest common depth that holds every pixel."""
+def _window(image: Image.Image) -> tuple[Image.Image, str]:
+    """Grey of 16 or 32 bits or of floats in 8 bits: its own darkest level is black, its own brightest white.
+
+    Scanners use a part of their range and leave a few pixels far outside it, hence `GREY_WINDOW` (in medical imaging
+    the grey-level window, there set by hand).
+    """
     import numpy as np
 
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(grey.min()), float(grey.max())
-    scales = (1.0, 255.0, 4095.0, 65535.0) if image.mode == "F" else (255.0, 4095.0, 65535.0)
-    full = next((scale for scale in scales if high <= scale), None)
-    if low < 0 or full is None:
-        grey, full = grey - low, max(high - low, 1e-12)
-    return Image.fromarray((grey * (255.0 / full)).round().astype(np.uint8))
+    levels = np.asarray(image)
+    known = levels.ravel()[:: max(levels.size // _WINDOW_SAMPLE, 1)]
+    known = known[np.isfinite(known)]
+    if not known.size:
+        raise ImageError("None of its pixels holds a number. Save it again from the program it came from.")
+    low, high = (float(level) for level in np.percentile(known, GREY_WINDOW, method="nearest"))
+    share = f"{GREY_WINDOW[0]:g}–{GREY_WINDOW[1]:g} % of its pixels"
+    if low == high:  # nearly all pixels are alike, as in a mask
+        low, high = float(known.min()), float(known.max())
+        share = "all of its pixels"
+    grey = np.empty(levels.shape, np.uint8)
+    for top in range(0, len(levels), _WINDOW_ROWS):  # as floats the whole picture takes four times its memory
+        rows = np.nan_to_num(levels[top : top + _WINDOW_ROWS].astype(np.float32), nan=low, posinf=high, neginf=low)
+        grey[top : top + _WINDOW_ROWS] = ((rows.clip(low, high) - low) * (255 / max(high - low, 1e-12))).round()
+    depth = " of 16 bits" if image.mode.startswith("I;16") else ""
+    treatment = f"Grey levels {low:.6g}–{high:.6g}{depth} are shown as black to white ({share})."
+    return Image.fromarray(grey), treatment
