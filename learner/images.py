@@ -200,7 +200,7 @@ def _formats_of(source: Path | BinaryIO) -> list[str]:
         return _FORMATS
     import pillow_heif
 
-    pillow_heif.register_heif_opener(thumbnails=False)
+    pillow_heif.register_heif_opener()
     return [*_FORMATS, "HEIF"]
 
 
