@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from learner.errors import DatasetError
@@ -10,6 +11,8 @@ from learner.workspace import Workspace
 
 MAX_NAME_LENGTH = 80
 
+_JOINERS = "\u200c\u200d"
+"""Zero-width signs that Persian, Hindi and others cannot be spelt without."""
 _IGNORED_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
 _IGNORED_FOLDERS = {"__macosx"}
 
@@ -53,12 +56,23 @@ def slug(name: str) -> str:
 def shown(path: str) -> str:
     """A path as a page can show it and a database can keep it: no control characters, no undecodable bytes."""
     clean = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in clean)
+    if clean.isprintable():
+        return clean
+    return "".join(
+        character if character.isprintable() or character in _JOINERS else "\N{REPLACEMENT CHARACTER}"
+        for character in clean
+    )
 
 
 def label_of(folder: str) -> str:
     """The class a folder stands for. NFC, because macOS writes é as two characters and others as one."""
     return unicodedata.normalize("NFC", folder).strip() or folder
+
+
+def suffix_of(path: str) -> str:
+    """`.jpg` for `photos/1.JPG`, as pathlib has it but many times faster; empty where there is none."""
+    start, _, suffix = path.rpartition("/")[2].rpartition(".")
+    return f".{suffix.lower()}" if start and suffix else ""
 
 
 def is_ignored(path: str) -> bool:
@@ -81,3 +95,9 @@ def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 image`, `2,000 images`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def joined(names: Iterable[str]) -> str:
+    """`train, valid and test`, in the order given; empty for none."""
+    *most, last = [*names] or [""]
+    return f"{', '.join(most)} and {last}" if most else last

@@ -90,6 +90,34 @@ class Layout:
     """Sentences about what a person should know, such as rows of a table without a file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a layout says about one image; see `Placed`."""
+
+    label: str
+    split: str = ""
+    group: str = ""
+    weight: float | None = None
+    reason: str = ""
+
+
+@dataclass
+class Reading:
+    """What one kind of layout says about all images, before names and paths are settled."""
+
+    found: dict[str, Found] = field(default_factory=dict)
+    """By path, for every image."""
+    notes: list[str] = field(default_factory=list)
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
+    """(path of a table, what in it cannot be used)."""
+    used: set[str] = field(default_factory=set)
+    """Paths of the files that told classes."""
+    around: int | None = None
+    """How many folders lie around what matters; None for all that every image shares."""
+    seen: str = ""
+    """What was seen that tells splits, as the beginning of a sentence."""
+
+
 @dataclass(frozen=True)
 class Proposal:
     """A layout that fits, as a person sees it before anything is imported."""

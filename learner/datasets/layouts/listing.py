@@ -1,10 +1,18 @@
 """What a source holds, written down small: the paths of its files, and the few files that tell classes."""
 
+import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from learner.datasets.layouts.tables import Table
+from learner.datasets.layouts.tables import Table, is_table, read_table
 from learner.datasets.sources import Source
+from learner.errors import DatasetError, ImageError
+
+MAX_TABLES = 20
+"""More tables than this are no lists of files but something kept beside each image."""
+MAX_MAT_BYTES = 2**20
+_MAT_VARIABLES = {"imagelabels.mat": ("labels",), "setid.mat": ("trnid", "valid", "tstid")}
 
 
 @dataclass
@@ -20,7 +28,7 @@ class Listing:
     mats: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     """By path: the numbers in `imagelabels.mat` (`labels`) and `setid.mat` (`trnid`, `valid`, `tstid`)."""
     set_aside: list[tuple[str, str]] = field(default_factory=list)
-    """(path, reason) of what the source could not give at all."""
+    """(path, reason) of what cannot be read at all."""
 
     def to_dict(self) -> dict[str, Any]:
         """Fit for JSON."""
@@ -33,6 +41,49 @@ class Listing:
         return cls(**{**values, "tables": tables, "set_aside": set_aside})
 
 
-def listing_of(source: Source) -> Listing:
-    """Read the names of all files, and the tables among them."""
-    raise NotImplementedError
+def listing_of(source: Source, check: Callable[[], None] = lambda: None) -> Listing:
+    """Write down the names of all files and read the tables among them; no image is opened.
+
+    `check` is called between files and may raise.
+    """
+    listing = Listing(source.name, [entry.path for entry in source.entries], set_aside=list(source.set_aside))
+    tables = sorted(
+        (entry for entry in source.entries if is_table(entry.path)), key=lambda entry: entry.path.count("/")
+    )
+    mats = [entry for entry in source.entries if _file_name(entry.path) in _MAT_VARIABLES]
+    unreadable: dict[str, str] = {}
+    for entry in [*tables[:MAX_TABLES], *mats]:
+        check()
+        try:
+            data = source.read(entry)
+        except ImageError as error:
+            unreadable[entry.path] = str(error)
+            continue
+        try:
+            if is_table(entry.path):
+                listing.tables[entry.path] = read_table(entry.path, data, listing.paths)
+            else:
+                listing.mats[entry.path] = _numbers(data, _MAT_VARIABLES[_file_name(entry.path)])
+        except DatasetError as error:
+            unreadable[entry.path] = str(error)
+    listing.paths = [path for path in listing.paths if path not in unreadable]
+    listing.set_aside += unreadable.items()
+    return listing
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2].lower()
+
+
+def _numbers(data: bytes, names: tuple[str, ...]) -> dict[str, list[int]]:
+    """The variables `names` of a MATLAB file (version 5), as whole numbers. Only numbers are read, nothing is run."""
+    from scipy.io import loadmat
+
+    reason = "It is a MATLAB file that does not hold what its name says. Download it again."
+    if len(data) > MAX_MAT_BYTES:
+        raise DatasetError(reason)
+    try:
+        content = loadmat(io.BytesIO(data), variable_names=names)
+        return {name: [int(number) for number in content[name].ravel()] for name in names}
+    except Exception as error:  # damaged files make scipy raise almost anything
+        raise DatasetError(reason) from error
