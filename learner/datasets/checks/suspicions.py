@@ -1,0 +1,95 @@
+"""What a network suspects of a version, on disk and as findings. Finding it out is `learner.suspecting`'s work."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from learner.datasets.checks.finding import Finding, Remedy
+from learner.datasets.editing import Edit
+from learner.datasets.files import written_whole
+from learner.datasets.names import plural, slug
+from learner.datasets.problems import Taken
+from learner.words import percent
+from learner.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """The result of `learner.suspecting.suspect`, about contents rather than rows, so that it outlives edits."""
+
+    version: int
+    backbone: str
+    images: int
+    accuracy: float
+    """Share of the images whose class the others foretold, 0 to 1."""
+    labels: dict[str, tuple[str, str, float]] = field(default_factory=dict)
+    """sha256 → (class that was doubted, class suggested, probability of the suggested one), most doubtful first."""
+    outliers: dict[str, float] = field(default_factory=dict)
+    """sha256 → likeness to its nearest neighbours, 0 to 1, least alike first."""
+
+    def save(self, workspace: Workspace, name: str) -> None:
+        with written_whole(_file(workspace, name)) as temporary:
+            temporary.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, workspace: Workspace, name: str) -> "Suspicions | None":
+        """The newest of a data set; None where nobody has asked yet or the file is damaged."""
+        try:
+            content = json.loads(_file(workspace, name).read_text())
+            content["labels"] = {sha256: tuple(doubt) for sha256, doubt in content["labels"].items()}
+            return cls(**content)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
+    """The findings that still hold for `rows`: a label that was changed or confirmed since is no longer doubted."""
+    used = {row.sha256: row for row in rows if not row.excluded}
+    doubted = [
+        (used[sha256], suggested, probability)
+        for sha256, (label, suggested, probability) in suspicions.labels.items()
+        if sha256 in used and used[sha256].label == label
+    ]
+    findings = []
+    if doubted:
+        edits: dict[str, list[str]] = {}
+        for row, suggested, _ in doubted:
+            edits.setdefault(suggested, []).append(row.path)
+        number = len(doubted)
+        findings.append(
+            Finding(
+                "wrong_label",
+                f"{plural(number, 'class')} may be wrong" if number == 1 else f"{number:,} classes may be wrong",
+                f"A quick model ({suspicions.backbone}) that had not seen these images expected another class; it was "
+                f"right about {percent(suspicions.accuracy)} of all. Look at each: relabel what is wrong, and leave "
+                "the rest.",
+                True,
+                tuple((row.path,) for row, _, _ in doubted),
+                Remedy(
+                    f"Relabel {'it' if number == 1 else f'all {number:,}'} as suggested",
+                    tuple(Edit("relabel", tuple(paths), to=label) for label, paths in edits.items()),
+                ),
+                tuple((row.path, f"{row.label} → {label} {percent(p)}") for row, label, p in doubted),
+            )
+        )
+    strange = [used[sha256].path for sha256 in suspicions.outliers if sha256 in used]
+    if strange:
+        findings.append(
+            Finding(
+                "outlier",
+                f"{plural(len(strange), 'image is', 'images are')} unlike anything else here",
+                "They may belong to no class, or be the rare cases that matter most. Look at them.",
+                False,
+                tuple((path,) for path in strange),
+                Remedy(
+                    f"Set {'this image' if len(strange) == 1 else f'these {len(strange):,} images'} aside",
+                    (Edit("exclude", tuple(strange), to="It belongs to no class."),),
+                ),
+            )
+        )
+    return findings
+
+
+def _file(workspace: Workspace, name: str) -> Path:
+    return workspace.root / "cache" / "suspicions" / f"{slug(name)}.json"
