@@ -50,7 +50,7 @@ class ZipSource:
         for info in self._zip.infolist():
             name = _name(info)
             path, reason = read_name(name)
-            if info.is_dir() or name.endswith(("/", "\\")) or is_ignored(path):
+            if name.endswith(("/", "\\")) or is_ignored(path):
                 continue
             reason = reason or self._reason_against(info) or places.reason_against(path)
             if reason:
