@@ -1,4 +1,4 @@
-"""Bring a folder or a .zip file in as a data set: every image decoded once, nothing half-made left behind."""
+"""Bring a folder or an archive in as a data set: every image decoded once, nothing half-made left behind."""
 
 import errno
 import hashlib
@@ -8,26 +8,25 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from sqlalchemy.exc import OperationalError
 
 from learner.datasets.files import Incoming, clear_unfinished, import_lock
-from learner.datasets.layout import Placed, find_layout
-from learner.datasets.names import check_name, natural_key, plural
-from learner.datasets.problems import (
-    SetAsideRows,
-    Taken,
-    require_enough,
-    without_duplicates,
-    without_small_classes,
-)
+from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
+from learner.datasets.names import check_name, natural_key, plural, sentence
+from learner.datasets.problems import SetAsideRows, Taken, exclude_doubtful, exclude_small_classes, require_any
+from learner.datasets.rows import fingerprint_of, rows_of
+from learner.datasets.settling import settle
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from learner.images import examine
-from learner.store import Store, VersionInfo
+from learner.store import Content, Store, VersionInfo
 
+Mode = Literal["replace", "add"]
+"""Whether the next version holds just what comes in, or that and everything the newest version holds."""
 THREADS = 2
 """Pillow decodes outside Python's interpreter lock, so two threads fill two cores; each holds one decoded image."""
 _REPORT_EVERY_S = 0.2
@@ -59,17 +58,23 @@ def add_dataset(
     progress: Report | None = None,
     cancelled: Callable[[], bool] | None = None,
     note: str = "",
+    choice: Choice | None = None,
+    mode: Mode = "replace",
 ) -> VersionInfo:
-    """Import `source`, a folder or a .zip file, as the next version of the data set `name`.
+    """Import `source`, a folder, an archive or an image, as the next version of the data set `name`.
 
-    Returns the newest version unchanged when it holds the same images with the same paths, classes and splits.
-    Files that cannot be used are set aside with a reason each. `progress` is called in this thread, a few times a
-    second; `cancelled` is asked between images.
+    `choice` says how classes are read; without one, the layout that fits best is taken. With mode `add` everything in
+    the newest version stays as it is, and pictures that are in it already are left out. In both modes a picture that
+    was a test image stays one.
 
-    Raises DatasetError when the name, the source or its layout cannot be used or the disk is full, ImportCancelled
-    when `cancelled` said so. After either, files and tables are as they were before.
+    Returns the newest version unchanged when it holds the same already. Images that can be read become rows, those
+    that cannot be used excluded with a reason each; other files are set aside with a reason. `progress` is called in
+    this thread, a few times a second; `cancelled` is asked between images.
+
+    Raises DatasetError when the name, the source or its layout cannot be used, no image can be read or the disk is
+    full, ImportCancelled when `cancelled` said so. After either, files and tables are as they were before.
     """
-    return import_from(store, lambda: open_source(source), name, progress, cancelled, note)
+    return import_from(store, lambda: open_source(source), name, progress, cancelled, note, choice, mode)
 
 
 def import_from(
@@ -79,48 +84,67 @@ def import_from(
     progress: Report | None = None,
     cancelled: Callable[[], bool] | None = None,
     note: str = "",
+    choice: Choice | None = None,
+    mode: Mode = "replace",
 ) -> VersionInfo:
     """`add_dataset` for any kind of source; `open_` is called once and what it returns is closed."""
     name = check_name(name)
+    if mode not in get_args(Mode):
+        raise DatasetError(f"There is no way to import called {mode!r}. Use replace or add.")
     telling = _Telling(progress or (lambda _: None), cancelled or (lambda: False))
     telling.now(ImportProgress(0, 0, "Looking through the files."))
     try:
-        with closing(open_()) as source, import_lock(store.workspace, name, telling.wait):
-            return _import(store, source, name, note, telling)
+        with closing(open_()) as source:
+            listing = listing_of(source, telling.check)
+            proposal = preview(listing, choice or Choice())
+            layout = place(listing, proposal.choice)
+            layout.set_aside += listing.set_aside
+            with import_lock(store.workspace, name, telling.wait):
+                return _import(store, source, name, _Plan(proposal, layout, mode, note), telling)
     except OSError as error:
-        raise DatasetError(_about_disk(error, store.workspace.root)) from error
+        raise DatasetError(about_disk(error, store.workspace.root)) from error
     except OperationalError as error:
         if "disk is full" in str(error) or "disk I/O" in str(error):
-            raise DatasetError(_about_disk(OSError(errno.ENOSPC, ""), store.workspace.root)) from error
+            raise DatasetError(about_disk(OSError(errno.ENOSPC, ""), store.workspace.root)) from error
         raise
 
 
-def _import(store: Store, source: Source, name: str, note: str, telling: "_Telling") -> VersionInfo:
-    entries = {entry.path: entry for entry in source.entries}
-    if source.set_aside and not entries:
-        require_enough([], [], source.set_aside, source.name)
-    layout = find_layout(list(entries), source.name)
+@dataclass(frozen=True)
+class _Plan:
+    """What is to come in and how."""
+
+    proposal: Proposal
+    layout: Layout
+    mode: Mode
+    note: str
+
+
+def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Telling") -> VersionInfo:
     incoming = Incoming(store, name)
     try:
-        readable, unreadable = _take_all(source, entries, layout.placed, incoming, telling)
-        single, duplicates = without_duplicates(readable)
-        kept, too_few, notes = without_small_classes(single)
-        set_aside = source.set_aside + layout.set_aside + unreadable + duplicates + too_few
-        require_enough(kept, readable, set_aside, source.name)
-
-        total = len(layout.placed)
-        telling.now(ImportProgress(total, total, "Writing the data set down.", 0.0))
-        fingerprint = _fingerprint(kept)
         newest = store.datasets.version(name) if name in store.datasets.names() else None
+        earlier = rows_of(store, newest) if newest else []
+        taken, unreadable = _take_all(source, plan.layout.placed, incoming, telling)
+        set_aside = plan.layout.set_aside + unreadable
+        require_any(taken, set_aside, source.name)
+        kept = earlier if newest and plan.mode == "add" else []
+        rows, notes = _together(kept, taken)
+
+        total = len(plan.layout.placed)
+        telling.now(ImportProgress(total, total, "Comparing the images with each other."))
+        rows = settle(rows, {row.sha256 for row in earlier if row.split == "test"}, _contents(store, newest, incoming))
+        telling.now(ImportProgress(total, total, "Writing the data set down.", 0.0))
+        fingerprint = fingerprint_of(rows)
         if newest is None or newest.fingerprint != fingerprint:
-            incoming.move_in([image.file for image in kept])
+            incoming.move_in([row.file for row in rows])
             store.datasets.add_contents(incoming.contents)
             newest = store.datasets.add_version(
                 name,
-                [vars(image) for image in kept],
-                sorted(set_aside, key=lambda row: natural_key(row[0])),
-                " ".join(filter(None, [note, *_notes(kept, notes)])),
+                [vars(row) for row in rows],
+                _all_set_aside(store, newest if kept else None, set_aside),
+                " ".join(filter(None, [sentence(plan.note), plan.proposal.reason, *plan.layout.notes, *notes])),
                 fingerprint,
+                newest.number if newest and kept else None,
             )
         incoming.close()
         return newest
@@ -129,9 +153,50 @@ def _import(store: Store, source: Source, name: str, note: str, telling: "_Telli
         raise
 
 
+def _together(earlier: list[Taken], taken: list[Taken]) -> tuple[list[Taken], list[str]]:
+    """The rows of the next version, those that stay first, and notes about them."""
+    notes = []
+    there = {row.sha256 for row in earlier}
+    new = [image for image in taken if image.sha256 not in there]
+    known = len(taken) - len(new)
+    if known:
+        were = "picture was here already and was" if known == 1 else "pictures were here already and were"
+        notes.append(f"{known:,} {were} left out.")
+    paths = {row.path for row in earlier}
+    new = exclude_doubtful([replace(image, path=_free(image.path, paths)) for image in new])
+    rows, class_notes = exclude_small_classes([*earlier, *new], frozenset(row.path for row in earlier))
+    splits = {row.split for row in rows if not row.excluded}
+    if "train" in splits and "valid" not in splits:
+        notes.append("It has no validation images of its own; each recipe draws them by its seed.")
+    return rows, [*notes, *class_notes]
+
+
+def _free(path: str, taken: set[str]) -> str:
+    """`path`, or the first of `cats/1 (2).jpg`, `cats/1 (3).jpg` … that is not taken, which it is then."""
+    start, dot, suffix = path.rpartition(".")
+    free, number = path, 2
+    while free in taken:
+        free, number = f"{start or suffix} ({number}){dot}{suffix if start else ''}", number + 1
+    taken.add(free)
+    return free
+
+
+def _contents(store: Store, newest: VersionInfo | None, incoming: Incoming) -> dict[str, Content]:
+    """What was measured of every picture, now or in earlier versions, by sha256."""
+    known = store.datasets.contents(newest.id) if newest else {}
+    return {**{row["sha256"]: Content(**row) for row in incoming.contents}, **known}
+
+
+def _all_set_aside(store: Store, newest: VersionInfo | None, set_aside: SetAsideRows) -> SetAsideRows:
+    """(path, reason) of this import and of the version it adds to, each path once."""
+    earlier = {row.path: row.reason for row in store.datasets.set_aside(newest.id)} if newest else {}
+    return sorted({**earlier, **dict(set_aside)}.items(), key=lambda row: natural_key(row[0]))
+
+
 def _take_all(
-    source: Source, entries: dict[str, Entry], placed: list[Placed], incoming: Incoming, telling: "_Telling"
+    source: Source, placed: list[Placed], incoming: Incoming, telling: "_Telling"
 ) -> tuple[list[Taken], SetAsideRows]:
+    entries = {entry.path: entry for entry in source.entries}
     taken: list[Taken] = []
     unreadable: SetAsideRows = []
     telling.start(len(placed))
@@ -186,24 +251,12 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
         examined.height,
         group=item.group,
         weight=item.weight,
+        reason="" if item.label else item.reason,
     )
 
 
-def _fingerprint(images: list[Taken]) -> str:
-    digest = hashlib.sha256()
-    for image in sorted(images, key=lambda image: image.path):
-        digest.update("\0".join((image.path, image.label, image.split, image.sha256, "\n")).encode())
-    return digest.hexdigest()
-
-
-def _notes(kept: list[Taken], notes: list[str]) -> list[str]:
-    splits = {image.split for image in kept}
-    if "train" in splits and "valid" not in splits:
-        return ["It has no validation images of its own; each recipe draws them by its seed.", *notes]
-    return notes
-
-
-def _about_disk(error: OSError, root: Path) -> str:
+def about_disk(error: OSError, root: Path) -> str:
+    """What a person is told when nothing can be written under `root`."""
     if error.errno in _DISK_FULL:
         return (
             f"The disk that holds {root} is full, so nothing was imported. Free some space there, or set THAW_HOME to "

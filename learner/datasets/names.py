@@ -101,3 +101,17 @@ def joined(names: Iterable[str]) -> str:
     """`train, valid and test`, in the order given; empty for none."""
     *most, last = [*names] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def sentence(text: str) -> str:
+    """`text` in one line, with a full stop; empty text stays empty."""
+    text = " ".join(text.split())
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def suggested_name(source_name: str) -> str:
+    """A name for a data set that came from a file or folder of that name."""
+    stem = re.sub(r"(\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz))+$", "", unicodedata.normalize("NFC", source_name), flags=re.I)
+    kept = "".join(character if _allowed(character) else " " for character in stem)
+    kept = re.sub(" +", " ", kept).strip()[:MAX_NAME_LENGTH].strip()
+    return kept if any(character.isalnum() for character in kept) else "photos"

@@ -1,15 +1,17 @@
-"""Images that can be read and still cannot be used: duplicates, contradictions, classes that are too small."""
+"""Images that can be read and still cannot be used: duplicates, contradictions, no class, classes that are too small.
+
+They become rows all the same, excluded with the reason, so that a person can put them right.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from learner.datasets.names import natural_key, plural
+from learner.datasets.names import natural_key
 from learner.errors import DatasetError
 
-MIN_CLASSES = 2
 MIN_IMAGES = 2
 """Readable images a class needs: one to learn from and one to check with."""
+NO_CLASS = "It has no class yet."
 
 SetAsideRows = list[tuple[str, str]]
 """(path, reason) pairs."""
@@ -33,74 +35,78 @@ class Taken:
     cluster: str = ""
 
 
-def without_duplicates(images: list[Taken]) -> tuple[list[Taken], SetAsideRows]:
-    """One image for each content. The same file under two classes is set aside everywhere: only a person knows which
-    is right. Across splits the copy to learn from goes, since a model must not be checked on what it has learnt.
+def exclude_doubtful(images: list[Taken]) -> list[Taken]:
+    """`images` in the same order: those without a class excluded, and all but one of those with the same content.
+
+    The same file under two classes is excluded everywhere: only a person knows which is right. Across splits the copy
+    to learn from goes, since a model must not be checked on what it has learnt.
     """
     same: dict[str, list[Taken]] = defaultdict(list)
     for image in images:
         same[image.sha256].append(image)
-    kept: list[Taken] = []
-    set_aside: SetAsideRows = []
-    for copies in same.values():
-        if len({image.label for image in copies}) > 1:
-            set_aside += [(image.path, _contradiction(image, copies)) for image in copies]
-            continue
-        first = min(copies, key=lambda image: ("test", "valid", "train", "").index(image.split))
-        kept.append(first)
-        set_aside += [(image.path, _duplicate(image, first)) for image in copies if image is not first]
-    order = {image.path: place for place, image in enumerate(images)}
-    return sorted(kept, key=lambda image: order[image.path]), sorted(set_aside, key=lambda row: order[row[0]])
+    return [_judged(image, same[image.sha256]) for image in images]
 
 
-def _contradiction(image: Taken, copies: list[Taken]) -> str:
-    other = next(copy for copy in copies if copy.label != image.label)
-    return f"The same image is also in class {other.label} ({other.path}). Keep it in the right one only."
+def _judged(image: Taken, copies: list[Taken]) -> Taken:
+    other = next((copy for copy in copies if image.label and copy.label not in ("", image.label)), None)
+    if other:
+        reason = f"The same image is also in class {other.label} ({other.path}). Keep it in the right one only."
+        return replace(image, excluded=True, reason=reason)
+    first = min(copies, key=lambda copy: (not copy.label, ("test", "valid", "train", "").index(copy.split)))
+    if image is not first:
+        return replace(image, excluded=True, reason=_duplicate(image, first))
+    if not image.label:
+        return replace(image, excluded=True, reason=image.reason or NO_CLASS)
+    return image
 
 
 def _duplicate(image: Taken, first: Taken) -> str:
     if image.split == first.split:
-        return f"The same image as {first.path}, which was taken."
-    return f"The same image as {first.path}: what is in {first.split} must not be in {image.split} too."
+        return f"The same image as {first.path}, which is used."
+    return f"The same image as {first.path}: what is in {first.split} must not be in {image.split or 'training'} too."
 
 
-def without_small_classes(images: list[Taken]) -> tuple[list[Taken], SetAsideRows, list[str]]:
-    """Drop what no model could learn: classes without training images, or with a single image.
+def exclude_small_classes(images: list[Taken], decided: frozenset[str] = frozenset()) -> tuple[list[Taken], list[str]]:
+    """`images` without what no model could learn: classes without training images, or with a single image.
 
-    Returns what is left, what was set aside, and notes about classes that cannot be checked.
+    `decided` are paths of images that a person has looked at; they stay as they are. An image that was excluded for
+    this reason comes back once there are enough. Returns notes about classes that cannot be checked, too.
     """
-    has_valid = any(image.split == "valid" for image in images)
-    learnable = Counter(image.label for image in images if image.split in ("train", ""))
-    checkable = Counter(image.label for image in images if image.split != "test")
+    waiting = {image.path for image in images if image.excluded and image.reason in _small(image.label)}
+    images = [replace(image, excluded=False, reason="") if image.path in waiting else image for image in images]
+    open_to_doubt = {image.path for image in images if not image.excluded} - (decided - waiting)
+    used = [image for image in images if not image.excluded]
+    learnable = Counter(image.label for image in used if image.split in ("train", ""))
+    checkable = Counter(image.label for image in used if image.split != "test")
     kept: list[Taken] = []
-    set_aside: SetAsideRows = []
     for image in images:
-        if not learnable[image.label]:
-            set_aside.append((image.path, f"Class {image.label} has no images to learn from. Add some."))
-        elif checkable[image.label] < MIN_IMAGES:
-            set_aside.append((image.path, f"Class {image.label} has 1 image; a class needs {MIN_IMAGES}. Add more."))
-        else:
-            kept.append(image)
-    notes = []
-    if has_valid:
-        checked = {image.label for image in kept if image.split == "valid"}
-        unchecked = sorted({image.label for image in kept} - checked, key=natural_key)
-        notes = [f"Without validation images: {', '.join(unchecked)}."] if unchecked else []
-    return kept, set_aside, notes
+        untaught, single = _small(image.label)
+        reason = ""
+        if image.path in open_to_doubt:
+            if not learnable[image.label]:
+                reason = untaught
+            elif checkable[image.label] < MIN_IMAGES:
+                reason = single
+        kept.append(replace(image, excluded=True, reason=reason) if reason else image)
+    return kept, _unchecked([image for image in kept if not image.excluded])
 
 
-def require_enough(kept: list[Taken], readable: Iterable[Taken], set_aside: SetAsideRows, source_name: str) -> None:
-    """Raise DatasetError, with the counts, when fewer than two classes are left."""
-    if len({image.label for image in kept}) >= MIN_CLASSES:
-        return
-    counts = Counter(image.label for image in readable)
-    found = ", ".join(f"{label} {counts[label]:,}" for label in sorted(counts, key=natural_key)[:20]) or "none"
-    aside = ""
-    if set_aside:
-        reason, times = Counter(reason for _, reason in set_aside).most_common(1)[0]
-        aside = f" {plural(len(set_aside), 'file was', 'files were')} set aside, {times:,} because: {reason}"
-    raise DatasetError(
-        f"{source_name} cannot be used: a data set needs at least {MIN_CLASSES} classes with at least {MIN_IMAGES} "
-        f"readable images each. Readable images by class: {found}.{aside} Add images, one folder a class, and import "
-        "it again."
+def _small(label: str) -> tuple[str, str]:
+    return (
+        f"Class {label} has no images to learn from. Add some.",
+        f"Class {label} has 1 image; a class needs {MIN_IMAGES}. Add more.",
     )
+
+
+def _unchecked(used: list[Taken]) -> list[str]:
+    checked = {image.label for image in used if image.split == "valid"}
+    unchecked = sorted({image.label for image in used} - checked, key=natural_key)
+    return [f"Without validation images: {', '.join(unchecked)}."] if checked and unchecked else []
+
+
+def require_any(taken: list[Taken], set_aside: SetAsideRows, source_name: str) -> None:
+    """Raise DatasetError, with the commonest reason, when not a single image could be read."""
+    if taken:
+        return
+    reason, times = Counter(reason for _, reason in set_aside).most_common(1)[0]
+    raise DatasetError(f"{source_name} cannot be used: none of its images can be read. {times:,} because: {reason}")

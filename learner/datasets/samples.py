@@ -6,6 +6,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from learner.datasets.importing import Report, import_from
+from learner.datasets.layouts import Choice
 from learner.datasets.sources import Entry
 from learner.store import Store, VersionInfo
 
@@ -23,7 +24,7 @@ def add_sample(
     cancelled: Callable[[], bool] | None = None,
 ) -> VersionInfo:
     """Import the digits as `name`, one class a digit; raises what `add_dataset` raises. Needs no network."""
-    return import_from(store, DigitsSource, name, progress, cancelled, SAMPLE_NOTE)
+    return import_from(store, DigitsSource, name, progress, cancelled, SAMPLE_NOTE, Choice("folders"))
 
 
 class DigitsSource:

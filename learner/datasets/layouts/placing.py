@@ -21,7 +21,7 @@ EXPECTED = (
     "or make the folders train and valid, and test if you like, each with one folder a class inside "
     "(photos/train/cats/1.jpg, photos/valid/cats/2.jpg), and import it again."
 )
-MAX_LABEL_LENGTH = 200
+MAX_LABEL_LENGTH = 100
 _EXAMPLES = 3
 
 
