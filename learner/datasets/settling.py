@@ -37,9 +37,7 @@ def settle(images: list[Taken], earlier_test: set[str], contents: Mapping[str, C
         test = next((image for image in group if image.sha256 in earlier_test and not image.excluded), None)
         for image in group:
             if test and image.sha256 not in earlier_test and not image.excluded:
-                reason = (
-                    f"It belongs together with {test.path}, which is in the test set: what is tested is not learnt."
-                )
+                reason = f"It belongs together with {test.path} of the test set: what is tested is not learnt."
                 image = replace(image, excluded=True, reason=reason)
             kept[image.path] = image
     return [kept[image.path] for image in settled]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from learner.datasets import natural_key, summarize, train_valid_split
+from learner.datasets import describe_split, draw_test_set, natural_key, summarize, train_valid_split
 from learner.errors import DatasetError
 from learner.store import Image
 
@@ -69,6 +69,92 @@ def test_most_images_stay_where_they_are_when_one_goes():
     _, valid = train_valid_split(before, seed=0, valid_fraction=0.2)
     _, fewer = train_valid_split(before[1:], seed=0, valid_fraction=0.2)
     assert len(set(paths(valid)) & set(paths(fewer))) >= 19
+
+
+def grouped(every: list[Image], members: int, column: str = "cluster", label: str = "a") -> list[Image]:
+    """`every` with its images of `label` in groups of so many, by their order."""
+    mine = [image for image in every if image.label == label]
+    for number, image in enumerate(mine):
+        setattr(image, column, f"{label}{number // members}")
+    return every
+
+
+def sides(found: tuple[list[Image], list[Image]], column: str = "cluster") -> list[set[str]]:
+    return [{getattr(image, column) for image in side if getattr(image, column)} for side in found]
+
+
+@pytest.mark.parametrize("column", ["cluster", "group"])
+def test_what_belongs_together_stays_on_one_side(column):
+    every = grouped(images(rows({"a": 60, "b": 60})), 3, column)
+    found = train_valid_split(every, seed=0, valid_fraction=0.2)
+    train, valid = sides(found, column)
+    assert train & valid == set()
+    assert labels(found[1]) == {"a": 12, "b": 12}
+    apart = sides(train_valid_split(every, seed=0, valid_fraction=0.2, grouped=False), column)
+    assert apart[0] & apart[1]
+
+
+def test_images_joined_by_a_third_stay_together_too():
+    every = images(rows({"a": 30, "b": 30}))
+    every[0].cluster = every[1].cluster = "near"
+    every[1].group = every[2].group = "one patient"
+    for seed in range(20):
+        train, _ = train_valid_split(every, seed, valid_fraction=0.3)
+        assert len({image in train for image in every[:3]}) == 1
+
+
+def test_the_leaks_that_grouping_prevents_are_counted():
+    pairs = grouped(images(rows({"a": 100})), 2)
+    split = describe_split(pairs, seed=0, valid_fraction=0.2)
+    _, alone = train_valid_split(pairs, seed=0, valid_fraction=0.2, grouped=False)
+    clusters = [image.cluster for image in alone]
+    assert split.prevented == sum(clusters.count(cluster) == 1 for cluster in clusters) > 0
+    assert split.torn == 0
+    assert describe_split(images(rows({"a": 100})), seed=0, valid_fraction=0.2).prevented == 0
+    assert describe_split(pairs, seed=0, valid_fraction=0.2, grouped=False).torn == split.prevented
+
+
+def test_a_class_that_is_one_burst_gives_its_end_for_validation_and_that_is_told():
+    burst = grouped(images(rows({"a": 10, "b": 20})), 10)
+    split = describe_split(burst, seed=0, valid_fraction=0.2)
+    assert labels(split.valid) == {"a": 2, "b": 4}
+    assert [image.path for image in split.valid if image.label == "a"] == ["/a/8.jpg", "/a/9.jpg"]
+    assert split.torn == 2
+
+
+def test_a_declared_group_is_never_torn():
+    one_patient = grouped(images(rows({"a": 10, "b": 20})), 10, "group")
+    split = describe_split(one_patient, seed=0, valid_fraction=0.2)
+    assert labels(split.valid) == {"b": 4}
+    assert split.torn == 0
+
+
+def test_every_image_is_checked_in_exactly_one_fold_and_groups_stay_whole():
+    every = grouped(images(rows({"a": 50, "b": 23})), 3)
+    folds = [train_valid_split(every, 1, 0.2, folds=5, fold=fold) for fold in range(1, 6)]
+    checked = [path for _, valid in folds for path in paths(valid)]
+    assert sorted(checked) == sorted(paths(every))
+    for found in folds:
+        assert sides(found)[0] & sides(found)[1] == set()
+        assert 7 <= labels(found[1])["a"] <= 13
+        assert 3 <= labels(found[1])["b"] <= 6
+    with pytest.raises(DatasetError, match="Fold 6 of 5 does not exist"):
+        train_valid_split(every, 1, 0.2, folds=5, fold=6)
+
+
+def test_a_test_set_takes_whole_groups_of_every_class_and_is_drawn_only_once():
+    every = grouped(images(rows({"a": 40, "b": 40})), 4)
+    drawn = draw_test_set(every, seed=0, fraction=0.25)
+    assert labels(drawn) == {"a": 8, "b": 10}
+    chosen = set(paths(drawn))
+    rest, clusters_drawn = sides(([image for image in every if image.path not in chosen], drawn))
+    assert rest.isdisjoint(clusters_drawn)
+    for image in every:
+        image.split = "test" if image.path in chosen else ""
+    train, valid = train_valid_split(every, seed=0, valid_fraction=0.2)
+    assert chosen.isdisjoint(paths(train + valid))
+    with pytest.raises(DatasetError, match="There is a test set already"):
+        draw_test_set(every, seed=0, fraction=0.25)
 
 
 def test_a_split_of_its_own_is_kept_whatever_the_seed():
