@@ -29,6 +29,7 @@ Mode = Literal["replace", "add"]
 """Whether the next version holds just what comes in, or that and everything the newest version holds."""
 THREADS = 2
 """Pillow decodes outside Python's interpreter lock, so two threads fill two cores; each holds one decoded image."""
+STOPPED = "The import was stopped; nothing of it was kept. Start it again whenever you like."
 _REPORT_EVERY_S = 0.2
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -283,7 +284,7 @@ class _Telling:
 
     def check(self) -> None:
         if self._cancelled():
-            raise ImportCancelled("The import was stopped; nothing of it was kept. Start it again whenever you like.")
+            raise ImportCancelled(STOPPED)
 
     def wait(self) -> None:
         self.now(ImportProgress(0, 0, "Waiting for another import into this data set to end."))

@@ -1,0 +1,28 @@
+"""Imports in processes of their own: closing the browser or restarting the web process changes nothing for them.
+
+`processes` runs any kind of job; `arrivals` is the kind that looks at what came in and imports it.
+"""
+
+from learner.datasets.jobs.arrivals import (
+    ImportJob,
+    cancel,
+    dismiss,
+    import_found,
+    job,
+    jobs,
+    listing,
+    start_import,
+    start_look,
+)
+
+__all__ = [
+    "ImportJob",
+    "cancel",
+    "dismiss",
+    "import_found",
+    "job",
+    "jobs",
+    "listing",
+    "start_import",
+    "start_look",
+]

@@ -1,0 +1,392 @@
+"""What arrives: first looked at (a download comes before that), then, once a person agrees, imported.
+
+A job's folder also holds `listing.json` and `findings.json` once it was looked at, and `download` for what came from
+the web.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from filelock import FileLock
+
+from learner.datasets.files import clear_unfinished, import_lock
+from learner.datasets.importing import STOPPED, ImportProgress, Mode, Report, about_disk, import_from
+from learner.datasets.jobs import processes
+from learner.datasets.jobs.processes import AT_WORK, ENDED, Job
+from learner.datasets.layouts import Choice, Listing, Proposal, listing_of, preview, recognise
+from learner.datasets.names import check_name, plural, suggested_name
+from learner.datasets.samples import add_sample
+from learner.datasets.sources import Source, open_source
+from learner.datasets.summary import summarize
+from learner.datasets.uploads import remove_upload, upload_folder
+from learner.errors import DatasetError, ImportCancelled
+from learner.store import Store, VersionInfo
+from learner.workspace import Workspace
+
+KEPT_DAYS = 7
+"""How long something that was found waits for a person, with its files."""
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """An arrival as a page shows it."""
+
+    id: str
+    name: str
+    """The data set it imports into; one that suggests itself while it is looked at."""
+    source: str
+    """File or folder name, or address, for people."""
+    status: str
+    """`waiting`, `running`, `found` (looked at, and waits for `import_found`), `done`, `failed` or `cancelled`."""
+    stage: str
+    """`look` while it is found out what there is, then `import`."""
+    progress: ImportProgress | None
+    message: str
+    """A sentence about how it ended, or what was found; empty before."""
+    version: int | None
+    """Number of the version it made, or found to hold the same images; only when `done`."""
+    created_at: float
+    log: Path
+    """What the process printed; holds the traceback after a defect."""
+    can_import: bool
+    """Whether `import_found` may be called: it was looked at, and its files are still there."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def working(self) -> bool:
+        """Whether its process is at work, or about to begin; only then can it be cancelled."""
+        return self.status in AT_WORK
+
+    @property
+    def findings(self) -> list[Proposal]:
+        """The layouts that fit, best first; empty before it was looked at, and for direct imports."""
+        try:
+            rows = json.loads((self.log.parent / "findings.json").read_text())
+        except FileNotFoundError:
+            return []
+        return [Proposal.from_dict(row) for row in rows]
+
+
+def start_look(
+    workspace: Workspace,
+    source: Path | None = None,
+    url: str = "",
+    delete_source_after: bool = False,
+    gallery: str = "",
+) -> str:
+    """Start looking at what `source` holds, or what a web address or a known set (`learner.datasets.gallery`) gives.
+
+    Returns the job's id at once. The job is `running` with stage `look`, then `found` and waits for `import_found`.
+    `delete_source_after` removes the upload once it is imported or dismissed, or cannot be used. Raises DatasetError
+    when there is nothing at `source`, or it is to be deleted without being an upload.
+    """
+    if source:
+        _check_source(workspace, source, delete_source_after)
+    elif not url and not gallery:
+        raise DatasetError("Nothing was chosen. Give files, a folder, a web address or a known set.")
+    return _start(workspace, "look", source, delete_source_after, url=url.strip(), gallery=gallery)
+
+
+def start_import(
+    workspace: Workspace,
+    source: Path | None,
+    name: str,
+    sample: bool = False,
+    delete_source_after: bool = False,
+    note: str = "",
+    choice: Choice | None = None,
+    mode: Mode = "replace",
+) -> str:
+    """Start importing `source` (or the sample digits, which need none) as `name` without asking; returns the job's id.
+
+    `delete_source_after` removes the upload however the import ends; `choice` and `mode` are as in `add_dataset`.
+    Raises DatasetError when the name cannot be used, the source is missing, or it is to be deleted without being an
+    upload.
+    """
+    name = check_name(name)
+    if not sample:
+        _check_source(workspace, source, delete_source_after)
+    return _start(
+        workspace,
+        "import",
+        None if sample else source,
+        delete_source_after,
+        name=name,
+        sample=sample,
+        note=note,
+        choice=choice.to_dict() if choice else None,
+        mode=_checked(mode),
+    )
+
+
+def import_found(
+    workspace: Workspace, job_id: str, name: str, choice: Choice, mode: Mode = "replace", note: str = ""
+) -> None:
+    """Import what a job found, as `name`, by `choice`: the job is `running` again, with stage `import`.
+
+    May be called again after that failed or was cancelled: the files are kept until it is done or dismissed. Raises
+    DatasetError when the name or mode cannot be used, or there is nothing to import (any more).
+    """
+    name, mode = check_name(name), _checked(mode)
+    locks = workspace.root / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / "jobs.lock"):  # two pages may ask at once
+        found = _required(workspace, job_id)
+        if not _can_import(found):
+            raise DatasetError(
+                f"{_title(found)} cannot be imported: it is {found.status} already, or its files are gone."
+            )
+        processes.start_again(found, stage="import", name=name, choice=choice.to_dict(), mode=mode, note=note)
+
+
+def jobs(workspace: Workspace) -> list[ImportJob]:
+    """Every arrival that was not dismissed, newest first.
+
+    One whose process is gone without an ending is marked as failed here, and what it left behind is removed.
+    """
+    return [_shown(_expired(job)) for job in processes.every(workspace, "arrival")]
+
+
+def job(workspace: Workspace, job_id: str) -> ImportJob:
+    """Raises DatasetError when there is no such import."""
+    return _shown(_required(workspace, job_id))
+
+
+def listing(workspace: Workspace, job_id: str) -> Listing:
+    """What a job that was looked at holds, for `layouts.preview` and `layouts.place`.
+
+    Raises DatasetError when there is no such job or nothing was found.
+    """
+    try:
+        return Listing.from_dict(json.loads((_required(workspace, job_id).folder / "listing.json").read_text()))
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"Nothing was found by {job_id}, or it was imported already. Add the files again."
+        ) from error
+
+
+def cancel(workspace: Workspace, job_id: str) -> None:
+    """Ask an import to stop; it does so between two images. Does nothing to one without a process.
+
+    Raises DatasetError when there is no such import.
+    """
+    processes.ask_to_stop(_required(workspace, job_id))
+
+
+def dismiss(workspace: Workspace, job_id: str) -> None:
+    """Forget an arrival that is not at work, with the files it brought; what it imported stays.
+
+    Raises DatasetError when there is no such import or it still runs.
+    """
+    found = _required(workspace, job_id)
+    if found.status in AT_WORK:
+        raise DatasetError(f"The import {job_id} is still running. Stop it first, then dismiss it.")
+    _remove_source(found)
+    processes.remove(found)
+
+
+def _start(workspace: Workspace, stage: str, source: Path | None, delete_source_after: bool, **request: Any) -> str:
+    return processes.start(
+        workspace,
+        "arrival",
+        stage=stage,
+        source=str(source.resolve()) if source else "",
+        delete_source_after=delete_source_after,
+        **{"url": "", "gallery": "", "name": "", "sample": False, "note": "", "choice": None, "mode": "replace"}
+        | request,
+    )
+
+
+def _check_source(workspace: Workspace, source: Path | None, delete_source_after: bool) -> None:
+    if source is None or not source.exists():
+        raise DatasetError(f"There is no folder or .zip file at {source}. Check the path, and that it is still there.")
+    if delete_source_after:
+        upload_folder(workspace, source)
+
+
+def _checked(mode: Mode) -> Mode:
+    if mode not in get_args(Mode):
+        raise DatasetError(f"There is no way to import called {mode!r}. Use replace or add.")
+    return mode
+
+
+def _required(workspace: Workspace, job_id: str) -> Job:
+    found = _read(workspace, job_id)
+    if found is None:
+        raise DatasetError(f"There is no import {job_id}. It may have been dismissed; the Data page lists the others.")
+    return found
+
+
+def _read(workspace: Workspace, job_id: str) -> Job | None:
+    found = processes.read(workspace, job_id)
+    return _expired(found) if found and found.request["kind"] == "arrival" else None
+
+
+def _expired(job: Job) -> Job:
+    """`job`, ended when it has waited for a person for too long."""
+    if job.status != "found" or time.time() - job.state["at"] < KEPT_DAYS * 86400:
+        return job
+    message = f"{_title(job)} waited {KEPT_DAYS} days to be imported, so its files were removed. Add them again."
+    end = {"status": "failed", "message": message, "at": time.time()}
+    _forget(job)
+    processes.write(job.folder / "state.json", end)
+    return Job(job.workspace, job.folder, job.request, end)
+
+
+def _shown(job: Job) -> ImportJob:
+    request = job.request
+    return ImportJob(
+        id=job.id,
+        name=request["name"] or suggested_name(_title(job)),
+        source=_title(job),
+        status=job.status,
+        stage=request["stage"],
+        progress=job.progress,
+        message=job.message,
+        version=job.state.get("version"),
+        created_at=job.created_at,
+        log=job.log,
+        can_import=_can_import(job),
+    )
+
+
+def _title(job: Job) -> str:
+    request = job.request
+    if request["sample"]:
+        return "the sample digits"
+    return request["gallery"] or request["url"] or Path(request["source"]).name
+
+
+def _can_import(job: Job) -> bool:
+    there = job.request["source"] and Path(job.request["source"]).exists()
+    return bool(there and job.status not in (*AT_WORK, "done") and (job.folder / "listing.json").exists())
+
+
+# In the job's own process
+
+
+def what(job: Job) -> str:
+    return f"The import of {job.request['name']}" if job.request["name"] else f"The look at {_title(job)}"
+
+
+def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    """Look or import, whichever the stage is."""
+    return (_look if job.request["stage"] == "look" else _import)(job, tell, cancelled)
+
+
+def clear(job: Job, end: dict[str, Any], lost: bool) -> None:
+    """Files stay for as long as they may still be imported."""
+    if lost and job.request["stage"] == "import":
+        with import_lock(job.workspace, job.request["name"], wait=None) as alone:
+            if alone:
+                clear_unfinished(Store(job.workspace), job.request["name"])
+    if end["status"] == "done" or not (job.folder / "listing.json").exists():
+        _forget(job)
+
+
+def _look(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    def check() -> None:
+        if cancelled():
+            raise ImportCancelled(STOPPED)
+
+    try:
+        path, chosen = _fetched(job, tell, cancelled)
+        tell(ImportProgress(0, 0, "Looking through the files."))
+        with closing(_open(job, path, tell, cancelled)) as source:
+            found = listing_of(source, check)
+        proposals = recognise(found)
+        if chosen:
+            proposals = [preview(found, chosen), *(one for one in proposals if one.choice != chosen)]
+        check()
+        processes.write(job.folder / "findings.json", [proposal.to_dict() for proposal in proposals])
+        processes.write(job.folder / "listing.json", found.to_dict())
+    except OSError as error:
+        raise DatasetError(about_disk(error, job.workspace.root)) from error
+    return {"status": "found", "message": f"{plural(proposals[0].images, 'image')}. {proposals[0].reason}"}
+
+
+def _fetched(job: Job, tell: Report, cancelled: Callable[[], bool]) -> tuple[Path, Choice | None]:
+    """Where the files are, downloaded first where they must be, and the layout where it is known."""
+    request, folder = job.request, job.folder / "download"
+    telling = _telling_bytes(tell, "Downloading")
+    if request["url"]:
+        from learner.datasets.sources.web import download
+
+        path, chosen = download(request["url"], folder, telling, cancelled), None
+    elif request["gallery"]:
+        from learner.datasets.gallery import fetch
+
+        path, values = fetch(request["gallery"], folder, telling, cancelled)
+        chosen = Choice.from_dict(values)
+        chosen = None if chosen.kind == "auto" else chosen
+    else:
+        return Path(request["source"]), None
+    request["source"] = str(path)
+    processes.write(job.folder / "request.json", request)
+    return path, chosen
+
+
+def _open(job: Job, path: Path, tell: Report, cancelled: Callable[[], bool]) -> Source:
+    return open_source(path, job.folder, _telling_bytes(tell, "Unpacking"), cancelled)
+
+
+def _telling_bytes(tell: Report, doing: str) -> Callable[[int, int, float | None], None]:
+    return lambda done, total, left: tell(ImportProgress(done, total, f"{doing}.", left, unit="bytes"))
+
+
+def _import(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    store, request, started = Store(job.workspace), job.request, time.time()
+    if request["sample"]:
+        version = add_sample(store, request["name"], tell, cancelled)
+    else:
+        version = import_from(
+            store,
+            lambda: _open(job, Path(request["source"]), tell, cancelled),
+            request["name"],
+            tell,
+            cancelled,
+            request["note"],
+            Choice.from_dict(request["choice"]) if request["choice"] else None,
+            request["mode"],
+        )
+    return {
+        "status": "done",
+        "version": version.number,
+        "message": _about(store, version, version.created_at < started),
+    }
+
+
+def _about(store: Store, version: VersionInfo, was_there: bool) -> str:
+    summary = summarize(store, version)
+    message = (
+        f"{version.name}, version {version.number}: {plural(summary.images, 'image')} in "
+        f"{plural(len(summary.classes), 'class', 'classes')}."
+    )
+    if was_there:
+        message = f"These images are here already: {message}"
+    if summary.excluded:
+        message += f" {plural(summary.excluded, 'image is', 'images are')} kept but not used."
+    if summary.set_aside:
+        message += f" {plural(len(summary.set_aside), 'file was', 'files were')} set aside."
+    return message
+
+
+def _forget(job: Job) -> None:
+    for name in ("findings.json", "listing.json"):
+        (job.folder / name).unlink(missing_ok=True)
+    _remove_source(job)
+
+
+def _remove_source(job: Job) -> None:
+    shutil.rmtree(job.folder / "download", ignore_errors=True)
+    if job.request["delete_source_after"] and job.request["source"]:
+        remove_upload(job.workspace, Path(job.request["source"]))
