@@ -1,5 +1,11 @@
 """Thaw in the browser: `streamlit run streamlit_app.py`. Router and frame only."""
 
-from ui.frame import route
+from streamlit.starlette import App
 
-route()
+from ui.frame import route
+from ui.web import routes
+
+app = App("streamlit_app.py", routes=routes)  # what the server starts, which imports this file
+
+if __name__ == "__main__":  # each time a page is shown, which runs this file
+    route()

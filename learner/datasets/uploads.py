@@ -1,9 +1,14 @@
 """Files that a browser sends: written to a fresh folder under `$THAW_HOME/uploads`, whatever they are called."""
 
 import hashlib
+import os
 import shutil
+import threading
+import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -11,44 +16,109 @@ from learner.datasets.names import shown
 from learner.errors import DatasetError
 from learner.workspace import Workspace
 
+ABANDONED_S = 15 * 60
+"""An upload to which nothing came for so long belongs to a browser that is gone."""
 _MAX_NAME_BYTES = 200
 """File systems hold 255 bytes a name; the rest is for numbers that part equal names."""
 
 
-def save_uploads(workspace: Workspace, files: Iterable[tuple[str, BinaryIO]]) -> Path:
-    """Write `files`, (name, open file) pairs, and return what to give to `add_dataset` or `start_import`.
+@dataclass(frozen=True)
+class Upload:
+    """An upload that has begun. It counts for nothing until `finish`, and is hidden from whoever lists uploads."""
 
-    Names may hold folders (`photos/cats/1.jpg`); parts that would lead out of the folder are dropped and equal names
-    numbered. A single .zip file is returned itself, anything else as the folder. Raises DatasetError when there are no
-    files or they cannot be written; nothing is left then.
+    id: str
+    folder: Path
+
+    @contextmanager
+    def receiving(self, name: str) -> Iterator[BinaryIO]:
+        """An open file to write one file's bytes to; it is kept when all were written, and gone otherwise.
+
+        `name` may hold folders (`photos/cats/1.jpg`); parts that lead elsewhere are dropped, equal names numbered.
+        """
+        partial = self.folder / f"{uuid.uuid4().hex}.part"
+        try:
+            with partial.open("xb") as file:
+                yield file
+            with _one_at_a_time:
+                target = _free_place(self.folder / "upload", _inside(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial.rename(target)
+        except BaseException:  # the browser may go away at any byte
+            partial.unlink(missing_ok=True)
+            raise
+        finally:
+            with suppress(OSError):
+                os.utime(self.folder)
+
+    def finish(self) -> Path:
+        """All files are here: what to give to `add_dataset` or `start_look`, the folder or a single file outside any.
+
+        Raises DatasetError when no file arrived; nothing is left then.
+        """
+        files = [path for path in (self.folder / "upload").rglob("*") if path.is_file()]
+        if not files:
+            self.throw_away()
+            raise DatasetError("No files arrived. Choose photos, a folder or an archive, and upload again.")
+        kept = self.folder.with_name(self.folder.name.removeprefix("."))
+        self.folder.rename(kept)
+        alone = len(files) == 1 and files[0].parent.name == "upload"
+        return kept / "upload" / files[0].name if alone else kept / "upload"
+
+    def throw_away(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_one_at_a_time = threading.Lock()
+"""Two files of one name must not find the same free place."""
+
+
+def save_uploads(workspace: Workspace, files: Iterable[tuple[str, BinaryIO]]) -> Path:
+    """Keep `files`, (name, open file) pairs, as one upload; returns what `Upload.finish` does.
+
+    Raises DatasetError when there are no files or they cannot be written; nothing is left then.
     """
-    folder = workspace.uploads / f"files-{uuid.uuid4().hex}"
-    written: list[Path] = []
     try:
-        folder.mkdir(parents=True)
-        for name, stream in files:
-            target = _free_place(folder / "upload", _inside(name))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                shutil.copyfileobj(stream, file, 2**20)
-            written.append(target)
-        if not written:
-            raise DatasetError("No files arrived. Choose a .zip file or a folder of images and upload it again.")
+        upload = begin_upload(workspace)
+        try:
+            for name, stream in files:
+                with upload.receiving(name) as file:
+                    shutil.copyfileobj(stream, file, 2**20)
+            return upload.finish()
+        except BaseException:  # a page may be interrupted at any line
+            upload.throw_away()
+            raise
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise DatasetError(
             f"The upload could not be kept in {workspace.uploads}: {error.strerror or error}. Free some space there or "
             "check that folder's permissions, then upload again."
         ) from error
-    except BaseException:  # a page may be interrupted at any line
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    only_zip = len(written) == 1 and written[0].suffix.lower() == ".zip"
-    return written[0] if only_zip else folder / "upload"
+
+
+def begin_upload(workspace: Workspace) -> Upload:
+    upload_id = uuid.uuid4().hex
+    folder = workspace.uploads / f".files-{upload_id}"
+    folder.mkdir(parents=True)
+    return Upload(upload_id, folder)
+
+
+def find_upload(workspace: Workspace, upload_id: str) -> Upload:
+    """Raises DatasetError when there is no such upload under way."""
+    folder = workspace.uploads / f".files-{Path(upload_id).name}"
+    if not folder.is_dir():
+        raise DatasetError("This upload is over: it was finished, cancelled or given up. Upload the files again.")
+    return Upload(upload_id, folder)
+
+
+def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
+    """Delete uploads whose browser went away: nothing has arrived for `after_s` seconds."""
+    for folder in workspace.uploads.glob(".files-*"):
+        newest = max((path.stat().st_mtime for path in (folder, *folder.glob("*.part"))), default=0)
+        if time.time() - newest > after_s:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_upload(workspace: Workspace, source: Path) -> None:
-    """Delete what `save_uploads` wrote. Raises DatasetError for a path that is not an upload."""
+    """Delete a finished upload. Raises DatasetError for a path that is not an upload."""
     shutil.rmtree(upload_folder(workspace, source), ignore_errors=True)
 
 

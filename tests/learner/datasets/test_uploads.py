@@ -69,7 +69,7 @@ def test_only_uploads_can_be_removed(workspace, tmp_path):
     source = save_uploads(workspace, streams("1.jpg"))
     other = save_uploads(workspace, streams("2.jpg"))
     remove_upload(workspace, source)
-    assert list(workspace.uploads.iterdir()) == [other.parent]
+    assert list(workspace.uploads.iterdir()) == [other.parents[1]]
     for path in (tmp_path, workspace.uploads, workspace.uploads / ".." / "thaw.db"):
         with pytest.raises(DatasetError, match="is not an upload"):
             remove_upload(workspace, path)

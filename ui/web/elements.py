@@ -1,0 +1,51 @@
+"""Parts of pages that Streamlit has none of: each is a little HTML, CSS and JavaScript beside this file."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import streamlit as st
+
+_HERE = Path(__file__).parent
+
+
+def _element(name: str):
+    html, css, js = ((_HERE / f"{name}.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return st.components.v2.component(f"thaw_{name}", html=html, css=css, js=js)
+
+
+def drop_zone(key: str) -> str | None:
+    """Where files are dropped or chosen. Returns the id of the import job once all have arrived, in that run only."""
+    return _element("dropzone")(key=key, on_arrived_change=lambda: None).arrived
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a `picture_picker`."""
+
+    path: str
+    """What names it; returned when it is chosen."""
+    thumbnail: str
+    """Addresses, as `ui.web.pictures` makes them."""
+    preview: str
+    caption: str
+    alt: str
+    aside: bool = False
+    """Shown faded: it is used for nothing."""
+    group: str | None = None
+    """Tiles of one group stand in a row of their own beneath this heading."""
+
+
+def picture_picker(tiles: Sequence[Tile], chosen: Sequence[str], key: str) -> list[str]:
+    """A grid from which several pictures can be chosen; returns the paths of those that are.
+
+    `chosen` are the paths to begin with: give another `key` to begin anew.
+    """
+    items = [{name: value for name, value in asdict(tile).items() if value is not None} for tile in tiles]
+    result = _element("picker")(
+        key=key,
+        data={"items": items, "chosen": list(chosen)},
+        default={"chosen": list(chosen)},
+        on_chosen_change=lambda: None,
+    )
+    return list(result.chosen or [])

@@ -1,0 +1,60 @@
+"""Thumbnails and previews by content: made once, kept by the browser for good. Originals are never sent as they are."""
+
+import re
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from learner.datasets.files import THUMBNAIL_SIDE, dataset_folder, save_thumbnail, thumbnail_file
+from learner.errors import ImageError
+from learner.images import read_image
+from learner.workspace import Workspace
+
+PREVIEW_SIDE = 1024
+"""Pixels on the longest side of the large view."""
+_FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+def thumbnail_url(dataset: str, sha256: str) -> str:
+    """Where the browser finds the thumbnail of a picture; `dataset` says where to look if it has to be made again."""
+    return _url("thumbnail", dataset, sha256)
+
+
+def preview_url(dataset: str, sha256: str) -> str:
+    """Where the browser finds the same picture, large."""
+    return _url("preview", dataset, sha256)
+
+
+def _url(kind: str, dataset: str, sha256: str) -> str:
+    from urllib.parse import quote
+
+    return f"api/pictures/{kind}/{sha256}.jpg?data={quote(dataset)}"
+
+
+async def _picture(request: Request) -> Response:
+    side = {"thumbnail": THUMBNAIL_SIDE, "preview": PREVIEW_SIDE}[request.path_params["kind"]]
+    sha256 = request.path_params["sha256"]
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        return Response(status_code=404)
+    try:
+        file = await run_in_threadpool(_file, request.query_params.get("data", ""), sha256, side)
+    except ImageError:
+        file = None
+    return FileResponse(file, media_type="image/jpeg", headers=_FOR_GOOD) if file else Response(status_code=404)
+
+
+def _file(dataset: str, sha256: str, side: int) -> Path | None:
+    workspace = Workspace.current()
+    file = thumbnail_file(workspace, sha256, side)
+    if not file.exists():
+        original = next(dataset_folder(workspace, dataset).glob(f"images/{sha256[:2]}/{sha256}.*"), None)
+        if original is None:
+            return None
+        save_thumbnail(read_image(original, at_least=side), file, side)
+    return file
+
+
+picture_routes = [Route("/api/pictures/{kind}/{sha256}.jpg", _picture)]

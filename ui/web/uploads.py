@@ -1,0 +1,104 @@
+"""Files on their way from a browser to disk: streamed, so that memory does not grow with them, and whole or not at all.
+
+POST /api/uploads                          begin one; answers {"id"}
+PUT  /api/uploads/{id}/files?name=a/1.jpg  one file, its bytes as the body
+POST /api/uploads/{id}/done                all are here; answers {"job"}: what arrived is looked at next
+DELETE /api/uploads/{id}                   throw it away
+
+Errors are {"error": sentence}. The header `X-Thaw` is required: no page of another site can send it, as browsers let only
+pages of this server set it.
+"""
+
+import errno
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, find_upload
+from learner.errors import DatasetError
+from learner.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_BUFFER_BYTES = 2**20
+
+
+def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """`handle`, with its errors as sentences; what is not a person's to mend goes to the log."""
+
+    async def answer(request: Request) -> Response:
+        if "x-thaw" not in request.headers:
+            return JSONResponse({"error": "This address is for Thaw's own pages."}, 403)
+        try:
+            return await handle(request)
+        except DatasetError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except OSError as error:
+            log.exception("An upload could not be kept")
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            why = "The disk is full" if full else f"It could not be written ({error.strerror})"
+            folder = Workspace.current().uploads
+            return JSONResponse({"error": f"{why}. Free some space where {folder} lies, then upload again."}, 507)
+
+    return answer
+
+
+@_answering
+async def _begin(request: Request) -> Response:
+    workspace = Workspace.current()
+    await run_in_threadpool(clear_abandoned, workspace)
+    upload = await run_in_threadpool(begin_upload, workspace)
+    return JSONResponse({"id": upload.id})
+
+
+@_answering
+async def _put(request: Request) -> Response:
+    upload = _find(request)
+    size = int(request.headers.get("content-length", 0))
+    free = shutil.disk_usage(upload.folder).free
+    if size > free:
+        raise OSError(errno.ENOSPC, "")
+    with upload.receiving(request.query_params.get("name", "")) as file:
+        buffer = bytearray()
+        async for chunk in request.stream():
+            buffer += chunk
+            if len(buffer) >= _BUFFER_BYTES:
+                await run_in_threadpool(file.write, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(file.write, bytes(buffer))
+    return Response(status_code=204)
+
+
+@_answering
+async def _done(request: Request) -> Response:
+    from learner.datasets.jobs import start_look
+
+    workspace = Workspace.current()
+    source = await run_in_threadpool(_find(request).finish)
+    job_id = await run_in_threadpool(lambda: start_look(workspace, source, delete_source_after=True))
+    return JSONResponse({"job": job_id})
+
+
+@_answering
+async def _throw_away(request: Request) -> Response:
+    await run_in_threadpool(_find(request).throw_away)
+    return Response(status_code=204)
+
+
+def _find(request: Request) -> Upload:
+    return find_upload(Workspace.current(), request.path_params["id"])
+
+
+upload_routes = [
+    Route("/api/uploads", _begin, methods=["POST"]),
+    Route("/api/uploads/{id}/files", _put, methods=["PUT"]),
+    Route("/api/uploads/{id}/done", _done, methods=["POST"]),
+    Route("/api/uploads/{id}", _throw_away, methods=["DELETE"]),
+]
