@@ -13,8 +13,9 @@ from learner.datasets.layouts.tables import (
     weight_column,
     weight_of,
 )
-from learner.datasets.names import label_of, plural
+from learner.datasets.names import label_of, plural, suffix_of
 from learner.errors import DatasetError
+from learner.images import IMAGE_SUFFIXES
 
 _ROWS_TRIED = 2000
 UNLISTED = "The table has no row for it, so its class is not known."
@@ -92,12 +93,13 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
     """Which columns mean what, and whether a heading says which one tells classes; None where it lists no images."""
     step = max(len(table.rows) // _ROWS_TRIED, 1)
     index = FileIndex(images)
-    known = {
-        column: len({name for cell in table.column(column)[::step] if (name := index.knows(cell))})
-        for column in table.columns
-    }
-    file_column = max(known, key=lambda column: known[column], default="")
-    if not known.get(file_column):
+    rated = {}
+    for column in table.columns:
+        cells = table.column(column)[::step]
+        named = {name for cell in cells if (name := index.knows(cell))}
+        rated[column] = (len(named), sum(suffix_of(cell) in IMAGE_SUFFIXES for cell in cells))
+    file_column = max(rated, key=rated.__getitem__, default="")
+    if not file_column or not rated[file_column][0]:
         return None, False
     split_column = next((column for column in table.columns if _tells_splits(table.column(column))), "")
     used = {file_column, split_column}

@@ -108,21 +108,23 @@ def fitting_pattern(images: list[str], split_names: dict[str, str]) -> str:
 
     `split_names` are folders (name → split) that the images lie directly in; their names are then read as the split.
     """
-    for pattern in (NAME_THEN_NUMBER, LAST_WORD, FIRST_WORD):
-        if _sorts(images, pattern):
-            return _with_split(pattern, split_names)
-    return ""
+    if _classes(images, NAME_THEN_NUMBER):
+        return _with_split(NAME_THEN_NUMBER, split_names)
+    classes = {pattern: _classes(images, pattern) for pattern in (LAST_WORD, FIRST_WORD)}
+    fitting = [pattern for pattern, count in classes.items() if count]
+    return _with_split(min(fitting, key=classes.__getitem__), split_names) if fitting else ""
 
 
-def _sorts(images: list[str], pattern: str) -> bool:
+def _classes(images: list[str], pattern: str) -> int:
+    """How many classes the pattern sorts these names into; 0 where what it finds cannot be classes."""
     labels = Counter(groups.get("label", "") for groups in searched(pattern, images))
     unfit = labels.pop("", 0)
     alone = sum(times == 1 for times in labels.values())
     if unfit > len(images) / 10 or not 2 <= len(labels) <= len(images) / 2 or alone > len(labels) / 5:
-        return False
+        return 0
     if not any(any(map(str.isalpha, label)) for label in labels):
-        return pattern == LAST_WORD and len(labels) <= _CODES_AT_MOST
-    return not all(_from_a_camera(label) for label in labels)
+        return len(labels) if pattern == LAST_WORD and len(labels) <= _CODES_AT_MOST else 0
+    return 0 if all(_from_a_camera(label) for label in labels) else len(labels)
 
 
 def _from_a_camera(label: str) -> bool:

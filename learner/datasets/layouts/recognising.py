@@ -67,7 +67,7 @@ def _by_class_folders(images: list[Parts]) -> Iterator[tuple[float, Choice]]:
         yield 70, Choice("folders")
     elif names:
         plain = {name.lower() for name in names} <= _PLAIN_FOLDERS
-        yield (UNLABELLED / 4 if plain else UNLABELLED * 1.5), Choice("folders")
+        yield UNLABELLED * (0.2 if plain else 0.9), Choice("folders")
     if any(len(parts) > 2 for parts in inside):
         sure = _innermost_repeat(inside)
         yield (75 if sure else UNLABELLED / 2), Choice("names", pattern=INNERMOST_FOLDER)

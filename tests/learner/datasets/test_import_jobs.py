@@ -71,7 +71,9 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
     job = ended(workspace, job_id)
     assert (job.status, job.name, job.source, job.version) == ("done", "pets", "pets", 1)
     assert job.message == "pets, version 1: 12 images in 2 classes. 1 file was set aside."
-    assert store.datasets.version("pets").note == "by page"
+    assert store.datasets.version("pets").note == (
+        "by page. The images lie in one folder for each of 2 classes (cat, dog)."
+    )
     assert photos.exists()
     again = ended(workspace, jobs.start_import(workspace, photos, "pets"))
     assert again.message.startswith("These images are here already: pets, version 1")
@@ -173,9 +175,12 @@ def left_on_disk(workspace, state: dict, age_s: float) -> str:
     """A job as an interrupted process leaves it."""
     folder = workspace.uploads / "job-left"
     folder.mkdir(parents=True)
-    request = {"name": "pets", "source": "/photos", "sample": False, "delete_source_after": False, "note": ""}
+    request = {
+        "kind": "arrival", "stage": "import", "name": "pets", "source": "/photos", "url": "", "gallery": "",
+        "sample": False, "delete_source_after": False, "note": "",
+    }  # fmt: skip
     (folder / "request.json").write_text(json.dumps({**request, "created_at": time.time() - age_s}))
-    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "state.json").write_text(json.dumps({**state, "at": time.time() - age_s}))
     return folder.name
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ from learner.datasets import (
     summarize,
     thumbnail_path,
 )
+from learner.datasets.editing import Edit, add_edit, save
+from learner.datasets.layouts import Choice
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from tests.samples import make_photos
 
@@ -32,13 +35,18 @@ def reasons(store, version) -> dict[str, str]:
     return {row.path: row.reason for row in store.datasets.set_aside(version.id)}
 
 
+def excluded(store, version) -> dict[str, str]:
+    return {image.path: image.reason for image in store.datasets.images(version.id) if image.excluded}
+
+
 def files_under(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
 
 
 def test_a_folder_becomes_version_1_with_a_row_a_copy_and_a_thumbnail_for_each_image(store, workspace, photos):
     version = add_dataset(store, photos, "My pets", note="from the holidays")
-    assert (version.name, version.number, version.note) == ("My pets", 1, "from the holidays")
+    assert (version.name, version.number) == ("My pets", 1)
+    assert version.note == "from the holidays. The images lie in one folder for each of 2 classes (cat, dog)."
     images = store.datasets.images(version.id)
     assert Counter(image.label for image in images) == {"cat": 6, "dog": 6}
     for image in images:
@@ -113,34 +121,36 @@ def test_a_file_named_wrongly_is_kept_under_what_it_really_is(store, workspace, 
     assert image.file.endswith(".png")
 
 
-def test_a_duplicate_is_kept_once(store, photos):
+def test_a_duplicate_is_used_once(store, photos):
     (photos / "cat" / "copy.jpg").write_bytes((photos / "cat" / "cat_002.jpg").read_bytes())
     version = add_dataset(store, photos, "pets")
-    assert reasons(store, version) == {"cat/copy.jpg": "The same image as cat/cat_002.jpg, which was taken."}
+    assert excluded(store, version) == {"cat/copy.jpg": "The same image as cat/cat_002.jpg, which is used."}
+    assert len(store.datasets.images(version.id)) == 13
+    assert reasons(store, version) == {}
 
 
-def test_one_image_under_two_classes_is_set_aside_in_both(store, workspace, photos):
+def test_one_image_under_two_classes_is_used_in_neither(store, workspace, photos):
     (photos / "dog" / "both.jpg").write_bytes((photos / "cat" / "cat_002.jpg").read_bytes())
     version = add_dataset(store, photos, "pets")
-    rows = reasons(store, version)
+    rows = excluded(store, version)
     assert set(rows) == {"dog/both.jpg", "cat/cat_002.jpg"}
     assert (
         rows["dog/both.jpg"] == "The same image is also in class cat (cat/cat_002.jpg). Keep it in the right one only."
     )
-    assert len(files_under(dataset_folder(workspace, "pets"))) == 11
+    assert len(files_under(dataset_folder(workspace, "pets"))) == 12
 
 
-def test_an_image_in_train_and_valid_is_kept_for_validation_only(store, tmp_path):
+def test_an_image_in_train_and_valid_is_used_for_validation_only(store, tmp_path):
     make_photos(tmp_path / "pets" / "train")
     make_photos(tmp_path / "pets" / "valid", seed=1)
     (tmp_path / "pets/train/cat/seen.jpg").write_bytes((tmp_path / "pets/valid/cat/cat_000.jpg").read_bytes())
     version = add_dataset(store, tmp_path / "pets", "pets")
-    assert reasons(store, version) == {
+    assert excluded(store, version) == {
         "train/cat/seen.jpg": "The same image as valid/cat/cat_000.jpg: what is in valid must not be in train too."
     }
 
 
-def test_the_data_set_s_own_split_is_kept_and_classes_without_training_images_are_not(store, tmp_path):
+def test_the_data_set_s_own_split_is_kept_and_classes_without_training_images_are_not_used(store, tmp_path):
     make_photos(tmp_path / "pets" / "Train", {"cat": 3, "dog": 3, "fox": 2})
     make_photos(tmp_path / "pets" / "val", {"cat": 2, "dog": 2, "owl": 2}, seed=1)
     make_photos(tmp_path / "pets" / "test", {"cat": 1, "dog": 1}, seed=2)
@@ -152,24 +162,125 @@ def test_the_data_set_s_own_split_is_kept_and_classes_without_training_images_ar
         "fox": {"train": 2},
     }
     assert summary.has_own_split
-    assert version.note == "Without validation images: fox."
-    assert set(reasons(store, version).values()) == {"Class owl has no images to learn from. Add some."}
+    assert version.note == (
+        "3 folders (Train, test, val) around the class folders tell which images are for training, validation and "
+        "test; 4 classes (cat, dog, fox …). Without validation images: fox."
+    )
+    assert set(excluded(store, version).values()) == {"Class owl has no images to learn from. Add some."}
 
 
-def test_a_class_of_one_image_is_set_aside(store, tmp_path):
+def test_a_class_of_one_image_is_not_used_until_there_is_another(store, tmp_path):
     version = add_dataset(store, make_photos(tmp_path / "pets", {"cat": 2, "dog": 2, "owl": 1}), "pets")
-    assert reasons(store, version) == {"owl/owl_000.jpg": "Class owl has 1 image; a class needs 2. Add more."}
+    assert excluded(store, version) == {"owl/owl_000.jpg": "Class owl has 1 image; a class needs 2. Add more."}
+    owl = make_photos(tmp_path / "more", {"owl": 1}, seed=3)
+    version = add_dataset(store, owl, "pets", choice=Choice("folders"), mode="add")
+    assert excluded(store, version) == {}
+    assert summarize(store, version).counts["owl"] == {"": 2}
 
 
-def test_too_few_readable_images_are_refused_with_the_counts(store, workspace, tmp_path):
-    photos = make_photos(tmp_path / "pets", {"cat": 5, "dog": 1})
-    (photos / "dog" / "broken.jpg").write_text("no")
+def test_images_without_a_class_come_in_to_be_labelled(store, photos):
+    Image.new("RGB", (9, 9), "red").save(photos / "loose.png")
+    version = add_dataset(store, photos, "pets")
+    assert excluded(store, version) == {"loose.png": "It lies beside the class folders, so its class is not known."}
+    flat = add_dataset(store, photos / "cat", "cats", choice=Choice("unlabelled"))
+    assert set(excluded(store, flat).values()) == {"It has no class yet."}
+    assert {image.label for image in store.datasets.images(flat.id)} == {""}
+    assert flat.note == "Nothing tells the classes of 6 images; they come in to be labelled here."
+
+
+def test_a_table_gives_classes_splits_groups_and_weights(store, photos):
+    rows = ["file;label;split;patient;weight", "cat_000;tom;train;p1;0,5", "cat_001;tom;test;p1;"]
+    (photos / "cat" / "labels.csv").write_text("\n".join([*rows, *(f"cat_00{n};kit;train;p2;1" for n in (2, 3, 4, 5))]))
+    version = add_dataset(store, photos / "cat", "cats")
+    images = {image.path: image for image in store.datasets.images(version.id)}
+    first, second = images["cat_000.jpg"], images["cat_001.jpg"]
+    assert (first.label, first.split, first.group, first.weight) == ("tom", "train", "p1", 0.5)
+    assert (second.label, second.split, second.weight) == ("tom", "test", None)
+    assert reasons(store, version) == {}
+    assert version.note.startswith("labels.csv names the files in file, the classes in label, the splits in split,")
+
+
+def test_the_layout_may_be_chosen(store, photos):
+    choice = Choice("names", pattern=r"_(\d)\d\d\.", group_pattern=r"(cat|dog)_", classes={"0": "all"})
+    version = add_dataset(store, photos, "pets", choice=choice)
+    assert {(image.label, image.group) for image in store.datasets.images(version.id)} == {
+        ("all", "cat"),
+        ("all", "dog"),
+    }
+
+
+def test_an_import_of_which_nothing_can_be_read_is_refused_with_the_reason(store, workspace, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        (tmp_path / "pets" / label / "broken.jpg").write_text("no")
     with pytest.raises(
-        DatasetError, match=r"pets cannot be used: .* at least 2 classes .*: cat 5, dog 1\..*Add images"
+        DatasetError, match=r"pets cannot be used: none of its images can be read\. 2 because: It is not an image"
     ):
-        add_dataset(store, photos, "pets")
+        add_dataset(store, tmp_path / "pets", "pets")
     assert store.datasets.names() == []
     assert files_under(workspace.datasets) == files_under(workspace.thumbnails) == set()
+
+
+def test_a_single_class_comes_in(store, tmp_path):
+    photos = make_photos(tmp_path / "pets", {"cat": 3})
+    assert summarize(store, add_dataset(store, photos, "pets", choice=Choice("folders"))).counts == {"cat": {"": 3}}
+
+
+# Adding to a data set
+
+
+def test_images_are_added_beside_those_there_are_as_they_were_edited(store, photos, tmp_path):
+    first = add_dataset(store, photos, "pets")
+    add_edit(store, "pets", Edit("relabel", ("cat/cat_000.jpg",), to="lynx"))
+    add_edit(store, "pets", Edit("relabel", ("cat/cat_001.jpg",), to="lynx"))
+    add_edit(store, "pets", Edit("exclude", ("dog/dog_000.jpg",)))
+    save(store, "pets")
+    more = make_photos(tmp_path / "more", {"cat": 2, "dog": 2}, seed=7)
+    (more / "cat" / "known.jpg").write_bytes((photos / "cat" / "cat_000.jpg").read_bytes())
+    version = add_dataset(store, more, "pets", mode="add", note="Second round")
+    assert (version.number, version.parent) == (first.number + 2, first.number + 1)
+    images = {image.path: image for image in store.datasets.images(version.id)}
+    assert len(images) == 16
+    assert (images["cat/cat_000.jpg"].label, images["cat/cat_001.jpg"].label) == ("lynx", "lynx")
+    assert excluded(store, version) == {"dog/dog_000.jpg": "Set aside by hand."}
+    assert {"cat/cat_000 (2).jpg", "dog/dog_001 (2).jpg"} <= set(images)
+    assert (images["cat/cat_000 (2).jpg"].label, "cat/known.jpg" in images) == ("cat", False)
+    assert version.note.startswith("Second round. The images lie in")
+    assert "1 picture was here already and was left out." in version.note
+
+
+def test_adding_what_is_there_already_changes_nothing(store, photos):
+    first = add_dataset(store, photos, "pets")
+    assert add_dataset(store, photos, "pets", mode="add") == first
+
+
+def test_adding_keeps_what_was_set_aside_before(store, photos, tmp_path):
+    (photos / "cat" / "story.jpg").write_text("once upon a time")
+    add_dataset(store, photos, "pets")
+    more = make_photos(tmp_path / "more", {"cat": 2, "dog": 2}, seed=7)
+    (more / "list.txt").write_text("x")
+    assert set(reasons(store, add_dataset(store, more, "pets", mode="add"))) == {"cat/story.jpg", "list.txt"}
+
+
+def test_adding_to_nothing_makes_the_first_version(store, photos):
+    version = add_dataset(store, photos, "pets", mode="add")
+    assert (version.number, version.parent) == (1, None)
+    with pytest.raises(DatasetError, match="no way to import called 'merge'"):
+        add_dataset(store, photos, "pets", mode="merge")
+
+
+@pytest.mark.parametrize("mode", ["replace", "add"])
+def test_a_test_image_stays_one_whatever_comes_in_later(store, tmp_path, mode):
+    make_photos(tmp_path / "pets" / "train", {"cat": 4, "dog": 4}, seed=1)
+    make_photos(tmp_path / "pets" / "test", {"cat": 2, "dog": 2}, seed=2)
+    add_dataset(store, tmp_path / "pets", "pets")
+    shutil.move(tmp_path / "pets" / "test" / "cat" / "cat_000.jpg", tmp_path / "pets" / "train" / "cat" / "moved.jpg")
+    make_photos(tmp_path / "pets" / "train", {"fox": 3}, seed=3)
+    version = add_dataset(store, tmp_path / "pets", "pets", mode=mode)
+    found = {image.sha256: image.split for image in store.datasets.images(version.id)}
+    moved = hashlib.sha256((tmp_path / "pets" / "train" / "cat" / "moved.jpg").read_bytes()).hexdigest()
+    assert found[moved] == "test"
+    assert Counter(found.values()) == {"train": 11, "test": 4}
 
 
 def test_class_names_in_any_script(store, tmp_path):
