@@ -15,8 +15,14 @@ DRAFT = "draft"
 """The recipe as it was left on the Train page, without its data set."""
 DRAFT_TABLE = "draft_table"
 """What the phases' table of this visit started from; edits are kept apart from it by the widget itself."""
-IMPORT_ROUND = "import_round"
-"""Counts imports, so that the upload widgets start empty after each."""
+ADDING = "adding"
+"""Whether the Data page shows the ways in although there are data sets."""
+VIEW = "view"
+"""The view of the Data page; also in its address, so that a reload keeps it."""
+CAMERA = "camera"
+"""In the address only: the pile of photos that the camera has taken so far."""
+SERVER_FOLDER = "server_folder"
+"""The folder of the server that is open among the ways in."""
 
 
 @st.cache_resource

@@ -16,7 +16,7 @@ from learner.datasets.names import shown
 from learner.errors import DatasetError
 from learner.workspace import Workspace
 
-ABANDONED_S = 15 * 60
+ABANDONED_S = 3600.0
 """An upload to which nothing came for so long belongs to a browser that is gone."""
 _MAX_NAME_BYTES = 200
 """File systems hold 255 bytes a name; the rest is for numbers that part equal names."""
@@ -50,19 +50,22 @@ class Upload:
             with suppress(OSError):
                 os.utime(self.folder)
 
+    def files(self) -> list[Path]:
+        """Those that have arrived, in the order they did."""
+        files = [path for path in (self.folder / "upload").rglob("*") if path.is_file()]
+        return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
     def finish(self) -> Path:
-        """All files are here: what to give to `add_dataset` or `start_look`, the folder or a single file outside any.
+        """All files are here; returns what to give to `start_look`: the one file or folder, or the folder of all.
 
         Raises DatasetError when no file arrived; nothing is left then.
         """
-        files = [path for path in (self.folder / "upload").rglob("*") if path.is_file()]
-        if not files:
+        inside = list((self.folder / "upload").glob("*"))
+        if not inside:
             self.throw_away()
             raise DatasetError("No files arrived. Choose photos, a folder or an archive, and upload again.")
-        kept = self.folder.with_name(self.folder.name.removeprefix("."))
-        self.folder.rename(kept)
-        alone = len(files) == 1 and files[0].parent.name == "upload"
-        return kept / "upload" / files[0].name if alone else kept / "upload"
+        kept = self.folder.rename(self.folder.with_name(self.folder.name.removeprefix("."))) / "upload"
+        return kept / inside[0].name if len(inside) == 1 else kept
 
     def throw_away(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -5,8 +5,8 @@ PUT  /api/uploads/{id}/files?name=a/1.jpg  one file, its bytes as the body
 POST /api/uploads/{id}/done                all are here; answers {"job"}: what arrived is looked at next
 DELETE /api/uploads/{id}                   throw it away
 
-Errors are {"error": sentence}. The header `X-Thaw` is required: no page of another site can send it, as browsers let only
-pages of this server set it.
+Errors are {"error": sentence}. The header `X-Thaw` is required: no page of another site can send it, as browsers let
+only pages of this server set it.
 """
 
 import errno

@@ -1,0 +1,1 @@
+"""The views of the Data page: adding, pictures, checks, split, data card, versions."""

@@ -1,0 +1,171 @@
+"""The ways in: from this computer, the web, a camera, known sets, the server's own folders."""
+
+import streamlit as st
+
+from learner.datasets import SAMPLE_NAME, check_name
+from learner.datasets.gallery import KNOWN, Known
+from learner.datasets.jobs import jobs, start_import, start_look
+from learner.datasets.names import natural_key
+from learner.datasets.roots import Place, allowed_roots, browse, check_server_path
+from learner.datasets.uploads import Upload, begin_upload, find_upload
+from learner.errors import DatasetError
+from learner.store import Store
+from learner.words import count, file_size
+from ui import state
+from ui.frame import telling_errors
+from ui.web.elements import drop_zone
+
+COMPUTER, ADDRESS, CAMERA, KNOWN_SETS, SERVER = (
+    "From this computer",
+    "Web address",
+    "Camera",
+    "Known sets",
+    "Server folder",
+)
+
+
+def show_ways(store: Store) -> None:
+    """One of the ways in. What arrives is looked at by a job, which the page shows above."""
+    ways = [COMPUTER, ADDRESS, CAMERA, KNOWN_SETS] + ([SERVER] if allowed_roots() else [])
+    way = st.segmented_control("Where are the photos?", ways, default=COMPUTER, key="way") or COMPUTER
+    {COMPUTER: drop, ADDRESS: from_address, CAMERA: from_camera, KNOWN_SETS: from_gallery, SERVER: from_server}[way](
+        store
+    )
+
+
+def add_sample_button(store: Store, primary: bool) -> None:
+    running = any(job.working and job.name == SAMPLE_NAME for job in jobs(store.workspace))
+    if st.button("Use the sample: handwritten digits", type="primary" if primary else "secondary", disabled=running):
+        start_import(store.workspace, None, SAMPLE_NAME, sample=True)
+        st.session_state[state.ADDING] = False
+        st.rerun()
+    st.caption("1,797 small pictures of the digits 0 to 9; they come with Thaw and need no internet.")
+
+
+def drop(store: Store) -> None:
+    if drop_zone(key="drop"):
+        st.rerun()
+    st.caption(
+        "Any reasonable pile will do: one folder for each class, train and valid folders, labels in the file names or "
+        "in a table. You will see what was recognised before anything is imported."
+    )
+
+
+def from_address(store: Store) -> None:
+    with st.form("address", border=False):
+        url = st.text_input("Address of an archive or a photo", placeholder="https://example.org/photos.zip")
+        if st.form_submit_button("Fetch it"):
+            with telling_errors():
+                start_look(store.workspace, url=url)
+                st.rerun()
+    st.caption("http or https. Addresses on this computer or in a private network are refused.")
+
+
+def from_gallery(store: Store) -> None:
+    """Known sets with size, licence and address."""
+    add_sample_button(store, primary=False)
+    for known in KNOWN.values():
+        if known.urls or known.key == "elpv":
+            show_known(store, known)
+
+
+def show_known(store: Store, known: Known) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"known-{known.key}"):
+        size = f", {file_size(known.num_bytes)}" if known.num_bytes else ""
+        pictures = f"{count(known.images, 'picture')} in {count(known.classes, 'class', 'classes')}"
+        st.markdown(
+            f"**{known.title}**: {known.description}  \n{pictures}{size}. Licence: {known.license}. "
+            f"[Its page]({known.address})"
+        )
+        if st.button("Fetch", key=f"fetch-{known.key}", help=f"Download {known.title} and look at it"):
+            with telling_errors():
+                start_look(store.workspace, gallery=known.key)
+                st.rerun()
+
+
+def from_server(store: Store) -> None:
+    """Walk through the folders that the server allows; take the one that is open, or an archive in it."""
+    roots = allowed_roots()
+    here = st.session_state.get(state.SERVER_FOLDER) or str(roots[0])
+    with telling_errors():
+        places = browse(here)
+        st.markdown(f"**{here}**")
+        folders = [place for place in places if place.is_folder]
+        archives = [place for place in places if not place.is_folder]
+        up = (
+            []
+            if check_server_path(here) in roots
+            else [Place(check_server_path(here).parent, "One folder up", True, 0)]
+        )
+        others = [Place(root, str(root), True, 0) for root in roots if not up and str(root) != here]
+        with st.container(horizontal=True):
+            for place in [*up, *others, *folders[:200]]:
+                if st.button(place.name, icon=":material/folder:", key=f"into-{place.path}"):
+                    st.session_state[state.SERVER_FOLDER] = str(place.path)
+                    st.rerun()
+        if len(folders) > 200:
+            st.caption(f"{len(folders) - 200:,} more folders are not shown.")
+        choices = {"This folder, with all in it": check_server_path(here)} | {
+            f"{place.name} ({file_size(place.num_bytes)})": place.path for place in archives
+        }
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            chosen = st.selectbox("Take", list(choices))
+            if st.button("Look at it"):
+                start_look(store.workspace, choices[chosen])
+                st.rerun()
+
+
+def from_camera(store: Store) -> None:
+    """Photo by photo into a class. Each is on disk as soon as it is taken; the address keeps the pile over a reload."""
+    pile = _pile(store)
+    shots = pile.files() if pile else []
+    labels = sorted({shot.parent.name for shot in shots}, key=natural_key)
+    left, right = st.columns(2)
+    with left:
+        label = st.selectbox(
+            "Class that the next photos show",
+            labels,
+            index=None,
+            placeholder="Type a class, then take photos",
+            accept_new_options=True,
+            key="shot-class",
+        )
+        if label:
+            taken = st.camera_input(f"Take a photo of {label}", key=f"camera-{len(shots)}")
+            if taken is not None:
+                with telling_errors():
+                    pile = pile or begin_upload(store.workspace)
+                    st.query_params[state.CAMERA] = pile.id
+                    with pile.receiving(f"camera/{label}/{label} {len(shots) + 1}.jpg") as file:
+                        file.write(taken.getvalue())
+                    st.rerun()
+        else:
+            st.caption("The photo is taken by your browser, which will ask whether it may use the camera.")
+    with right:
+        if not shots:
+            st.caption("Your photos appear here.")
+            return
+        for name in labels:
+            mine = [shot for shot in shots if shot.parent.name == name]
+            st.markdown(f"**{name}**: {count(len(mine), 'photo')}")
+            st.image([str(shot) for shot in mine[-6:]], width=84)
+        if st.button("Remove the last photo"):
+            shots[-1].unlink()
+            st.rerun()
+        name = st.text_input("Data set", value="camera", max_chars=80, help="A new one, or one to add these photos to.")
+        verb = "Add to" if name in store.datasets.names() else "Make"
+        if st.button(f"{verb} {name} with {count(len(shots), 'photo')}", type="primary", disabled=not name.strip()):
+            with telling_errors():
+                check_name(name)
+                start_import(store.workspace, pile.finish(), name, delete_source_after=True, mode="add")
+                del st.query_params[state.CAMERA]
+                st.session_state[state.ADDING] = False
+                st.rerun()
+
+
+def _pile(store: Store) -> Upload | None:
+    """The photos taken so far, if any."""
+    try:
+        return find_upload(store.workspace, st.query_params[state.CAMERA])
+    except (KeyError, DatasetError):
+        return None

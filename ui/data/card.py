@@ -1,0 +1,5 @@
+import streamlit as st
+
+
+def show_card(working):
+    st.write("later")

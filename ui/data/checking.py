@@ -1,0 +1,126 @@
+"""What is doubtful about a data set, with the pictures and a remedy for each."""
+
+import streamlit as st
+
+from learner.datasets.checks import Finding, Suspicions
+from learner.datasets.jobs.checks import check_of, start_check, stop_check
+from learner.datasets.jobs.processes import AT_WORK
+from learner.datasets.names import natural_key
+from learner.store import Store
+from learner.words import count, duration
+from ui.components import pager
+from ui.data.pictures import caption, choose, done, show_actions
+from ui.data.working import Working, facts
+
+GROUPS_A_PAGE = 12
+PICTURES_A_PAGE = 24
+
+
+def show_checks(working: Working) -> None:
+    """Every finding folded, the serious ones open."""
+    findings = working.findings()
+    if not findings:
+        st.markdown("**Nothing doubtful was found.**")
+        st.caption(
+            "Checked: copies and near duplicates, dark, bright, blurred, tiny and odd pictures, small classes, classes "
+            "that one camera or size gives away."
+        )
+    for finding in findings:
+        show_finding(working, finding)
+    suspicions = Suspicions.load(working.store.workspace, working.name)
+    show_network_check(working, suspicions)
+
+
+def show_finding(working: Working, finding: Finding) -> None:
+    icon = ":material/error:" if finding.serious else ":material/info:"
+    with st.expander(
+        finding.title, icon=icon, key=f"finding-{finding.key}-{finding.title}", on_change="rerun"
+    ) as opened:
+        pass
+    if not opened.open:
+        return
+    with opened:
+        st.markdown(finding.why)
+        if finding.remedy and st.button(finding.remedy.label, key=f"remedy-{finding.key}-{finding.title}"):
+            done(working, *finding.remedy.edits)
+        if finding.key == "unreadable":
+            show_not_taken(working)
+        elif finding.groups:
+            show_found_pictures(working, finding)
+
+
+def show_found_pictures(working: Working, finding: Finding) -> None:
+    """The pictures of a finding, group by group where copies belong together."""
+    rows = {row.path: row for row in working.rows}
+    grouped = any(len(group) > 1 for group in finding.groups)
+    key = f"found-{working.name}-{finding.key}-{finding.title}"
+    actions = st.container()
+    first = pager(len(finding.groups), GROUPS_A_PAGE if grouped else PICTURES_A_PAGE, key=key)
+    size = GROUPS_A_PAGE if grouped else PICTURES_A_PAGE
+    groups = finding.groups[first : first + size]
+    shown = [rows[path] for group in groups for path in group if path in rows]
+    notes = dict(finding.notes)
+    headings = {
+        path: f"Group {first + number} of {len(finding.groups)}"
+        for number, group in enumerate(groups, start=1)
+        for path in group
+    }
+    captions = {row.path: "\n".join(filter(None, [notes.get(row.path), caption(row, "")])) for row in shown}
+    chosen = set(choose(working, shown, f"{key}-{first}", captions, headings if grouped else None))
+    labels = sorted({row.label for row in working.rows if row.label}, key=natural_key)
+    with actions:
+        show_actions(working, [row for row in shown if row.path in chosen], labels, where=key)
+
+
+def show_not_taken(working: Working) -> None:
+    st.dataframe(
+        [{"File": path, "Why": reason} for path, reason in facts(working).set_aside],
+        hide_index=True,
+        column_config={"File": st.column_config.TextColumn(width="medium")},
+    )
+
+
+def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
+    """Start the check by a pretrained network, watch it, or say what it found and when it is out of date."""
+    st.subheader("Wrong labels and strangers")
+    st.caption(
+        "A small pretrained network looks at every picture, learns the classes from four fifths of them and says what "
+        "it expects of the rest. Where it is sure of another class, the label may be wrong."
+    )
+    job = check_of(working.store.workspace, working.name)
+    if job and job.status in AT_WORK:
+        st.fragment(watch_check, run_every=1.0)(working.store, working.name)
+        return
+    if job and job.status == "failed":
+        st.error(job.message)
+    elif job and job.status == "cancelled":
+        st.info(job.message)
+    if suspicions:
+        found = (
+            f"{count(len(suspicions.labels), 'label')} doubted, {count(len(suspicions.outliers), 'picture')} unlike the"
+        )
+        st.markdown(f"Version {suspicions.version} was checked, {count(suspicions.images, 'picture')}: {found} others.")
+    label = "Look for wrong labels"
+    if suspicions:
+        label = (
+            "Look again" if suspicions.version == working.version.number else f"Check version {working.version.number}"
+        )
+    if st.button(label, icon=":material/search:", key="look-for-wrong-labels"):
+        start_check(working.store.workspace, working.version)
+        st.rerun()
+    if working.edits:
+        st.caption("It looks at the saved version; save your edits first to have them counted.")
+
+
+def watch_check(store: Store, name: str) -> None:
+    job = check_of(store.workspace, name)
+    if job is None or job.status not in AT_WORK:
+        st.rerun()
+    progress = job.progress
+    share = progress.done / progress.total if progress and progress.total else 0.0
+    left = f" About {duration(progress.seconds_left)} left." if progress and progress.seconds_left else ""
+    numbers = f" {progress.done:,} of {progress.total:,}." if progress and progress.total else ""
+    st.progress(share, text=f"{progress.what if progress else 'Starting the check.'}{numbers}{left}")
+    if st.button("Stop the check", key="stop-check"):
+        stop_check(job)
+    st.caption("You may leave this page; the check goes on.")

@@ -1,0 +1,154 @@
+"""Look at the pictures of a data set and clean it: set aside, give another class, move to another split."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from learner.datasets.editing import SPLIT_NAMES, Edit
+from learner.datasets.names import natural_key
+from learner.datasets.problems import Taken
+from learner.words import count
+from ui.components import pager
+from ui.data.working import Working
+from ui.web.elements import Tile, picture_picker
+from ui.web.pictures import preview_url, thumbnail_url
+
+PICTURES_A_PAGE = 48
+ANY, NO_CLASS = "All classes", "No class yet"
+IN_USE, ASIDE, BOTH = "In use", "Set aside", "All"
+
+
+def show_pictures(working: Working) -> None:
+    """The filters, what can be done with the chosen pictures, and the grid."""
+    labels = sorted({row.label for row in working.rows if row.label}, key=natural_key)
+    options = [ANY, *labels] + ([NO_CLASS] if any(not row.label for row in working.rows) else [])
+    left, middle, right = st.columns([2, 2, 2], vertical_alignment="bottom")
+    label = left.selectbox("Class", options, key=f"class-{working.name}")
+    splits = sorted({row.split for row in working.rows})
+    split = ANY
+    if len(splits) > 1:
+        names = [ANY, *splits]
+        split = middle.selectbox(
+            "Split",
+            names,
+            format_func=lambda split: "All splits" if split == ANY else SPLIT_NAMES[split],
+            key=f"split-{working.name}",
+        )
+    show = right.segmented_control("Show", [IN_USE, ASIDE, BOTH], default=IN_USE, key=f"show-{working.name}") or IN_USE
+    if label == NO_CLASS:
+        show = BOTH
+    rows = [
+        row
+        for row in working.rows
+        if (label == ANY or row.label == ("" if label == NO_CLASS else label))
+        and (split == ANY or row.split == split)
+        and (show == BOTH or row.excluded == (show == ASIDE))
+    ]
+    if not rows:
+        st.caption("There are no such pictures." if show != ASIDE else "Nothing is set aside here.")
+    else:
+        place = f"page-{working.name}-{label}-{split}-{show}"
+        actions = st.container()
+        first = pager(len(rows), PICTURES_A_PAGE, key=place)
+        page = rows[first : first + PICTURES_A_PAGE]
+        chosen = choose(working, page, key=f"{place}-{first}", captions={row.path: caption(row, label) for row in page})
+        with actions:
+            show_actions(working, [row for row in page if row.path in set(chosen)], labels)
+    show_classes(working, labels)
+
+
+def choose(
+    working: Working,
+    rows: Sequence[Taken],
+    key: str,
+    captions: dict[str, str],
+    groups: dict[str, str] | None = None,
+) -> list[str]:
+    """A grid of `rows` to choose from; returns the chosen paths. `groups` are headings by path."""
+    return picture_picker(
+        [
+            Tile(
+                path=row.path,
+                thumbnail=thumbnail_url(working.name, row.sha256),
+                preview=preview_url(working.name, row.sha256),
+                caption=captions[row.path],
+                alt=f"{row.label or 'no class'}: {row.path}",
+                aside=row.excluded,
+                group=(groups or {}).get(row.path),
+            )
+            for row in rows
+        ],
+        [],
+        key=f"picker-{key}-{working.key}",
+    )
+
+
+def caption(row: Taken, label: str) -> str:
+    """What stands beneath a picture: its class unless all have the same, its file, why it is set aside."""
+    name = row.path.rsplit("/", 1)[-1]
+    lines = [row.label or "no class yet"] if label == ANY else []
+    lines.append(name if len(name) <= 28 else f"{name[:12]}…{name[-14:]}")
+    if row.excluded:
+        lines.append(row.reason)
+    return "\n".join(lines)
+
+
+def show_actions(working: Working, chosen: list[Taken], labels: list[str], where: str = "pictures") -> None:
+    """Buttons for the chosen pictures; none is live while nothing is chosen."""
+    paths = tuple(row.path for row in chosen)
+    none = not paths
+    key = f"{where}-{working.key}"
+    with st.container(horizontal=True, vertical_alignment="bottom", key=f"actions-{where}"):
+        st.markdown(f"**{count(len(paths), 'picture')}** chosen" if paths else "Choose pictures below.", width=150)
+        if st.button("Set aside", disabled=none or all(row.excluded for row in chosen), key=f"aside-{key}"):
+            done(working, Edit("exclude", paths))
+        if st.button(
+            "Take back in",
+            disabled=none or not any(row.excluded and row.label for row in chosen),
+            key=f"back-{key}",
+        ):
+            done(working, Edit("include", tuple(row.path for row in chosen if row.excluded and row.label)))
+        label = st.selectbox(
+            "Class",
+            labels,
+            index=None,
+            placeholder="Class, or type a new one",
+            accept_new_options=True,
+            disabled=none,
+            key=f"label-{key}",
+            label_visibility="collapsed",
+            width=220,
+        )
+        if st.button("Relabel", disabled=none or not label, key=f"relabel-{key}"):
+            done(working, Edit("relabel", paths, to=label))
+        split = st.selectbox(
+            "Split",
+            ["train", "valid", "test", ""],
+            index=None,
+            format_func=SPLIT_NAMES.get,
+            placeholder="Split",
+            disabled=none,
+            key=f"move-{key}",
+            label_visibility="collapsed",
+            width=140,
+        )
+        if st.button("Move", disabled=none or split is None, key=f"moving-{key}"):
+            done(working, Edit("move", paths, to=split))
+
+
+def done(working: Working, *edits: Edit) -> None:
+    """Add edits to the draft and show what has become of it."""
+    if working.edit(*edits):
+        st.rerun()
+
+
+def show_classes(working: Working, labels: list[str]) -> None:
+    with st.expander("Rename or merge classes"):
+        st.caption("Give one class another name, or several the same: then they are one class.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            classes = st.multiselect("Classes", labels, key=f"classes-{working.key}")
+            to = st.text_input("New name", value=classes[0] if len(classes) > 1 else "", key=f"to-{working.key}")
+            verb = "Merge" if len(classes) > 1 else "Rename"
+            changes = bool(classes and to.strip() and classes != [to.strip()])
+            if st.button(verb, disabled=not changes, key=f"rename-{working.key}"):
+                done(working, Edit("rename", classes=tuple(classes), to=to))

@@ -1,0 +1,5 @@
+import streamlit as st
+
+
+def show_split(working):
+    st.write("later")

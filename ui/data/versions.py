@@ -1,0 +1,5 @@
+import streamlit as st
+
+
+def show_versions(working):
+    st.write("later")

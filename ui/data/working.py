@@ -1,0 +1,87 @@
+"""The data set that a person works on: its newest version with the edits that are not saved yet."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import streamlit as st
+
+from learner.datasets.checks import Facts, Finding, Suspicions, facts_of, find, suspected
+from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
+from learner.datasets.names import natural_key
+from learner.datasets.problems import Taken
+from learner.datasets.rows import rows_of
+from learner.store import Store, VersionInfo
+from ui.frame import telling_errors
+
+
+@dataclass(frozen=True)
+class Working:
+    """What the views show. Rows of old versions never change, so they are read once a server."""
+
+    store: Store
+    version: VersionInfo
+    edits: list[Edit]
+    undone: list[Edit]
+    rows: list[Taken]
+    """After the edits."""
+    revision: int
+    """Changes with every edit; part of the keys of widgets that begin anew then."""
+
+    @property
+    def name(self) -> str:
+        return self.version.name
+
+    @property
+    def key(self) -> str:
+        return f"{self.version.id}-{self.revision}"
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images in use by class, in natural order, then by split."""
+        pairs = Counter((row.label, row.split) for row in self.rows if not row.excluded)
+        counts: dict[str, dict[str, int]] = {}
+        for (label, split), number in sorted(pairs.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1])):
+            counts.setdefault(label, {})[split] = number
+        return counts
+
+    def findings(self) -> list[Finding]:
+        """Of the checks, the serious ones first."""
+        suspicions = Suspicions.load(self.store.workspace, self.name)
+        more = suspected(self.rows, suspicions) if suspicions else []
+        every = [*more, *_found(self.version.id, self.revision, self)]
+        return sorted(every, key=lambda finding: not finding.serious)
+
+    def edit(self, *edits: Edit) -> bool:
+        """Add edits to the draft; tells why one cannot be done. Returns whether all were added."""
+        with telling_errors():
+            for edit in edits:
+                add_edit(self.store, self.name, edit)
+            return True
+        return False
+
+
+def working_on(store: Store, name: str) -> Working:
+    version = store.datasets.version(name)
+    edits = edits_of(store, name)
+    base = _rows(version.id, store, version)
+    rows = edited(base, edits) if edits else base
+    return Working(store, version, edits, undone_of(store, name), rows, store.datasets.draft(name).revision)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _rows(version_id: int, _store: Store, _version: VersionInfo) -> list[Taken]:
+    return rows_of(_store, _version)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _facts(version_id: int, _store: Store, _version: VersionInfo) -> Facts:
+    return facts_of(_store, _version)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _found(version_id: int, revision: int, _working: Working) -> list[Finding]:
+    return find(_working.rows, facts(_working))
+
+
+def facts(working: Working) -> Facts:
+    """What was measured of the version's pictures."""
+    return _facts(working.version.id, working.store, working.version)
