@@ -1,6 +1,6 @@
 """Altair charts of the pages. Plain values in, a chart out; nothing here reads the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -184,6 +184,39 @@ def class_counts(counts: dict[str, dict[str, int]], classes: Sequence[str]) -> a
             tooltip=["class:N", "split:N", "images:Q"],
         )
         .properties(height=alt.Step(24))
+    )
+
+
+def sizes(counts: Mapping[tuple[int, int], int], dark: bool = False) -> alt.Chart:
+    """A circle for each (width, height) in pixels, its area the number of images."""
+    rows = [{"width": width, "height": height, "images": number} for (width, height), number in counts.items()]
+    scale = alt.Scale(zero=True, nice=True)
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_circle(color=INKS[dark].valid, opacity=0.6)
+        .encode(
+            x=alt.X("width:Q", title="Width (px)", scale=scale),
+            y=alt.Y("height:Q", title="Height (px)", scale=scale),
+            size=alt.Size("images:Q", scale=alt.Scale(range=[30, 600]), legend=None),
+            tooltip=[alt.Tooltip(f"{name}:Q", title=name.capitalize(), format=",") for name in rows[0]],
+        )
+        .properties(height=240)
+    )
+
+
+def brightness(bins: Sequence[tuple[float, float, int]], dark: bool = False) -> alt.Chart:
+    """How many images have which mean grey level; `bins` are from, to, images."""
+    rows = [{"from": low, "to": high, "images": number} for low, high, number in bins]
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_bar(color=INKS[dark].valid)
+        .encode(
+            x=alt.X("from:Q", title="Mean grey level", bin="binned", scale=alt.Scale(domain=[0, 256])),
+            x2="to:Q",
+            y=alt.Y("images:Q", title="Images", axis=alt.Axis(tickMinStep=1, format="d")),
+            tooltip=[alt.Tooltip("from:Q", title="From"), alt.Tooltip("to:Q", title="To"), alt.Tooltip("images:Q")],
+        )
+        .properties(height=240)
     )
 
 

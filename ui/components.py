@@ -79,7 +79,8 @@ def show_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = F
 class Picture:
     """One thumbnail of a grid."""
 
-    file: Path
+    file: Path | bytes
+    """A JPEG or PNG, or the bytes of a PNG."""
     caption: str
     """May hold several lines."""
     alt: str
@@ -127,6 +128,7 @@ def pager(total: int, page_size: int, key: str) -> int:
     return page * page_size
 
 
-def _as_data(file: Path) -> str:
-    kind = "png" if file.suffix == ".png" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+def _as_data(file: Path | bytes) -> str:
+    data = file if isinstance(file, bytes) else file.read_bytes()
+    kind = "png" if isinstance(file, bytes) or file.suffix == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

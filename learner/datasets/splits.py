@@ -3,9 +3,10 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from learner.datasets.grouping import components
+from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.store import Image
@@ -97,23 +98,15 @@ def has_own_split(images: Iterable[Image]) -> bool:
     return "valid" in splits and len(splits) > 1
 
 
-def draw_test_set(images: Iterable[Image], seed: int, fraction: float) -> list[Image]:
-    """Images for a test set: about `fraction` of each class, whole groups, never a class's last image.
+def draw_test_set(rows: Iterable[Taken], seed: int, fraction: float) -> list[Taken]:
+    """Rows for a test set: about `fraction` of each class, whole groups, never a class's last image.
 
     Raises DatasetError when there is a test set already or `fraction` is out of range.
     """
-    images = list(images)
-    if any(image.split == "test" and not image.excluded for image in images):
+    rows = list(rows)
+    if any(row.split == "test" and not row.excluded for row in rows):
         raise DatasetError("There is a test set already, and it stays the same. Give it up first to draw another.")
-    unsplit = [image for image in images if image.split != "valid"]
-    return train_valid_split([_without_split(image) for image in unsplit], seed, fraction)[1]
-
-
-def _without_split(image: Image) -> Image:
-    return Image(**{column: getattr(image, column) for column in _COLUMNS}, split="")
-
-
-_COLUMNS = ("id", "path", "label", "sha256", "group", "cluster", "excluded")
+    return train_valid_split([replace(row, split="") for row in rows if row.split != "valid"], seed, fraction)[1]
 
 
 def _usable(images: Iterable[Image]) -> list[Image]:

@@ -32,11 +32,8 @@ def show_checks(working: Working) -> None:
 
 
 def show_finding(working: Working, finding: Finding) -> None:
-    icon = ":material/error:" if finding.serious else ":material/info:"
-    with st.expander(
-        finding.title, icon=icon, key=f"finding-{finding.key}-{finding.title}", on_change="rerun"
-    ) as opened:
-        pass
+    title = f"{finding.title} :red-badge[serious]" if finding.serious else finding.title
+    opened = st.expander(title, key=f"finding-{finding.key}-{finding.title}", on_change="rerun")
     if not opened.open:
         return
     with opened:

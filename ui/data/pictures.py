@@ -22,19 +22,19 @@ def show_pictures(working: Working) -> None:
     """The filters, what can be done with the chosen pictures, and the grid."""
     labels = sorted({row.label for row in working.rows if row.label}, key=natural_key)
     options = [ANY, *labels] + ([NO_CLASS] if any(not row.label for row in working.rows) else [])
-    left, middle, right = st.columns([2, 2, 2], vertical_alignment="bottom")
-    label = left.selectbox("Class", options, key=f"class-{working.name}")
     splits = sorted({row.split for row in working.rows})
     split = ANY
-    if len(splits) > 1:
-        names = [ANY, *splits]
-        split = middle.selectbox(
-            "Split",
-            names,
-            format_func=lambda split: "All splits" if split == ANY else SPLIT_NAMES[split],
-            key=f"split-{working.name}",
-        )
-    show = right.segmented_control("Show", [IN_USE, ASIDE, BOTH], default=IN_USE, key=f"show-{working.name}") or IN_USE
+    with st.container(horizontal=True):
+        label = st.selectbox("Class", options, key=f"class-{working.name}", width=280)
+        if len(splits) > 1:
+            split = st.selectbox(
+                "Split",
+                [ANY, *splits],
+                format_func=lambda split: "All splits" if split == ANY else SPLIT_NAMES[split],
+                key=f"split-{working.name}",
+                width=180,
+            )
+        show = st.segmented_control("Show", [IN_USE, ASIDE, BOTH], default=IN_USE, key=f"show-{working.name}") or IN_USE
     if label == NO_CLASS:
         show = BOTH
     rows = [
@@ -99,7 +99,7 @@ def show_actions(working: Working, chosen: list[Taken], labels: list[str], where
     none = not paths
     key = f"{where}-{working.key}"
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"actions-{where}"):
-        st.markdown(f"**{count(len(paths), 'picture')}** chosen" if paths else "Choose pictures below.", width=150)
+        st.markdown(f"**{count(len(paths), 'picture')}** chosen" if paths else "Choose pictures below:", width=185)
         if st.button("Set aside", disabled=none or all(row.excluded for row in chosen), key=f"aside-{key}"):
             done(working, Edit("exclude", paths))
         if st.button(

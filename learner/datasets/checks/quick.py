@@ -9,7 +9,7 @@ from statistics import median
 from sqlalchemy import select
 
 from learner.datasets.checks.finding import Finding, Remedy
-from learner.datasets.editing import Edit
+from learner.datasets.editing import BY_HAND, Edit
 from learner.datasets.names import natural_key, plural
 from learner.datasets.problems import Taken
 from learner.store import Content, Image, Store, VersionInfo
@@ -26,7 +26,7 @@ IMBALANCE = 3.0
 """Images of the largest class over those of the smallest."""
 MOST, FEWEST = 0.95, 0.1
 """A class is all of one kind from the first share on; the others are not where they have at most the second."""
-NO_CLASS = "It has no class yet."
+BELONGS_TO_NONE = "It belongs to no class."
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def _is_are(number: int, what: str) -> str:
 
 
 def _without_class(rows: Sequence[Taken]) -> list[Finding]:
-    waiting = [row.path for row in rows if not row.label and row.reason == NO_CLASS]
+    waiting = [row.path for row in rows if not row.label and row.reason not in (BELONGS_TO_NONE, BY_HAND)]
     if not waiting:
         return []
     title = f"{plural(len(waiting), 'image')} {'belongs' if len(waiting) == 1 else 'belong'} to no class"
     why = "They are used for nothing until somebody says what they show. Choose some and give them a class."
-    return [Finding("no_class", title, why, False, _one(waiting), _aside(waiting, "It belongs to no class."))]
+    return [Finding("no_class", title, why, False, _one(waiting), _aside(waiting, BELONGS_TO_NONE))]
 
 
 def _exact(rows: Sequence[Taken]) -> list[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from learner.datasets.checks.finding import Finding, Remedy
+from learner.datasets.checks.quick import BELONGS_TO_NONE
 from learner.datasets.editing import Edit
 from learner.datasets.files import written_whole
 from learner.datasets.names import plural, slug
@@ -84,7 +85,7 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
                 tuple((path,) for path in strange),
                 Remedy(
                     f"Set {'this image' if len(strange) == 1 else f'these {len(strange):,} images'} aside",
-                    (Edit("exclude", tuple(strange), to="It belongs to no class."),),
+                    (Edit("exclude", tuple(strange), to=BELONGS_TO_NONE),),
                 ),
             )
         )

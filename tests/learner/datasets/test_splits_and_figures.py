@@ -3,10 +3,12 @@
 import hashlib
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
 from learner.datasets import describe_split, draw_test_set, natural_key, summarize, train_valid_split
+from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.store import Image
 
@@ -143,18 +145,16 @@ def test_every_image_is_checked_in_exactly_one_fold_and_groups_stay_whole():
 
 
 def test_a_test_set_takes_whole_groups_of_every_class_and_is_drawn_only_once():
-    every = grouped(images(rows({"a": 40, "b": 40})), 4)
+    every = [Taken(**row, cluster=f"{row['label']}{n // 4}") for n, row in enumerate(rows({"a": 40, "b": 40}))]
     drawn = draw_test_set(every, seed=0, fraction=0.25)
-    assert labels(drawn) == {"a": 8, "b": 10}
-    chosen = set(paths(drawn))
-    rest, clusters_drawn = sides(([image for image in every if image.path not in chosen], drawn))
-    assert rest.isdisjoint(clusters_drawn)
-    for image in every:
-        image.split = "test" if image.path in chosen else ""
-    train, valid = train_valid_split(every, seed=0, valid_fraction=0.2)
+    assert labels(drawn) == {"a": 8, "b": 8}
+    chosen = {row.path for row in drawn}
+    assert {row.cluster for row in drawn}.isdisjoint(row.cluster for row in every if row.path not in chosen)
+    tested = [replace(row, split="test" if row.path in chosen else "") for row in every]
+    train, valid = train_valid_split(tested, seed=0, valid_fraction=0.2)
     assert chosen.isdisjoint(paths(train + valid))
     with pytest.raises(DatasetError, match="There is a test set already"):
-        draw_test_set(every, seed=0, fraction=0.25)
+        draw_test_set(tested, seed=0, fraction=0.25)
 
 
 def test_a_split_of_its_own_is_kept_whatever_the_seed():
