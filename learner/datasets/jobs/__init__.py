@@ -1,6 +1,7 @@
 """Imports in processes of their own: closing the browser or restarting the web process changes nothing for them.
 
-`processes` runs any kind of job; `arrivals` is the kind that looks at what came in and imports it.
+`processes` runs any kind of job; `arrivals` is what pages know of imports, `arriving` what their processes do; `checks`
+are the other kind.
 """
 
 from learner.datasets.jobs.arrivals import (

@@ -1,32 +1,22 @@
-"""What arrives: first looked at (a download comes before that), then, once a person agrees, imported.
-
-A job's folder also holds `listing.json` and `findings.json` once it was looked at, and `download` for what came from
-the web.
-"""
+"""What arrives is looked at first (a download comes before that), then, once a person agrees, imported."""
 
 import json
-import shutil
+import re
 import time
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from filelock import FileLock
 
-from learner.datasets.files import clear_unfinished, import_lock
-from learner.datasets.importing import STOPPED, ImportProgress, Mode, Report, about_disk, import_from
+from learner.datasets.importing import ImportProgress, Mode
 from learner.datasets.jobs import processes
+from learner.datasets.jobs.arriving import forget, known_set, remove_source, title_of
 from learner.datasets.jobs.processes import AT_WORK, ENDED, Job
-from learner.datasets.layouts import Choice, Listing, Proposal, listing_of, preview, recognise
-from learner.datasets.names import check_name, plural, suggested_name
-from learner.datasets.samples import add_sample
-from learner.datasets.sources import Source, open_source
-from learner.datasets.summary import summarize
-from learner.datasets.uploads import remove_upload, upload_folder
-from learner.errors import DatasetError, ImportCancelled
-from learner.store import Store, VersionInfo
+from learner.datasets.layouts import Choice, Listing, Proposal
+from learner.datasets.names import check_name, suggested_name
+from learner.datasets.uploads import upload_folder
+from learner.errors import DatasetError
 from learner.workspace import Workspace
 
 KEPT_DAYS = 7
@@ -87,13 +77,14 @@ def start_look(
 
     Returns the job's id at once. The job is `running` with stage `look`, then `found` and waits for `import_found`.
     `delete_source_after` removes the upload once it is imported or dismissed, or cannot be used. Raises DatasetError
-    when there is nothing at `source`, or it is to be deleted without being an upload.
+    when there is nothing at `source`, it is to be deleted without being an upload, or there is no such known set.
     """
     if source:
         _check_source(workspace, source, delete_source_after)
     elif not url and not gallery:
         raise DatasetError("Nothing was chosen. Give files, a folder, a web address or a known set.")
-    return _start(workspace, "look", source, delete_source_after, url=url.strip(), gallery=gallery)
+    title = known_set(gallery).title if gallery else _without_keys(url.strip())
+    return _start(workspace, "look", source, delete_source_after, url=url.strip(), gallery=gallery, title=title)
 
 
 def start_import(
@@ -122,6 +113,7 @@ def start_import(
         delete_source_after,
         name=name,
         sample=sample,
+        title="the sample digits" if sample else "",
         note=note,
         choice=choice.to_dict() if choice else None,
         mode=_checked(mode),
@@ -143,7 +135,7 @@ def import_found(
         found = _required(workspace, job_id)
         if not _can_import(found):
             raise DatasetError(
-                f"{_title(found)} cannot be imported: it is {found.status} already, or its files are gone."
+                f"{title_of(found)} cannot be imported: it is {found.status} already, or its files are gone."
             )
         processes.start_again(found, stage="import", name=name, choice=choice.to_dict(), mode=mode, note=note)
 
@@ -190,7 +182,7 @@ def dismiss(workspace: Workspace, job_id: str) -> None:
     found = _required(workspace, job_id)
     if found.status in AT_WORK:
         raise DatasetError(f"The import {job_id} is still running. Stop it first, then dismiss it.")
-    _remove_source(found)
+    remove_source(found)
     processes.remove(found)
 
 
@@ -201,9 +193,14 @@ def _start(workspace: Workspace, stage: str, source: Path | None, delete_source_
         stage=stage,
         source=str(source.resolve()) if source else "",
         delete_source_after=delete_source_after,
-        **{"url": "", "gallery": "", "name": "", "sample": False, "note": "", "choice": None, "mode": "replace"}
-        | request,
+        **{**_NOTHING, **request},
     )
+
+
+_NOTHING = {
+    "url": "", "gallery": "", "title": "", "name": "", "sample": False, "note": "", "choice": None, "mode": "replace",
+}  # fmt: skip
+"""What a request says where there is nothing to say."""
 
 
 def _check_source(workspace: Workspace, source: Path | None, delete_source_after: bool) -> None:
@@ -235,9 +232,9 @@ def _expired(job: Job) -> Job:
     """`job`, ended when it has waited for a person for too long."""
     if job.status != "found" or time.time() - job.state["at"] < KEPT_DAYS * 86400:
         return job
-    message = f"{_title(job)} waited {KEPT_DAYS} days to be imported, so its files were removed. Add them again."
+    message = f"{title_of(job)} waited {KEPT_DAYS} days to be imported, so its files were removed. Add them again."
     end = {"status": "failed", "message": message, "at": time.time()}
-    _forget(job)
+    forget(job)
     processes.write(job.folder / "state.json", end)
     return Job(job.workspace, job.folder, job.request, end)
 
@@ -246,8 +243,8 @@ def _shown(job: Job) -> ImportJob:
     request = job.request
     return ImportJob(
         id=job.id,
-        name=request["name"] or suggested_name(_title(job)),
-        source=_title(job),
+        name=request["name"] or _suggested(job),
+        source=title_of(job),
         status=job.status,
         stage=request["stage"],
         progress=job.progress,
@@ -259,134 +256,19 @@ def _shown(job: Job) -> ImportJob:
     )
 
 
-def _title(job: Job) -> str:
-    request = job.request
-    if request["sample"]:
-        return "the sample digits"
-    return request["gallery"] or request["url"] or Path(request["source"]).name
+def _suggested(job: Job) -> str:
+    if job.request["gallery"]:
+        return suggested_name(title_of(job))
+    return suggested_name(Path(job.request["source"] or title_of(job)).name)
+
+
+def _without_keys(url: str) -> str:
+    """An address without what may be a secret: names, passwords and parameters."""
+    start, _, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest)[0].partition("/")
+    return f"{start}://{host.rpartition('@')[2]}{slash}{path}" if rest else start
 
 
 def _can_import(job: Job) -> bool:
     there = job.request["source"] and Path(job.request["source"]).exists()
     return bool(there and job.status not in (*AT_WORK, "done") and (job.folder / "listing.json").exists())
-
-
-# In the job's own process
-
-
-def what(job: Job) -> str:
-    return f"The import of {job.request['name']}" if job.request["name"] else f"The look at {_title(job)}"
-
-
-def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
-    """Look or import, whichever the stage is."""
-    return (_look if job.request["stage"] == "look" else _import)(job, tell, cancelled)
-
-
-def clear(job: Job, end: dict[str, Any], lost: bool) -> None:
-    """Files stay for as long as they may still be imported."""
-    if lost and job.request["stage"] == "import":
-        with import_lock(job.workspace, job.request["name"], wait=None) as alone:
-            if alone:
-                clear_unfinished(Store(job.workspace), job.request["name"])
-    if end["status"] == "done" or not (job.folder / "listing.json").exists():
-        _forget(job)
-
-
-def _look(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
-    def check() -> None:
-        if cancelled():
-            raise ImportCancelled(STOPPED)
-
-    try:
-        path, chosen = _fetched(job, tell, cancelled)
-        tell(ImportProgress(0, 0, "Looking through the files."))
-        with closing(_open(job, path, tell, cancelled)) as source:
-            found = listing_of(source, check)
-        proposals = recognise(found)
-        if chosen:
-            proposals = [preview(found, chosen), *(one for one in proposals if one.choice != chosen)]
-        check()
-        processes.write(job.folder / "findings.json", [proposal.to_dict() for proposal in proposals])
-        processes.write(job.folder / "listing.json", found.to_dict())
-    except OSError as error:
-        raise DatasetError(about_disk(error, job.workspace.root)) from error
-    return {"status": "found", "message": f"{plural(proposals[0].images, 'image')}. {proposals[0].reason}"}
-
-
-def _fetched(job: Job, tell: Report, cancelled: Callable[[], bool]) -> tuple[Path, Choice | None]:
-    """Where the files are, downloaded first where they must be, and the layout where it is known."""
-    request, folder = job.request, job.folder / "download"
-    telling = _telling_bytes(tell, "Downloading")
-    if request["url"]:
-        from learner.datasets.sources.web import download
-
-        path, chosen = download(request["url"], folder, telling, cancelled), None
-    elif request["gallery"]:
-        from learner.datasets.gallery import fetch
-
-        path, values = fetch(request["gallery"], folder, telling, cancelled)
-        chosen = Choice.from_dict(values)
-        chosen = None if chosen.kind == "auto" else chosen
-    else:
-        return Path(request["source"]), None
-    request["source"] = str(path)
-    processes.write(job.folder / "request.json", request)
-    return path, chosen
-
-
-def _open(job: Job, path: Path, tell: Report, cancelled: Callable[[], bool]) -> Source:
-    return open_source(path, job.folder, _telling_bytes(tell, "Unpacking"), cancelled)
-
-
-def _telling_bytes(tell: Report, doing: str) -> Callable[[int, int, float | None], None]:
-    return lambda done, total, left: tell(ImportProgress(done, total, f"{doing}.", left, unit="bytes"))
-
-
-def _import(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
-    store, request, started = Store(job.workspace), job.request, time.time()
-    if request["sample"]:
-        version = add_sample(store, request["name"], tell, cancelled)
-    else:
-        version = import_from(
-            store,
-            lambda: _open(job, Path(request["source"]), tell, cancelled),
-            request["name"],
-            tell,
-            cancelled,
-            request["note"],
-            Choice.from_dict(request["choice"]) if request["choice"] else None,
-            request["mode"],
-        )
-    return {
-        "status": "done",
-        "version": version.number,
-        "message": _about(store, version, version.created_at < started),
-    }
-
-
-def _about(store: Store, version: VersionInfo, was_there: bool) -> str:
-    summary = summarize(store, version)
-    message = (
-        f"{version.name}, version {version.number}: {plural(summary.images, 'image')} in "
-        f"{plural(len(summary.classes), 'class', 'classes')}."
-    )
-    if was_there:
-        message = f"These images are here already: {message}"
-    if summary.excluded:
-        message += f" {plural(summary.excluded, 'image is', 'images are')} kept but not used."
-    if summary.set_aside:
-        message += f" {plural(len(summary.set_aside), 'file was', 'files were')} set aside."
-    return message
-
-
-def _forget(job: Job) -> None:
-    for name in ("findings.json", "listing.json"):
-        (job.folder / name).unlink(missing_ok=True)
-    _remove_source(job)
-
-
-def _remove_source(job: Job) -> None:
-    shutil.rmtree(job.folder / "download", ignore_errors=True)
-    if job.request["delete_source_after"] and job.request["source"]:
-        remove_upload(job.workspace, Path(job.request["source"]))

@@ -27,7 +27,7 @@ from learner.datasets.importing import ImportProgress, Report
 from learner.errors import ImportCancelled, ThawError
 from learner.workspace import Workspace
 
-KINDS = {"arrival": "learner.datasets.jobs.arrivals", "check": "learner.datasets.jobs.checks"}
+KINDS = {"arrival": "learner.datasets.jobs.arriving", "check": "learner.datasets.jobs.checks"}
 """Kind of job → the module that does it, which has the functions of `Kind`. Only that kind's jobs import it."""
 ENDED = ("done", "failed", "cancelled")
 AT_WORK = ("waiting", "running")

@@ -34,7 +34,12 @@ def recognise(listing: Listing) -> list[Proposal]:
         if labelled:
             rated.append((rate * labelled, proposal))
     rated.append((UNLABELLED, summed_up(listing, images, Choice("unlabelled"))))
-    return [proposal for _, proposal in sorted(rated, key=lambda pair: -pair[0])]
+    proposals: list[Proposal] = []
+    for _, proposal in sorted(rated, key=lambda pair: -pair[0]):
+        same = any((one.counts, one.examples) == (proposal.counts, proposal.examples) for one in proposals)
+        if not same:  # `cats/cats_1.jpg` says it twice
+            proposals.append(proposal)
+    return proposals
 
 
 def _candidates(listing: Listing, images: list[str]) -> Iterator[tuple[float, Choice]]:

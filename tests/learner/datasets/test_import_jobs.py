@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,28 +21,8 @@ from learner.datasets import add_dataset, image_path, jobs, save_uploads, summar
 from learner.datasets.files import import_lock
 from learner.errors import DatasetError
 from learner.store import Store
+from tests.learner.datasets.waiting import process_of, rested, wait_for
 from tests.samples import make_photos, make_zip
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def ended(workspace, job_id: str) -> jobs.ImportJob:
-    return wait_for(lambda: (found := jobs.job(workspace, job_id)).ended and found)
-
-
-def process_of(workspace, job_id: str) -> psutil.Process | None:
-    """The job's process, found as an operator would find it."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any(job_id in part for part in process.info["cmdline"] or []):
-            return process
-    return None
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -68,14 +47,14 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
     (photos / "cat" / "notes.txt").write_text("x")
     job_id = jobs.start_import(workspace, photos, "pets", note="by page")
     assert jobs.job(workspace, job_id).status in ("waiting", "running")
-    job = ended(workspace, job_id)
+    job = rested(workspace, job_id)
     assert (job.status, job.name, job.source, job.version) == ("done", "pets", "pets", 1)
     assert job.message == "pets, version 1: 12 images in 2 classes. 1 file was set aside."
     assert store.datasets.version("pets").note == (
         "by page. The images lie in one folder for each of 2 classes (cat, dog)."
     )
     assert photos.exists()
-    again = ended(workspace, jobs.start_import(workspace, photos, "pets"))
+    again = rested(workspace, jobs.start_import(workspace, photos, "pets"))
     assert again.message.startswith("These images are here already: pets, version 1")
     assert [job.id for job in jobs.jobs(workspace)] == [again.id, job_id]
     jobs.dismiss(workspace, job_id)
@@ -84,12 +63,12 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
 
 def test_the_process_outlives_its_starter_and_is_nice(workspace, many):
     job_id = jobs.start_import(workspace, many, "many")
-    process = wait_for(lambda: process_of(workspace, job_id))
+    process = wait_for(lambda: process_of(job_id))
     wait_for(lambda: jobs.job(workspace, job_id).status == "running")
     assert os.getsid(process.pid) == process.pid
     assert process.nice() == psutil.Process().nice() + 5
     jobs.cancel(workspace, job_id)
-    ended(workspace, job_id)
+    rested(workspace, job_id)
 
 
 def test_a_cancelled_import_says_so_keeps_nothing_and_removes_the_upload(workspace, many):
@@ -103,7 +82,7 @@ def test_a_cancelled_import_says_so_keeps_nothing_and_removes_the_upload(workspa
     with pytest.raises(DatasetError, match=r"still running\. Stop it first"):
         jobs.dismiss(workspace, job_id)
     jobs.cancel(workspace, job_id)
-    job = ended(workspace, job_id)
+    job = rested(workspace, job_id)
     assert (job.status, job.version) == ("cancelled", None)
     assert "nothing of it was kept" in job.message
     assert files_under(workspace.datasets) == files_under(workspace.thumbnails) == []
@@ -117,7 +96,7 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
     before = set(files_under(workspace.datasets)), set(files_under(workspace.thumbnails))
     job_id = jobs.start_import(workspace, many, "many")
     wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
-    process = process_of(workspace, job_id)
+    process = process_of(job_id)
     process.send_signal(signal.SIGKILL)
     wait_for(lambda: not process.is_running())
     [job] = jobs.jobs(workspace)
@@ -126,13 +105,13 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
     assert (set(files_under(workspace.datasets)), set(files_under(workspace.thumbnails))) == before
     assert store.datasets.version("many") == kept
     next_photos = make_photos(tmp_path / "next", {"cat": 3, "dog": 3}, seed=9)
-    assert ended(workspace, jobs.start_import(workspace, next_photos, "many")).version == 2
+    assert rested(workspace, jobs.start_import(workspace, next_photos, "many")).version == 2
 
 
 def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspace, many, tmp_path):
     job_id = jobs.start_import(workspace, many, "many")
     wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
-    process = process_of(workspace, job_id)
+    process = process_of(job_id)
     process.send_signal(signal.SIGKILL)
     wait_for(lambda: not process.is_running())
     add_dataset(Store(workspace), make_photos(tmp_path / "few", {"cat": 3, "dog": 3}), "many")
@@ -141,7 +120,7 @@ def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspac
 
 def test_a_refused_source_fails_with_the_reason(workspace, tmp_path):
     (tmp_path / "empty").mkdir()
-    job = ended(workspace, jobs.start_import(workspace, tmp_path / "empty", "pets"))
+    job = rested(workspace, jobs.start_import(workspace, tmp_path / "empty", "pets"))
     assert job.status == "failed"
     assert job.message.startswith("empty holds no images: nothing found. Put the images of each class")
 
@@ -150,7 +129,7 @@ def test_a_defect_fails_with_a_general_sentence_and_a_traceback_in_the_log(works
     with store.datasets.session() as session:
         session.connection().exec_driver_sql("DROP TABLE images")
         session.commit()
-    job = ended(workspace, jobs.start_import(workspace, make_photos(tmp_path / "pets"), "pets"))
+    job = rested(workspace, jobs.start_import(workspace, make_photos(tmp_path / "pets"), "pets"))
     assert job.status == "failed"
     assert "met a defect in Thaw" in job.message
     assert str(job.log) in job.message
@@ -210,7 +189,7 @@ def test_two_imports_into_one_data_set_at_once_give_two_whole_versions(workspace
         jobs.start_import(workspace, make_photos(tmp_path / f"p{seed}", {"cat": 30, "dog": 30}, seed=seed), "pets")
         for seed in (1, 2)
     ]
-    found = [ended(workspace, job_id) for job_id in ids]
+    found = [rested(workspace, job_id) for job_id in ids]
     assert sorted(job.version for job in found) == [1, 2]
     for number in (1, 2):
         version = store.datasets.version("pets", number)
@@ -240,13 +219,13 @@ def test_an_import_that_waits_for_another_says_so_and_can_be_cancelled(workspace
         job_id = jobs.start_import(workspace, photos, "pets")
         wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and "Waiting for another" in job.progress.what)
         jobs.cancel(workspace, job_id)
-        assert ended(workspace, job_id).status == "cancelled"
+        assert rested(workspace, job_id).status == "cancelled"
 
 
 def test_the_sample_digits_are_all_there_and_large_enough_to_see(workspace, store):
     from sklearn.datasets import load_digits
 
-    job = ended(workspace, jobs.start_import(workspace, None, "digits", sample=True))
+    job = rested(workspace, jobs.start_import(workspace, None, "digits", sample=True))
     assert (job.status, job.source) == ("done", "the sample digits")
     assert job.message == "digits, version 1: 1,797 images in 10 classes."
     version = store.datasets.version("digits")
@@ -267,6 +246,6 @@ def test_the_sample_digits_are_all_there_and_large_enough_to_see(workspace, stor
 def test_an_uploaded_zip_goes_in_and_is_removed(workspace, store, tmp_path):
     packed = make_zip(make_photos(tmp_path / "pets"), tmp_path / "pets.zip")
     source = save_uploads(workspace, [("pets.zip", io.BytesIO(packed.read_bytes()))])
-    job = ended(workspace, jobs.start_import(workspace, source, "pets", delete_source_after=True))
+    job = rested(workspace, jobs.start_import(workspace, source, "pets", delete_source_after=True))
     assert (job.status, job.source) == ("done", "pets.zip")
     assert not source.exists()
