@@ -144,6 +144,8 @@ def read(workspace: Workspace, job_id: str) -> Job | None:
     folder = workspace.uploads / Path(job_id).name
     try:
         job = _as_written(workspace, folder)
+        if "kind" not in job.request:  # an older Thaw left it
+            return None
         if _is_lost(job):
             # Its process may have written its ending between our reading and our looking for it.
             job = _as_written(workspace, folder)

@@ -155,7 +155,7 @@ def left_on_disk(workspace, state: dict, age_s: float) -> str:
     folder = workspace.uploads / "job-left"
     folder.mkdir(parents=True)
     request = {
-        "kind": "arrival", "stage": "import", "name": "pets", "source": "/photos", "url": "", "gallery": "",
+        "kind": "arrival", "stage": "import", "name": "pets", "source": "/photos", "url": "", "gallery": "", "title": "",
         "sample": False, "delete_source_after": False, "note": "",
     }  # fmt: skip
     (folder / "request.json").write_text(json.dumps({**request, "created_at": time.time() - age_s}))
@@ -168,6 +168,14 @@ def test_a_job_whose_process_never_began_has_failed_after_a_minute(workspace):
     assert jobs.job(workspace, fresh).status == "waiting"
     shutil.rmtree(workspace.uploads)
     assert jobs.job(workspace, left_on_disk(workspace, {"status": "waiting"}, age_s=90)).status == "failed"
+
+
+def test_a_job_that_an_older_thaw_left_is_passed_over(workspace):
+    folder = workspace.uploads / "job-old"
+    folder.mkdir(parents=True)
+    (folder / "request.json").write_text(json.dumps({"name": "pets", "source": "/photos", "created_at": 1.0}))
+    (folder / "state.json").write_text(json.dumps({"status": "waiting"}))
+    assert jobs.jobs(workspace) == []
 
 
 def test_a_dead_process_that_nobody_waited_for_is_not_taken_for_a_running_one(workspace):
