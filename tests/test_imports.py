@@ -22,13 +22,24 @@ LIGHT = [
     "learner.images",
     "learner.datasets",
     "learner.datasets.jobs",
+    "learner.datasets.jobs.checks",
+    "learner.datasets.checks",
+    "learner.datasets.card",
+    "learner.datasets.editing",
+    "learner.datasets.gallery",
+    "learner.datasets.roots",
+    "learner.datasets.sources",
     "learner.cli",
     "learner.worker",
     "learner.progress",
     "learner.rows",
     "learner.speed",
     "learner.expecting",
-    *sorted(f"ui.{path.stem}" for path in (ROOT / "ui").glob("*.py") if path.stem != "__init__"),
+    *sorted(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "ui").rglob("*.py")
+        if path.stem != "__init__"
+    ),
 ]
 
 

@@ -61,7 +61,7 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
         findings.append(
             Finding(
                 "wrong_label",
-                f"{plural(number, 'class')} may be wrong" if number == 1 else f"{number:,} classes may be wrong",
+                f"{plural(number, 'label')} may be wrong",
                 f"A quick model ({suspicions.backbone}) that had not seen these images expected another class; it was "
                 f"right about {percent(suspicions.accuracy)} of all. Look at each: relabel what is wrong, and leave "
                 "the rest.",

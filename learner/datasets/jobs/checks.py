@@ -7,6 +7,7 @@ from typing import Any
 from learner.datasets.importing import Report
 from learner.datasets.jobs import processes
 from learner.datasets.jobs.processes import AT_WORK, Job
+from learner.datasets.measuring import measure_missing
 from learner.datasets.names import plural
 from learner.store import Store, VersionInfo
 from learner.workspace import Workspace
@@ -54,6 +55,7 @@ def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]
 
     store = Store(job.workspace)
     version = store.datasets.version(job.request["name"], job.request["version"])
+    measure_missing(store, version, tell, cancelled)
     found = suspect(store, version, tell, cancelled)
     message = f"{plural(len(found.labels), 'label')} doubted, {plural(len(found.outliers), 'image')} unlike the others."
     return {"status": "done", "message": message}
