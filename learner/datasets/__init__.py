@@ -1,4 +1,4 @@
-"""Data sets: import from folders and .zip files, checks, thumbnails, splits, figures.
+"""Data sets: import from folders, archives and the web, layouts, checks, edits, thumbnails, splits, figures.
 
 `jobs` runs imports in processes of their own; it is imported by its own name. Nothing here imports torch or Streamlit.
 """
@@ -19,9 +19,9 @@ __all__ = [
     "add_dataset",
     "add_sample",
     "check_name",
+    "dataset_folder",
     "describe_split",
     "draw_test_set",
-    "dataset_folder",
     "image_path",
     "natural_key",
     "remove_upload",

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from PIL import Image as Picture
+from sqlalchemy import select
 
 from learner.datasets.names import dataset_folder, slug
 from learner.images import fit_within, read_image
-from learner.store import Image, Store, VersionInfo
+from learner.store import Image, Store
 from learner.workspace import Workspace
 
 THUMBNAIL_SIDE = 192
@@ -136,7 +137,7 @@ def clear_unfinished(store: Store, name: str) -> None:
     incoming = folder / "incoming"
     if not incoming.exists():
         return
-    used = {image.file for version in _versions(store, name) for image in store.datasets.images(version.id)}
+    used = _used(store, name)
     for file in [*incoming.glob("images/*/*"), *folder.glob("images/*/*")]:
         if file.relative_to(folder).as_posix() not in used:
             thumbnail_file(store.workspace, file.stem).unlink(missing_ok=True)
@@ -144,11 +145,11 @@ def clear_unfinished(store: Store, name: str) -> None:
     _remove_incoming(folder)
 
 
-def _versions(store: Store, name: str) -> list[VersionInfo]:
-    if name not in store.datasets.names():
-        return []
-    newest = store.datasets.version(name).number
-    return [store.datasets.version(name, number) for number in range(1, newest + 1)]
+def _used(store: Store, name: str) -> set[str]:
+    """The files that any version names."""
+    versions = [version.id for version in store.datasets.versions(name)]
+    with store.datasets.session() as session:
+        return set(session.scalars(select(Image.file).where(Image.version_id.in_(versions)).distinct()))
 
 
 def _remove_incoming(folder: Path) -> None:

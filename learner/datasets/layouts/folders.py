@@ -22,7 +22,7 @@ SPLIT_WORDS = {
 _ENDINGS = ("sep", "set", "split", "data", "images", "imgs", "folder", "dir", "out")
 """Words that say nothing more when they follow one of those: `train_sep`, `Validation Set`."""
 _TOO_SHORT = {"tr", "dev", "eval", "tst", "trn"}
-"""Words that mean a split alone, but not within a longer name."""
+"""Words that mean a split only beside another one, and never within a longer name: `tr` may well be Turkish."""
 
 
 @lru_cache(10_000)
@@ -121,6 +121,8 @@ def meant_splits(names: set[str]) -> dict[str, str]:
     `bullet train` and `test tube`.
     """
     meant = {name: split for name in names if (split := split_of(name))}
+    if len(set(meant.values())) == 1:
+        meant = {name: split for name, split in meant.items() if name.lower() not in _TOO_SHORT}
     alike: dict[str, dict[str, str]] = defaultdict(dict)
     for name in names - meant.keys():
         split, rest = _affixed(name)

@@ -155,8 +155,8 @@ def left_on_disk(workspace, state: dict, age_s: float) -> str:
     folder = workspace.uploads / "job-left"
     folder.mkdir(parents=True)
     request = {
-        "kind": "arrival", "stage": "import", "name": "pets", "source": "/photos", "url": "", "gallery": "", "title": "",
-        "sample": False, "delete_source_after": False, "note": "",
+        "kind": "arrival", "stage": "import", "name": "pets", "source": "/photos",
+        "url": "", "gallery": "", "title": "", "sample": False, "delete_source_after": False, "note": "",
     }  # fmt: skip
     (folder / "request.json").write_text(json.dumps({**request, "created_at": time.time() - age_s}))
     (folder / "state.json").write_text(json.dumps({**state, "at": time.time() - age_s}))

@@ -134,11 +134,21 @@ def test_a_train_folder_alone_leaves_the_split_to_the_seed():
         ["train/1.jpg", "train/2.jpg", "bus/1.jpg", "bus/2.jpg"],
         ["bullet train/1.jpg", "bullet train/2.jpg", "test tube/1.jpg", "test tube/2.jpg"],
         ["vehicles/train/1.jpg", "vehicles/train/2.jpg", "vehicles/bus/1.jpg"],
+        ["signs/tr/1.jpg", "signs/en/1.jpg", "signs/tr/2.jpg"],
     ],
 )
 def test_words_for_splits_may_be_the_names_of_classes(paths):
     assert best(paths).choice == Choice("folders")
     assert set(labels(paths).values()) == {(path.split("/")[-2], "") for path in paths}
+
+
+def test_a_short_word_for_a_split_counts_only_beside_another():
+    by_language = [f"{label}/{language}/1.jpg" for label in ("stop", "go") for language in ("tr", "en")]
+    assert labels(by_language)["stop/tr/1.jpg"] == ("stop", "")
+    assert labels([f"{label}/{split}/1.jpg" for label in ("a", "b") for split in ("tr", "dev")])["a/tr/1.jpg"] == (
+        "a",
+        "train",
+    )
 
 
 def test_images_in_no_class_folder_come_in_without_a_class():
