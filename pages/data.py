@@ -17,7 +17,7 @@ from ui.data.working import Working, working_on
 from ui.frame import next_step, page
 
 VIEWS = {
-    "pictures": ("Pictures", show_pictures),
+    "pictures": ("Images", show_pictures),
     "checks": ("Checks", show_checks),
     "split": ("Split", show_split),
     "card": ("Data card", show_card),
@@ -67,7 +67,7 @@ def show_summary(working: Working) -> None:
     used = [row for row in working.rows if not row.excluded]
     aside = len(working.rows) - len(used)
     classes = len({row.label for row in used})
-    said = f"**{count(len(used), 'picture')}** in **{count(classes, 'class', 'classes')}**"
+    said = f"**{count(len(used), 'image')}** in **{count(classes, 'class', 'classes')}**"
     said += f", {aside:,} set aside" if aside else ""
     st.markdown(f"{said}. Version {working.version.number}{' with unsaved edits' if working.edits else ''}.")
 

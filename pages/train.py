@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from learner.datasets import summarize
-from learner.errors import RecipeError, ThawError, WeightsError
+from learner.errors import DatasetError, RecipeError, ThawError, WeightsError
 from learner.expecting import amounts_of, expected_plan, settle
 from learner.recipe import Recipe, choose_image_size
 from learner.rows import Budget
@@ -18,8 +18,9 @@ from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choos
 from learner.words import count
 from ui import plans, state
 from ui.components import show_strip
-from ui.frame import empty, page, telling_errors
+from ui.frame import empty, next_step, page, telling_errors
 from ui.measuring import get_measuring
+from ui.previews import show_preview
 from ui.settings import HELP, edit_more, in_words
 
 AUTO = "auto"
@@ -47,7 +48,14 @@ def show_page() -> None:
     first, second = st.columns([1, 1])
     name = first.selectbox("Data set", names, index=names.index(chosen))
     st.session_state[state.DATASET] = name
-    summary = summarize(store, store.datasets.version(name))
+    version = store.datasets.version(name)
+    try:
+        store.datasets.require_trainable(version)
+    except DatasetError as error:
+        st.error(str(error))
+        next_step("data", f"Clean {name}")
+        return
+    summary = summarize(store, version)
     first.caption(
         f"Version {summary.version.number}: {count(summary.images, 'image')} in "
         f"{count(len(summary.classes), 'class', 'classes')}"
@@ -92,6 +100,8 @@ def show_page() -> None:
         st.button("Start training", type="primary", disabled=True)
         return
     st.session_state[state.DRAFT] = recipe.to_dict()
+    with telling_errors():
+        show_preview(store, recipe)
     if known is not None:
         show_plan(store, recipe, known)
     start(recipe, can_start=arch is not None)
@@ -268,6 +278,9 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
         image_size=settled.image_size,
         seed=settled.seed,
         valid_fraction=settled.valid_fraction,
+        grouped=settled.grouped,
+        folds=settled.folds,
+        fold=settled.fold,
     )
     amounts = replace(amounts_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
     return expected_plan(store, settled, amounts)

@@ -26,6 +26,11 @@ NAMES = {
     "zoom": "Enlarge by up to (factor)",
     "lighting": "Change light by up to (%)",
     "views": "Changed copies of an image (views)",
+    "valid_fraction": "Share for validation (%)",
+    "seed": "Seed",
+    "grouped": "Keep what belongs together on one side (grouped split)",
+    "folds": "Folds (0: one split)",
+    "fold": "Which fold validates",
 }
 """What the page calls a recipe's keys."""
 
@@ -35,7 +40,7 @@ def edit_more(draft: dict[str, Any]) -> dict[str, Any]:
 
     A mistake among them is told beside them, and by whoever reads the whole recipe.
     """
-    with st.expander("More: number format, cache, random changes to the images"):
+    with st.expander("More: number format, cache, split, random changes to the images"):
         left, right = st.columns(2)
         values = {
             key: place.selectbox(
@@ -48,6 +53,8 @@ def edit_more(draft: dict[str, Any]) -> dict[str, Any]:
             )
             for place, key, options in ((left, "precision", PRECISIONS), (right, "cache", CACHES))
         }
+        st.markdown("**Split**")
+        values |= _edit_split(draft)
         st.markdown("**Random changes to the training images** (augmentation)")
         st.caption(
             "They make a small data set go further. Choose only what could happen to a new picture too: a mirrored cat "
@@ -92,6 +99,24 @@ def _edit_augment(draft: dict[str, Any]) -> dict[str, Any]:
     return {"augment": augment, "views": int(views)}
 
 
+def _edit_split(draft: dict[str, Any]) -> dict[str, Any]:
+    """What is kept for validation, where the data set does not say so itself."""
+    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
+
+    def number(place, key: str, low: int, high: int, value: int, **options: Any) -> int:
+        return int(place.number_input(NAMES[key], low, high, value, step=1, help=HELP[key], key=key, **options))
+
+    folds = number(third, "folds", 0, 20, draft["folds"])
+    share = number(first, "valid_fraction", 5, 50, round(100 * draft["valid_fraction"]), disabled=bool(folds))
+    return {
+        "valid_fraction": share / 100,
+        "seed": number(second, "seed", 0, 2**32 - 1, draft["seed"]),
+        "folds": folds,
+        "fold": number(fourth, "fold", 1, 20, draft["fold"], disabled=not folds) if folds else 1,
+        "grouped": st.checkbox(NAMES["grouped"], draft["grouped"], help=HELP["grouped"], key="grouped"),
+    }
+
+
 def _problems(values: dict[str, Any]) -> list[str]:
     try:
         Recipe.from_dict({"dataset": "any", **values})
@@ -105,6 +130,10 @@ def _changed(values: dict[str, Any]) -> list[str]:
     augment, usual = values["augment"], Augment()
     said = [] if values["precision"] == "auto" else [values["precision"]]
     said += [] if values["cache"] == "auto" else [f"cache {values['cache']}"]
+    said += [f"fold {values['fold']} of {values['folds']}"] if values["folds"] else []
+    said += [] if values["valid_fraction"] == 0.2 or values["folds"] else [f"{values['valid_fraction']:.0%} validation"]
+    said += [] if values["seed"] == 42 else [f"seed {values['seed']}"]
+    said += [] if values["grouped"] else ["split without groups"]
     said += [NAMES[key].lower() for key in ("flip_horizontal", "flip_vertical", "quarter_turns") if augment[key]]
     said += [f"turns up to {augment['rotate']:g}°"] if augment["rotate"] != usual.rotate else []
     said += [f"enlarged up to {augment['zoom']:g} times"] if augment["zoom"] != usual.zoom else []

@@ -5,6 +5,7 @@ import streamlit as st
 from learner.datasets import SAMPLE_NAME, check_name
 from learner.datasets.gallery import KNOWN, Known
 from learner.datasets.jobs import jobs, start_import, start_look
+from learner.datasets.layouts import Choice
 from learner.datasets.names import natural_key
 from learner.datasets.roots import Place, allowed_roots, browse, check_server_path
 from learner.datasets.uploads import Upload, begin_upload, find_upload
@@ -39,7 +40,7 @@ def add_sample_button(store: Store, primary: bool) -> None:
         start_import(store.workspace, None, SAMPLE_NAME, sample=True)
         st.session_state[state.ADDING] = False
         st.rerun()
-    st.caption("1,797 small pictures of the digits 0 to 9; they come with Thaw and need no internet.")
+    st.caption("1,797 small images of the digits 0 to 9; they come with Thaw and need no internet.")
 
 
 def drop(store: Store) -> None:
@@ -72,7 +73,7 @@ def from_gallery(store: Store) -> None:
 def show_known(store: Store, known: Known) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"known-{known.key}"):
         size = f", {file_size(known.num_bytes)}" if known.num_bytes else ""
-        pictures = f"{count(known.images, 'picture')} in {count(known.classes, 'class', 'classes')}"
+        pictures = f"{count(known.images, 'image')} in {count(known.classes, 'class', 'classes')}"
         st.markdown(
             f"**{known.title}**: {known.description}  \n{pictures}{size}. Licence: {known.license}. "
             f"[Its page]({known.address})"
@@ -157,7 +158,9 @@ def from_camera(store: Store) -> None:
         if st.button(f"{verb} {name} with {count(len(shots), 'photo')}", type="primary", disabled=not name.strip()):
             with telling_errors():
                 check_name(name)
-                start_import(store.workspace, pile.finish(), name, delete_source_after=True, mode="add")
+                start_import(
+                    store.workspace, pile.finish(), name, delete_source_after=True, choice=Choice("folders"), mode="add"
+                )
                 del st.query_params[state.CAMERA]
                 st.session_state[state.ADDING] = False
                 st.rerun()

@@ -185,7 +185,7 @@ def merge_names(job: ImportJob, choice: Choice, proposal: Proposal) -> Choice:
 
 def show_classes(proposal: Proposal) -> None:
     splits = sorted({split for counts in proposal.counts.values() for split in counts})
-    names = {"": "Pictures" if len(splits) == 1 else "Undecided", "train": "Train", "valid": "Valid", "test": "Test"}
+    names = {"": "Images" if len(splits) == 1 else "Undecided", "train": "Train", "valid": "Valid", "test": "Test"}
     rows = [
         {"Class": label or "no class yet"}
         | {names[split]: counts.get(split, 0) for split in splits}
@@ -207,9 +207,9 @@ def show_left_out(proposal: Proposal) -> None:
 
 
 def declare_groups(job: ImportJob, choice: Choice, found: Listing) -> Choice:
-    with st.expander("Do some pictures belong together?"):
+    with st.expander("Do some images belong together?"):
         st.caption(
-            "Several pictures of one patient, plant or part should not stand on both sides of a split. Near duplicates "
+            "Several images of one patient, plant or part should not stand on both sides of a split. Near duplicates "
             "are found by themselves; what else belongs together, a pattern in the path can tell."
         )
         pattern = st.text_input(
@@ -225,13 +225,13 @@ def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal
     name = st.text_input("Name of the data set", value=job.name, max_chars=80, key=f"name-{job.id}")
     mode = "replace"
     if name in store.datasets.names():
-        add = f"Add these pictures to {name}"
+        add = f"Add these images to {name}"
         instead = f"Replace what {name} holds (its old versions stay)"
         mode = (
             "add" if st.radio("There is a data set of that name", [add, instead], key=f"mode-{job.id}") == add else mode
         )
     with st.container(horizontal=True):
-        label = f"Import {count(proposal.images, 'picture')}" if proposal else "Import"
+        label = f"Import {count(proposal.images, 'image')}" if proposal else "Import"
         if st.button(label, type="primary", disabled=not (proposal and name.strip()), key=f"import-{job.id}"):
             with telling_errors():
                 import_found(store.workspace, job.id, name, choice, mode)

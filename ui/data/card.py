@@ -13,39 +13,39 @@ CLASSES_AT_ONCE = 20
 
 def show_card(working: Working) -> None:
     """Everything is computed once for a version and its edits, then kept by the server."""
-    with st.spinner("Adding up the pictures"):
+    with st.spinner("Adding up the images"):
         card = _card(working.version.id, working.revision, working)
     from ui import charts  # a second of loading, which the other views need not wait for
 
     counts, dark = working.counts(), state.is_dark()
     if not counts:
-        st.caption("No picture is in use, so there is nothing to add up.")
+        st.caption("No image is in use, so there is nothing to add up.")
         return
-    st.subheader("Pictures in each class")
+    st.subheader("Images in each class")
     with st.container(height="content" if len(counts) <= CLASSES_AT_ONCE else 420):
         st.altair_chart(
             charts.class_counts(counts, list(counts)),
-            alt="Bar chart of the number of pictures in each class and split.",
+            alt="Bar chart of the number of images in each class and split.",
         )
     left, right = st.columns(2)
     with left:
         st.subheader("Sizes")
-        st.altair_chart(charts.sizes(card.sizes, dark), alt="Widths and heights of the pictures, in pixels.")
+        st.altair_chart(charts.sizes(card.sizes, dark), alt="Widths and heights of the images, in pixels.")
         st.caption(
             f"Typically {card.median_width:,} × {card.median_height:,} px; {count(len(card.sizes), 'size')} in all."
         )
     with right:
         st.subheader("Light")
-        st.altair_chart(charts.brightness(card.brightness, dark), alt="How many pictures have which mean brightness.")
-        st.caption("Mean grey level of each picture, from 0 (black) to 255 (white).")
-    st.subheader("Mean picture of each class")
+        st.altair_chart(charts.brightness(card.brightness, dark), alt="How many images have which mean brightness.")
+        st.caption("Mean grey level of each image, from 0 (black) to 255 (white).")
+    st.subheader("Mean image of each class")
     st.caption(
-        "All pictures of a class laid over each other, in grey, 32 × 32 pixels. Sharp outlines mean that they are much "
+        "All images of a class laid over each other, in grey, 32 × 32 pixels. Sharp outlines mean that they are much "
         "alike; where two classes differ only in the background, so may what the network learns."
     )
     picture_grid(
         [
-            Picture(card.means[label], f"{label}\n{count(sum(splits.values()), 'picture')}", f"Mean picture of {label}")
+            Picture(card.means[label], f"{label}\n{count(sum(splits.values()), 'image')}", f"Mean image of {label}")
             for label, splits in counts.items()
             if label in card.means
         ]

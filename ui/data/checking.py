@@ -22,7 +22,7 @@ def show_checks(working: Working) -> None:
     if not findings:
         st.markdown("**Nothing doubtful was found.**")
         st.caption(
-            "Checked: copies and near duplicates, dark, bright, blurred, tiny and odd pictures, small classes, classes "
+            "Checked: copies and near duplicates, dark, bright, blurred, tiny and odd images, small classes, classes "
             "that one camera or size gives away."
         )
     for finding in findings:
@@ -81,7 +81,7 @@ def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
     """Start the check by a pretrained network, watch it, or say what it found and when it is out of date."""
     st.subheader("Wrong labels and strangers")
     st.caption(
-        "A small pretrained network looks at every picture, learns the classes from four fifths of them and says what "
+        "A small pretrained network looks at every image, learns the classes from four fifths of them and says what "
         "it expects of the rest. Where it is sure of another class, the label may be wrong."
     )
     job = check_of(working.store.workspace, working.name)
@@ -94,9 +94,9 @@ def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
         st.info(job.message)
     if suspicions:
         found = (
-            f"{count(len(suspicions.labels), 'label')} doubted, {count(len(suspicions.outliers), 'picture')} unlike the"
+            f"{count(len(suspicions.labels), 'label')} doubted, {count(len(suspicions.outliers), 'image')} unlike the"
         )
-        st.markdown(f"Version {suspicions.version} was checked, {count(suspicions.images, 'picture')}: {found} others.")
+        st.markdown(f"Version {suspicions.version} was checked, {count(suspicions.images, 'image')}: {found} others.")
     label = "Look for wrong labels"
     if suspicions:
         label = (

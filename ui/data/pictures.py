@@ -45,7 +45,7 @@ def show_pictures(working: Working) -> None:
         and (show == BOTH or row.excluded == (show == ASIDE))
     ]
     if not rows:
-        st.caption("There are no such pictures." if show != ASIDE else "Nothing is set aside here.")
+        st.caption("There are no such images." if show != ASIDE else "Nothing is set aside here.")
     else:
         place = f"page-{working.name}-{label}-{split}-{show}"
         actions = st.container()
@@ -99,7 +99,7 @@ def show_actions(working: Working, chosen: list[Taken], labels: list[str], where
     none = not paths
     key = f"{where}-{working.key}"
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"actions-{where}"):
-        st.markdown(f"**{count(len(paths), 'picture')}** chosen" if paths else "Choose pictures below:", width=185)
+        st.markdown(f"**{count(len(paths), 'image')}** chosen" if paths else "Choose images below:", width=185)
         if st.button("Set aside", disabled=none or all(row.excluded for row in chosen), key=f"aside-{key}"):
             done(working, Edit("exclude", paths))
         if st.button(

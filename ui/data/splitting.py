@@ -21,13 +21,13 @@ def show_split(working: Working) -> None:
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     fraction, seed, folds = usual.valid_fraction, usual.seed, 0
     if fixed:
-        st.markdown("The data set has validation pictures of its own, so every recipe uses those.")
+        st.markdown("The data set has validation images of its own, so every recipe uses those.")
     else:
         fraction = left.selectbox("Validation share", list(SHARES), index=2, format_func=SHARES.get)
         seed = int(middle.number_input("Seed", 0, 2**32 - 1, usual.seed, help="Another seed draws another split."))
         folds = int(
             right.number_input(
-                "Folds", 0, 20, 0, help="0: one split. 2 or more: every picture checks exactly once, in turn."
+                "Folds", 0, 20, 0, help="0: one split. 2 or more: every image checks exactly once, in turn."
             )
         )
     try:
@@ -56,21 +56,21 @@ def _splits(key: str, seed: int, fraction: float, folds: int, _working: Working)
 def show_leaks(working: Working, split: Split | None) -> None:
     groups = [group for group in components(row for row in working.rows if not row.excluded) if len(group) > 1]
     if not groups:
-        st.markdown("No near duplicates and no declared groups: every picture is drawn by itself.")
+        st.markdown("No near duplicates and no declared groups: every image is drawn by itself.")
         return
     members = sum(map(len, groups))
-    told = f"{count(members, 'picture')} in {count(len(groups), 'group')}"
+    told = f"{count(members, 'image')} in {count(len(groups), 'group')}"
     st.markdown(f"{told} stay together (near duplicates or declared).")
     if split is None:
         return
     if split.prevented:
         st.success(
-            f"Grouping prevents {count(split.prevented, 'leak')}: so many validation pictures would have had a near "
+            f"Grouping prevents {count(split.prevented, 'leak')}: so many validation images would have had a near "
             "twin among those that are learnt, and the accuracy would have flattered."
         )
     if split.torn:
         st.warning(
-            f"{count(split.torn, 'validation picture')} still have a near twin in training: their class is little "
+            f"{count(split.torn, 'validation image')} still have a near twin in training: their class is little "
             "more than one burst, or the folders that came in say so. Set the twins aside under Checks, or add photos."
         )
 
@@ -82,7 +82,7 @@ def show_sides(splits: list[Split]) -> None:
         for side, images in sides.items():
             labels = {image.label for image in images}
             row = {"Side": f"Fold {number}: {side}" if len(splits) > 1 else side}
-            rows.append(row | {"Pictures": len(images), "Classes": len(labels)})
+            rows.append(row | {"Images": len(images), "Classes": len(labels)})
     st.dataframe(rows, hide_index=True)
 
 
@@ -91,7 +91,7 @@ def show_test_set(working: Working, seed: int) -> None:
     tested = [row for row in working.rows if row.split == "test" and not row.excluded]
     if tested:
         st.markdown(
-            f"**{count(len(tested), 'picture')}** are kept for the last word: no recipe learns from them or chooses by "
+            f"**{count(len(tested), 'image')}** are kept for the last word: no recipe learns from them or chooses by "
             "them. They stay the same in every later version, and what resembles them is kept out of training."
         )
         with st.popover("Give up the test set"):
@@ -100,7 +100,7 @@ def show_test_set(working: Working, seed: int) -> None:
                 done(working, Edit("give_up_test"))
         return
     st.caption(
-        "Pictures that nothing is ever learnt from or chosen by. With one, the accuracy you report is honest even "
+        "Images that nothing is ever learnt from or chosen by. With one, the accuracy you report is honest even "
         "after many tries. Whole groups are drawn, some of every class."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -84,8 +84,8 @@ def show_difference(changed: Difference) -> None:
     ]
     for what, rows in named:
         if rows:
-            with st.expander(f"{count(len(rows), 'picture')} {what}"):
+            with st.expander(f"{count(len(rows), 'image')} {what}"):
                 st.dataframe(
-                    [{"Picture": path} | ({"Change": change} if change else {}) for path, change in rows],
+                    [{"Image": path} | ({"Change": change} if change else {}) for path, change in rows],
                     hide_index=True,
                 )
