@@ -35,13 +35,17 @@ def show_page() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Data set", names, index=names.index(state.current_dataset(names)))
         adding = st.session_state.get(state.ADDING, False)
-        if st.button("Done adding" if adding else "Add photos", icon=":material/add_a_photo:"):
-            st.session_state[state.ADDING] = not adding
-            st.rerun()
+        st.button(
+            "Done adding" if adding else "Add photos",
+            icon=":material/add_a_photo:",
+            on_click=st.session_state.update,
+            args=({state.ADDING: not adding},),
+            key="add-photos",
+        )
     st.session_state[state.DATASET] = name
     if adding:
         show_ways(store)
-        st.divider()
+        return
     working = working_on(store, name)
     show_summary(working)
     show_bar(working)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from learner.datasets import SAMPLE_NAME, check_name
-from learner.datasets.gallery import KNOWN, Known
+from learner.datasets.gallery import KNOWN
 from learner.datasets.jobs import jobs, start_import, start_look
 from learner.datasets.layouts import Choice
 from learner.datasets.names import natural_key
@@ -45,6 +45,7 @@ def add_sample_button(store: Store, primary: bool) -> None:
 
 def drop(store: Store) -> None:
     if drop_zone(key="drop"):
+        st.session_state[state.ADDING] = False
         st.rerun()
     st.caption(
         "Any reasonable pile will do: one folder for each class, train and valid folders, labels in the file names or "
@@ -58,29 +59,24 @@ def from_address(store: Store) -> None:
         if st.form_submit_button("Fetch it"):
             with telling_errors():
                 start_look(store.workspace, url=url)
+                st.session_state[state.ADDING] = False
                 st.rerun()
     st.caption("http or https. Addresses on this computer or in a private network are refused.")
 
 
 def from_gallery(store: Store) -> None:
     """Known sets with size, licence and address."""
-    add_sample_button(store, primary=False)
     for known in KNOWN.values():
-        if known.urls or known.key == "elpv":
-            show_known(store, known)
-
-
-def show_known(store: Store, known: Known) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key=f"known-{known.key}"):
+        left, right = st.columns([5, 1], vertical_alignment="center")
         size = f", {file_size(known.num_bytes)}" if known.num_bytes else ""
-        pictures = f"{count(known.images, 'image')} in {count(known.classes, 'class', 'classes')}"
-        st.markdown(
-            f"**{known.title}**: {known.description}  \n{pictures}{size}. Licence: {known.license}. "
-            f"[Its page]({known.address})"
+        there = f"{count(known.images, 'image')} in {count(known.classes, 'class', 'classes')}{size}"
+        left.markdown(
+            f"**{known.title}**: {known.description}  \n{there}. Licence: {known.license}. [Its page]({known.address})"
         )
-        if st.button("Fetch", key=f"fetch-{known.key}", help=f"Download {known.title} and look at it"):
+        if right.button("Fetch", key=f"fetch-{known.key}", help=f"Get {known.title} and look at it", width="stretch"):
             with telling_errors():
                 start_look(store.workspace, gallery=known.key)
+                st.session_state[state.ADDING] = False
                 st.rerun()
 
 
@@ -113,6 +109,7 @@ def from_server(store: Store) -> None:
             chosen = st.selectbox("Take", list(choices))
             if st.button("Look at it"):
                 start_look(store.workspace, choices[chosen])
+                st.session_state[state.ADDING] = False
                 st.rerun()
 
 

@@ -1,8 +1,29 @@
-"""What the server answers beside Streamlit's own pages: uploads that stream to disk, and thumbnails."""
+"""What the server does beside showing pages: uploads that stream to disk, thumbnails, making itself ready."""
 
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from learner import Store, ThawError
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
 
+__all__ = ["making_ready", "routes"]
+
 routes = [*upload_routes, *picture_routes]
 
-__all__ = ["routes"]
+
+@asynccontextmanager
+async def making_ready(_app: object) -> AsyncIterator[None]:
+    """For as long as the server runs. What the first page needs is made ready while the browser fetches its scripts."""
+    threading.Thread(target=_make_ready, daemon=True).start()
+    yield
+
+
+def _make_ready() -> None:
+    """Bring the tables up to date and load modules. An error is left to the page, which meets it again and tells it."""
+    try:
+        Store()
+    except ThawError:
+        return
+    import ui.data.checking  # noqa: F401

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from learner.datasets.jobs import start_look
 from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, find_upload
 from learner.errors import DatasetError
 from learner.workspace import Workspace
@@ -78,8 +79,6 @@ async def _put(request: Request) -> Response:
 
 @_answering
 async def _done(request: Request) -> Response:
-    from learner.datasets.jobs import start_look
-
     workspace = Workspace.current()
     source = await run_in_threadpool(_find(request).finish)
     job_id = await run_in_threadpool(lambda: start_look(workspace, source, delete_source_after=True))
