@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from typer.exceptions import TyperException
 
 from learner.cli.cache import cache
+from learner.cli.data import data
+from learner.cli.data.adding import import_path
 from learner.cli.plans import foresee, plan_dict, print_expected_and_true, print_plan
 from learner.cli.printing import (
     AsJson,
     RunBar,
+    check_target,
     epoch_line,
     err,
     out,
-    print_dataset,
     print_json,
     print_result,
     progress_bar,
     run_dict,
-    summary_dict,
+    table_of,
     took,
     write_csv,
 )
@@ -35,7 +36,7 @@ from learner.errors import ModelError, RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
 from learner.recipe import Recipe, read_recipe
 from learner.speed import RunPlan
-from learner.store import Store, VersionInfo
+from learner.store import Store
 from learner.words import count, duration, file_size, percent
 
 app = typer.Typer(
@@ -45,7 +46,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Data sets: add, list, show.", no_args_is_help=True)
 runs = typer.Typer(help="Runs: list, show, stop.")
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
@@ -69,66 +69,12 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-# Data sets
-
-
-@data.command("add")
-def data_add(
-    source: Annotated[str, typer.Argument(help="A folder or a .zip with one folder a class, or `digits`, the sample.")],
-    name: Annotated[str, typer.Option(help="What to call the data set.")],
-) -> None:
-    """Add a data set, or the next version of one."""
-    from learner.datasets import add_sample
-
-    store = Store()
-    if source == "digits" and not Path(source).exists():
-        version = add_sample(store, name)
-    else:
-        version = _import(store, Path(source), name)
-    print_dataset(store, version)
-
-
-@data.command("list")
-def data_list(as_json: AsJson = False) -> None:
-    """List the data sets."""
-    from learner.datasets import summarize
-
-    store = Store()
-    summaries = [summarize(store, store.datasets.version(name)) for name in store.datasets.names()]
-    if as_json:
-        print_json({"datasets": [summary_dict(summary) for summary in summaries]})
-        return
-    if not summaries:
-        out.print("No data sets yet. Add one: python -m learner data add FOLDER_OR_ZIP --name NAME")
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Name", "Version", "Images", "Classes"):
-        table.add_column(heading, justify="left" if heading == "Name" else "right")
-    for summary in summaries:
-        version = summary.version
-        table.add_row(version.name, str(version.number), f"{summary.images:,}", str(len(summary.classes)))
-    out.print(table)
-
-
-@data.command("show")
-def data_show(name: str, as_json: AsJson = False) -> None:
-    """Show a data set: images per class and split, and what was set aside."""
-    store = Store()
-    version = store.datasets.version(name)
-    if as_json:
-        from learner.datasets import summarize
-
-        print_json(summary_dict(summarize(store, version)))
-    else:
-        print_dataset(store, version)
-
-
 # Training
 
 
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or .zip, which is added first.")],
+    dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or archive, which is added first.")],
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")] = "default",
     model: Annotated[Path | None, typer.Option(help="Write the trained model here as a learner.pkl.")] = None,
     set_: Annotated[
@@ -144,10 +90,10 @@ def train(
     if queue and model:
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
     if model is not None:
-        _check_target(model)
+        check_target(model)
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
     store = Store()
-    plan = read_recipe(recipe, _dataset_name(store, dataset), set_)
+    plan = read_recipe(recipe, _dataset_name(store, dataset, quiet=as_json), set_)
     if dry_run:
         foreseen = foresee(store, plan, quiet=as_json)
         if as_json:
@@ -191,10 +137,7 @@ def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
     if not every:
         out.print("No runs yet. Start one: python -m learner train --dataset NAME")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (("Run", "right"), ("Status", "left"), ("Data set", "left"), ("Best accuracy", "right")):
-        table.add_column(heading, justify=justify)
-    table.add_column("Took", justify="right")
+    table = table_of("Run", "Status", "Data set", "Best accuracy", "Took", right=("Run", "Best accuracy", "Took"))
     for run in every:
         name, number = store.runs.dataset_of(run)
         best = percent(run.best_accuracy) if run.best_accuracy is not None else "–"
@@ -262,7 +205,7 @@ def predict(
 
     paths = list(_image_files(images, IMAGE_SUFFIXES))
     if csv_file is not None:
-        _check_target(csv_file)
+        check_target(csv_file)
 
     from learner.inference import Predictor
 
@@ -279,7 +222,7 @@ def predict(
                 )
                 out.print(f"{prediction.source}: {answer or 'not read. ' + prediction.error}", markup=False)
     if csv_file is not None:
-        write_csv(csv_file, rows, min(top_k, len(predictor.spec.classes)))
+        write_csv(csv_file, *_answers(rows, min(top_k, len(predictor.spec.classes))))
         if not as_json:
             out.print(f"Wrote {count(len(rows), 'row')} to {csv_file}", markup=False)
     if as_json:
@@ -298,7 +241,7 @@ def export(
     format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.LEARNER,
 ) -> None:
     """Write a run's model: learner.pkl for plain fastai, or safetensors with its model.json."""
-    _check_target(to)
+    check_target(to)
     written = _export(Store(), run, format_, to)
     out.print(f"{written} ({file_size(written.stat().st_size)})", markup=False)
 
@@ -316,29 +259,24 @@ def worker() -> None:
 # Helpers
 
 
-def _import(store: Store, source: Path, name: str) -> VersionInfo:
-    from learner.datasets import add_dataset
-
-    with progress_bar(transient=True) as bar:
-        task = bar.add_task("Importing", total=None)
-        return add_dataset(
-            store,
-            source,
-            name,
-            progress=lambda p: bar.update(
-                task, description=p.what, total=p.total, completed=p.done, seconds_left=p.seconds_left
-            ),
-        )
+def _answers(rows: list, ranks: int) -> tuple[list[str], list[list]]:
+    """Headings and rows of a table of predictions, `ranks` classes and probabilities a row."""
+    headings = [f"{what}_{rank}" for rank in range(1, ranks + 1) for what in ("class", "prob")]
+    table = []
+    for row in rows:
+        cells = [cell for pair in zip(row.classes, row.probs, strict=True) for cell in pair]
+        table.append([row.source, *cells, *[""] * (2 * ranks - len(cells)), row.error])
+    return ["file", *headings, "error"], table
 
 
-def _dataset_name(store: Store, dataset: str) -> str:
-    """The data set of that name; else the folder or zip of that path, imported under its own name."""
+def _dataset_name(store: Store, dataset: str, quiet: bool) -> str:
+    """The data set of that name; else the folder or archive of that path, imported under its own name."""
     if dataset in store.datasets.names():
         return dataset
     path = Path(dataset)
     if not path.exists():
         store.datasets.version(dataset)  # raises, naming the data sets that there are
-    return _import(store, path, path.resolve().name.removesuffix(".zip")).name
+    return import_path(store, path, quiet).name
 
 
 def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
@@ -364,11 +302,6 @@ def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> P
     from learner.export import export_learner, export_safetensors
 
     return (export_learner if format_ is ExportFormat.LEARNER else export_safetensors)(checkpoint, target)
-
-
-def _check_target(path: Path) -> None:
-    if not path.resolve().parent.is_dir():
-        raise ThawError(f"The folder {path.resolve().parent} does not exist. Make it first, or name another.")
 
 
 def _image_files(paths: list[Path], suffixes) -> Iterator[Path]:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.prompt import Confirm
 
-from learner.cli.printing import AsJson, err, out, print_json
-from learner.errors import RunError, ThawError
+from learner.cli.printing import AsJson, confirm, out, print_json
+from learner.errors import RunError
 from learner.store import Store
 from learner.words import count, file_size
 from learner.workspace import Workspace
@@ -50,15 +49,9 @@ def cache_clear(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] 
         return
     _refuse_while_training()
     size = file_size(Budget(workspace.features).used())
-    if not yes:
-        try:
-            sure = Confirm.ask(f"Remove {count(len(stores), 'store')} and free {size}?", console=err, default=False)
-        except EOFError:
-            err.print()  # the question has no end of line
-            raise ThawError("Nothing was removed, because nobody answered. To be asked nothing: --yes") from None
-        if not sure:
-            out.print("Nothing was removed.")
-            return
+    if not yes and not confirm(f"Remove {count(len(stores), 'store')} and free {size}?", "Nothing was removed"):
+        out.print("Nothing was removed.")
+        return
     for store in stores:
         shutil.rmtree(store)
     out.print(f"Removed {count(len(stores), 'store')}, {size}.")

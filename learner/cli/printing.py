@@ -3,20 +3,27 @@
 import csv
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
+from learner.errors import ThawError
 from learner.progress import Listener
 from learner.progress import Progress as RunProgress
 from learner.recipe import Recipe
-from learner.store import Run, Store, VersionInfo
-from learner.words import count, duration, percent, percent_with_interval
+from learner.store import Run, Store
+from learner.words import count, duration, file_size, percent, percent_with_interval
+
+if TYPE_CHECKING:
+    from learner.datasets.importing import ImportProgress
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,6 +44,25 @@ def progress_bar(transient: bool = False, disabled: bool = False) -> Progress:
     return Progress(*columns, console=err, transient=transient, disable=disabled or not err.is_terminal)
 
 
+@contextmanager
+def showing_progress(doing: str, quiet: bool = False) -> Iterator[Callable[["ImportProgress"], None]]:
+    """A bar for work on a data set; what is yielded shows how far it is."""
+    with progress_bar(transient=True, disabled=quiet) as bar:
+        task = bar.add_task(doing, total=None)
+
+        def show(progress: "ImportProgress") -> None:
+            bytes_done = f" {file_size(progress.done)}" if progress.unit == "bytes" and progress.done else ""
+            bar.tasks[0].total = progress.total or None
+            bar.update(
+                task,
+                description=progress.what + bytes_done,
+                completed=progress.done,
+                seconds_left=progress.seconds_left,
+            )
+
+        yield show
+
+
 class RunBar(Listener):
     """Shows a run that trains here: a bar with time left, and a line an epoch."""
 
@@ -53,49 +79,43 @@ class RunBar(Listener):
         self._bar.console.print(line + (" best so far" if is_best else ""), markup=False)
 
 
-def write_csv(path: Path, rows: list, columns: int) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        ranks = range(1, columns + 1)
-        writer.writerow(["file", *(f"{what}_{rank}" for rank in ranks for what in ("class", "prob")), "error"])
-        for row in rows:
-            cells = [cell for pair in zip(row.classes, row.probs, strict=True) for cell in pair]
-            writer.writerow([row.source, *cells, *[""] * (2 * columns - len(cells)), row.error])
+def check_target(path: Path) -> None:
+    """Raise ThawError when the folder that `path` shall be written into is not there."""
+    if not path.resolve().parent.is_dir():
+        raise ThawError(f"The folder {path.resolve().parent} does not exist. Make it first, or name another.")
 
 
-def print_dataset(store: Store, version: VersionInfo) -> None:
-    from learner.datasets import summarize
+def write_csv(path: Path, headings: list[str], rows: Iterable[Iterable]) -> None:
+    """Write a table in UTF-8. Raises ThawError when it cannot be written there."""
+    with telling_about(path), path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([headings, *rows])
 
-    summary = summarize(store, version)
-    out.print(
-        f"{version.name}, version {version.number}: {count(summary.images, 'image')} in "
-        f"{count(len(summary.classes), 'class', 'classes')}",
-        markup=False,
-    )
-    splits = list(summary.totals)
+
+@contextmanager
+def telling_about(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into a ThawError."""
+    check_target(path)
+    try:
+        yield
+    except OSError as error:
+        raise ThawError(f"{path} cannot be written: {error.strerror or error}. Name another file or folder.") from error
+
+
+def confirm(question: str, otherwise: str) -> bool:
+    """Ask on the terminal; no by default. Raises ThawError, beginning with `otherwise`, when nobody answers."""
+    try:
+        return Confirm.ask(question, console=err, default=False)
+    except EOFError:
+        err.print()  # the question has no end of line
+        raise ThawError(f"{otherwise}, because nobody answered. To be asked nothing: --yes") from None
+
+
+def table_of(*headings: str, right: Iterable[str] = ()) -> Table:
+    """An empty table; the columns named in `right` hold numbers."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("Class")
-    for split in splits:
-        table.add_column(split or "images", justify="right")
-    for name in summary.classes:
-        table.add_row(Text(name), *(str(summary.counts[name].get(split, 0)) for split in splits))
-    out.print(table)
-    if summary.set_aside:
-        out.print(f"{count(len(summary.set_aside), 'file')} set aside:")
-        for row in summary.set_aside:
-            out.print(f"  {row.path}: {row.reason}", markup=False)
-
-
-def summary_dict(summary) -> dict[str, Any]:
-    version = summary.version
-    return {
-        "name": version.name,
-        "version": version.number,
-        "images": summary.images,
-        "classes": summary.classes,
-        "counts": summary.counts,
-        "set_aside": [{"path": row.path, "reason": row.reason} for row in summary.set_aside],
-    }
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left")
+    return table
 
 
 def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:

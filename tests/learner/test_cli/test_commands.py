@@ -38,6 +38,7 @@ def test_data_sets_are_added_listed_and_shown(workspace, thaw, photos, tmp_path)
     assert shown.err == ""
     assert shown.json["counts"] == {"cat": {"train": 12, "valid": 8}, "dog": {"train": 12, "valid": 8}}
     assert [row["path"] for row in shown.json["set_aside"]] == ["train/cat/broken.jpg"]
+    assert shown.json.pop("not_used") == []
     assert thaw("data", "list", "--json").json == {"datasets": [shown.json]}
 
 

@@ -1,0 +1,47 @@
+"""The data set that a command works on: its newest version with the edits that are not saved yet."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+
+from learner.cli.printing import out
+from learner.datasets import natural_key
+from learner.datasets.editing import Edit, edited, edits_of
+from learner.datasets.names import plural
+from learner.datasets.problems import Taken
+from learner.datasets.rows import rows_of
+from learner.store import Store, VersionInfo
+
+
+@dataclass(frozen=True)
+class Working:
+    store: Store
+    version: VersionInfo
+    edits: list[Edit]
+    rows: list[Taken]
+    """After the edits."""
+
+    @property
+    def title(self) -> str:
+        """`pets, version 2 with 3 edits that are not saved`"""
+        edits = f" with {plural(len(self.edits), 'edit')} not saved" if self.edits else ""
+        return f"{self.version.name}, version {self.version.number}{edits}"
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images in use by class, in natural order, then by split."""
+        pairs = Counter((row.label, row.split) for row in self.rows if not row.excluded)
+        counts: dict[str, dict[str, int]] = {}
+        for (label, split), number in sorted(pairs.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1])):
+            counts.setdefault(label, {})[split] = number
+        return counts
+
+
+def working_on(store: Store, name: str) -> Working:
+    """Raises DatasetError when there is no such data set."""
+    version = store.datasets.version(name)
+    edits = edits_of(store, version.name)
+    return Working(store, version, edits, edited(rows_of(store, version), edits))
+
+
+def tell_how_to_save(name: str) -> None:
+    out.print(f"Not saved yet. Make it a version: python -m learner data save {shlex.quote(name)}", markup=False)
