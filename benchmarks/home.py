@@ -35,7 +35,7 @@ class Home:
 
     def add(self, source: Path, name: str) -> Finished:
         """Import `source` as the data set `name`."""
-        return self._learner("data", "add", str(source), "--name", name)
+        return self.learner("data", "add", str(source), "--name", name)
 
     def train(
         self, dataset: str, recipe: str | dict[str, Any], *changes: str, watch: Callable[[], int] = int
@@ -46,7 +46,7 @@ class Home:
             file.write_text(yaml.safe_dump(recipe), "utf-8")
             recipe = str(file)
         options = [word for change in changes for word in ("--set", change)]
-        done = self._learner("train", "--dataset", dataset, "--recipe", recipe, *options, "--json", watch=watch)
+        done = self.learner("train", "--dataset", dataset, "--recipe", recipe, *options, "--json", watch=watch)
         run = json.loads(done.stdout)
         if run["status"] != "finished":
             raise BenchmarkError(f"Run {run['run']} ended as {run['status']}. {run['reason']}")
@@ -54,9 +54,9 @@ class Home:
 
     def predict(self, run: int, folder: Path) -> list[dict[str, Any]]:
         """The predictions for every image below `folder`."""
-        return json.loads(self._learner("predict", str(run), str(folder), "--json").stdout)["predictions"]
+        return json.loads(self.learner("predict", str(run), str(folder), "--json").stdout)["predictions"]
 
-    def _learner(self, *words: str, watch: Callable[[], int] = int) -> Finished:
+    def learner(self, *words: str, watch: Callable[[], int] = int) -> Finished:
         environment = {"THAW_HOME": str(self.workspace), "DATABASE_URL": None, "HF_HUB_OFFLINE": "1"}
         return measured([sys.executable, "-m", "learner", *words], environment, watch)
 
