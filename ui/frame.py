@@ -51,11 +51,12 @@ def route() -> None:
 def page(name: str, intro: str) -> Iterator[None]:
     """The frame of a page; an error inside it becomes a sentence, and its details go to the log.
 
-    The first request to a page's own address on a fresh server runs that file without the router: then the
-    navigation is set up here.
+    The first request to a page's own address on a fresh server runs that file without the router: then the router
+    runs it once more from here, so that its widgets have the same identity as ever after and no click is lost.
     """
     if not st.session_state.pop(state.ROUTED, False):
-        _navigation()
+        route()
+        st.stop()
     title = STEPS[name]
     st.set_page_config(page_title=f"{title} · Thaw", page_icon=":material/ac_unit:", layout="wide")
     st.html(STYLE)
