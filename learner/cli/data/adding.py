@@ -47,8 +47,12 @@ def look(
         found = [proposal.to_dict() for proposal in proposals]
         print_json({"name": arrival.listing.name, "proposals": found, "tables": tables})
         return
-    for number, proposal in enumerate(proposals, start=1):
-        _print_proposal(proposal, f"{number}. " if len(proposals) > 1 else "")
+    if len(proposals) == 1:
+        _print_proposal(proposals[0])
+    else:
+        for number, proposal in enumerate(proposals, start=1):
+            _print_proposal(proposal, f"{number}. ")
+            out.print(f"To take it: {shlex.join(options_for(proposal.choice))}\n", markup=False)
     for path, columns in arrival.listing.tables.items():
         out.print(f"The table {path} has the columns {', '.join(columns.columns)}.", markup=False)
 
@@ -121,7 +125,7 @@ def _announce(proposal: Proposal) -> None:
         err.print(f"{joined(names)} look like one class; --merge-alike makes them one.", markup=False)
 
 
-def _print_proposal(proposal: Proposal, start: str) -> None:
+def _print_proposal(proposal: Proposal, start: str = "") -> None:
     out.print(f"{start}{proposal.title}. {proposal.reason}", markup=False)
     print_counts(proposal.counts)
     for note in proposal.notes:
@@ -130,7 +134,6 @@ def _print_proposal(proposal: Proposal, start: str) -> None:
         out.print(f"{joined(names)} look like one class; --merge-alike makes them one.", markup=False)
     for reason, number in proposal.set_aside.items():
         out.print(f"Left out, {count(number, 'file')}: {reason}", markup=False)
-    out.print(f"To take it: {shlex.join(options_for(proposal.choice))}\n", markup=False)
 
 
 def import_path(store: Store, source: Path, quiet: bool) -> VersionInfo:

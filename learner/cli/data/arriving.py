@@ -62,7 +62,7 @@ def _open(source: str, scratch: Path, report: Report) -> tuple[Source, Choice | 
         choice = Choice.from_dict(layout)
         known = KNOWN[source.removeprefix(GALLERY)]
         origin = f"{known.title}, {known.address}. Licence: {known.license}."
-    elif source.startswith(("http://", "https://")):
+    elif "://" in source:
         from learner.datasets.sources.web import download  # brings an HTTP client
 
         path = download(source, scratch, _bytes(report, "Downloading."))

@@ -54,8 +54,7 @@ def check(
         _print_findings(work, findings)
     words = _fix(store, name, fix or [])
     if not as_json:
-        for one in words:
-            out.print(f"{one}.", markup=False)
+        out.print("".join(f"\n{one}." for one in words), markup=False)
     saved = save_edits(store, name) if save and edits_of(store, name) else None
     if as_json:
         found = [_finding_dict(finding) for finding in findings]
@@ -122,7 +121,7 @@ def _print_findings(work: Working, findings: list[Finding]) -> None:
         if finding.key == "unreadable":
             rows = [(row.path, row.reason) for row in work.store.datasets.set_aside(work.version.id)]
         if rows:
-            print_list("  Found in:", rows)
+            print_list("Found in:", rows, indent="  ")
 
 
 def _finding_dict(finding: Finding) -> dict[str, Any]:

@@ -19,7 +19,11 @@ from learner.store import Store
 from learner.words import count
 
 commands = typer.Typer()
-edit = typer.Typer(help="Change a data set: set images aside, relabel, rename, move.", no_args_is_help=True)
+edit = typer.Typer(
+    help="Change a data set: set images aside, relabel, rename, move.",
+    no_args_is_help=True,
+    invoke_without_command=True,
+)
 commands.add_typer(edit, name="edit")
 
 Paths = Annotated[
@@ -36,7 +40,10 @@ class Side(StrEnum):
 
 @edit.callback()
 def edit_(context: typer.Context, name: Name) -> None:
-    context.obj = working_on(Store(), name)
+    """The name is looked up by each command, so that its --help needs no data set."""
+    context.obj = name
+    if context.invoked_subcommand is None:
+        raise DatasetError(f"Say what to do with {name}: {', '.join(context.command.commands)}.")
 
 
 @edit.command("exclude")
@@ -44,15 +51,17 @@ def exclude(
     context: typer.Context, paths: Paths, reason: Annotated[str, typer.Option(help="Why, a sentence.")] = ""
 ) -> None:
     """Set images aside: they are kept, but used for nothing."""
-    rows = [row for row in _chosen(context.obj, paths) if not row.excluded]
-    _edit(context.obj, Edit("exclude", _paths(rows), to=reason))
+    work = _work(context)
+    rows = [row for row in _chosen(work, paths) if not row.excluded]
+    _edit(work, Edit("exclude", _paths(rows), to=reason))
 
 
 @edit.command("include")
 def include(context: typer.Context, paths: Paths) -> None:
     """Take images back in that were set aside."""
-    rows = [row for row in _chosen(context.obj, paths) if row.excluded]
-    _edit(context.obj, Edit("include", _paths(rows)))
+    work = _work(context)
+    rows = [row for row in _chosen(work, paths) if row.excluded]
+    _edit(work, Edit("include", _paths(rows)))
 
 
 @edit.command("relabel")
@@ -62,7 +71,8 @@ def relabel(
     paths: Paths,
 ) -> None:
     """Give images another class, which takes them in, too."""
-    _edit(context.obj, Edit("relabel", _paths(_chosen(context.obj, paths)), to=label))
+    work = _work(context)
+    _edit(work, Edit("relabel", _paths(_chosen(work, paths)), to=label))
 
 
 @edit.command("rename")
@@ -72,11 +82,12 @@ def rename(
     to: Annotated[str, typer.Option(help="Their new name.")],
 ) -> None:
     """Rename a class, or merge several into one."""
-    there = {row.label for row in context.obj.rows if row.label}
+    work = _work(context)
+    there = {row.label for row in work.rows if row.label}
     for name in classes:
         if name not in there:
             raise DatasetError(f"There is no class {name!r}. There are: {', '.join(sorted(there))}.")
-    _edit(context.obj, Edit("rename", classes=tuple(classes), to=to))
+    _edit(work, Edit("rename", classes=tuple(classes), to=to))
 
 
 @edit.command("move")
@@ -85,7 +96,8 @@ def move(
 ) -> None:
     """Move images to train, valid or test, or leave them undecided for a recipe's seed."""
     to = "" if split is Side.UNDECIDED else str(split)
-    _edit(context.obj, Edit("move", _paths(_chosen(context.obj, paths)), to=to))
+    work = _work(context)
+    _edit(work, Edit("move", _paths(_chosen(work, paths)), to=to))
 
 
 @edit.command("group")
@@ -97,13 +109,15 @@ def group(
     """Declare that images belong together; they stay on one side of every split."""
     if not name.strip():
         raise DatasetError("A group needs a name. To take images out of their groups, use ungroup.")
-    _edit(context.obj, Edit("group", _paths(_chosen(context.obj, paths)), to=name.strip()))
+    work = _work(context)
+    _edit(work, Edit("group", _paths(_chosen(work, paths)), to=name.strip()))
 
 
 @edit.command("ungroup")
 def ungroup(context: typer.Context, paths: Paths) -> None:
     """Take images out of the groups they were declared to be in."""
-    _edit(context.obj, Edit("group", _paths(_chosen(context.obj, paths))))
+    work = _work(context)
+    _edit(work, Edit("group", _paths(_chosen(work, paths))))
 
 
 @edit.command("give-up-test")
@@ -111,14 +125,19 @@ def give_up_test(
     context: typer.Context, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Give the test set up: its images become undecided. Results before and after cannot be compared."""
-    number = sum(row.split == "test" for row in context.obj.rows)
+    work = _work(context)
+    number = sum(row.split == "test" for row in work.rows)
     if not number:
-        raise DatasetError(f"{context.obj.version.name} has no test set.")
+        raise DatasetError(f"{work.version.name} has no test set.")
     question = f"Give up the test set of {count(number, 'image')}?"
     if yes or confirm(question, "The test set stays"):
-        _edit(context.obj, Edit("give_up_test"))
+        _edit(work, Edit("give_up_test"))
     else:
         out.print("The test set stays.")
+
+
+def _work(context: typer.Context) -> Working:
+    return working_on(Store(), context.obj)
 
 
 def _chosen(work: Working, patterns: Sequence[str]) -> list[Taken]:

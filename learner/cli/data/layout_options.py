@@ -67,6 +67,11 @@ class LayoutOptions:
         [kind] = kinds
         fitting = (one.choice for one in arrival.proposals if one.choice.kind == kind)
         choice = next((one for one in fitting if self.table in ("", one.table)), Choice(kind))
+        table = self.table or choice.table
+        if kind == "table" and table not in arrival.listing.tables:
+            what = f"table {table!r}" if table else "table that lists its images"
+            there = ", ".join(arrival.listing.tables) or "none"
+            raise DatasetError(f"{arrival.listing.name} has no {what}. Tables that can be read: {there}.")
         said = {"pattern": self.pattern, "per_class": self.per_class, "table": self.table, **columns}
         return replace(choice, **{key: value for key, value in said.items() if value})
 

@@ -1,6 +1,6 @@
 """Data sets as tables, lines and JSON."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -44,14 +44,13 @@ def print_counts(counts: Mapping[str, Mapping[str, int]]) -> None:
     out.print(table)
 
 
-def print_list(heading: str, rows: Iterable[tuple[str, str]]) -> None:
+def print_list(heading: str, rows: Sequence[tuple[str, str]], indent: str = "") -> None:
     """A heading and lines of a path and what there is to say of it; the first lines only where there are many."""
-    rows = list(rows)
-    out.print(heading, markup=False)
+    out.print(f"{indent}{heading}", markup=False)
     for path, what in rows[:MOST_LINES]:
-        out.print(f"  {path}: {what}" if what else f"  {path}", markup=False)
+        out.print(f"{indent}  {path}: {what}" if what else f"{indent}  {path}", markup=False)
     if len(rows) > MOST_LINES:
-        out.print(f"  … and {len(rows) - MOST_LINES:,} more; --json lists all")
+        out.print(f"{indent}  … and {len(rows) - MOST_LINES:,} more; --json lists all")
 
 
 def summary_dict(summary: Summary) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def _draw_balance(part, counts: Mapping[str, Mapping[str, int]]) -> None:
             axes.barh(labels, widths, left=start, color=colour, label=split or "undecided")
             start = [a + b for a, b in zip(start, widths, strict=True)]
     axes.invert_yaxis()
+    axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="images", title="Images in each class")
     if len({split for numbers in counts.values() for split in numbers}) > 1:
         axes.legend()
@@ -60,13 +61,15 @@ def _draw_sizes(axes, card: Card) -> None:
     numbers = list(card.sizes.values())
     most = max(numbers, default=1)
     axes.scatter(widths, heights, [20 + 180 * number / most for number in numbers], color=_BLUE, alpha=0.5)
-    axes.set(xlabel="width (px)", ylabel="height (px)", title="Sizes", xlim=(0, None), ylim=(0, None))
+    axes.set(xlabel="width (px)", ylabel="height (px)", title="Sizes")
+    axes.set(xlim=(0, 1.1 * max(widths, default=1)), ylim=(0, 1.1 * max(heights, default=1)))
 
 
 def _draw_brightness(axes, card: Card) -> None:
     starts = [low for low, _, _ in card.brightness]
     widths = [high - low for low, high, _ in card.brightness]
     axes.bar(starts, [number for *_, number in card.brightness], widths, align="edge", color=_BLUE, edgecolor="white")
+    axes.locator_params(axis="y", integer=True)
     axes.set(xlabel="mean grey level (0 black, 255 white)", ylabel="images", title="Light")
 
 
