@@ -39,8 +39,10 @@ MIN_IMAGES = 5
 """Images a class needs to be foretold at all: one a fold."""
 COMPONENTS = 128
 """What a network keeps of an image is reduced to so many numbers (principal components) for the linear model."""
-SURE = 0.8
-"""Probability of another class from which a label is doubted even where confident learning would let it pass."""
+SURE, UNLIKELY = 0.8, 0.05
+"""A label is also doubted where another class is at least so probable and its own at most so."""
+WORKING_MEMORY_MB = 128
+"""Of the search for neighbours, whose distances would take 1 GB otherwise."""
 NEIGHBOURS = 10
 OUTLIER = 0.37037
 """An image is unlike the others where its likeness is below this share of the median: cleanlab Datalab's threshold."""
@@ -211,17 +213,20 @@ def _doubtful(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """Indices of labels that are doubted, the most doubtful first."""
     from cleanlab.filter import find_label_issues
 
-    confident = find_label_issues(labels, probs, n_jobs=1)
-    sure = (probs.argmax(1) != labels) & (probs.max(1) >= SURE)
+    own = probs[np.arange(len(labels)), labels]
+    confident = find_label_issues(labels, probs, filter_by="both", n_jobs=1)
+    sure = (probs.max(1) >= SURE) & (own <= UNLIKELY)
     indices = np.flatnonzero(confident | sure)
-    return indices[np.argsort(probs[indices, labels[indices]], kind="stable")]
+    return indices[np.argsort(own[indices], kind="stable")]
 
 
 def _outliers(names: list[str], features: np.ndarray) -> dict[str, float]:
     if len(names) <= 2 * NEIGHBOURS:
         return {}
     from cleanlab.outlier import OutOfDistribution
+    from sklearn import config_context
 
-    scores = OutOfDistribution({"k": NEIGHBOURS}).fit_score(features=features, verbose=False)
+    with config_context(working_memory=WORKING_MEMORY_MB):
+        scores = OutOfDistribution({"k": NEIGHBOURS}).fit_score(features=features, verbose=False)
     strange = np.flatnonzero(scores < OUTLIER * np.median(scores))
     return {names[index]: float(scores[index]) for index in strange[np.argsort(scores[strange])]}
