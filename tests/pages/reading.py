@@ -1,4 +1,7 @@
-"""Reading what a page shows."""
+"""Reading what a page shows, and doing what a person does on it."""
+
+import json
+from collections.abc import Sequence
 
 from streamlit.testing.v1 import AppTest
 
@@ -24,4 +27,33 @@ def words(app: AppTest) -> str:
 
 def press(app: AppTest, label: str) -> AppTest:
     """Press the button whose label begins so."""
-    return next(button for button in app.button if button.label.startswith(label)).click().run()
+    return button(app, label).click().run()
+
+
+def button(app: AppTest, label: str):
+    """The button whose label begins so."""
+    return next(button for button in app.button if button.label.startswith(label))
+
+
+def look_at(app: AppTest, view: str) -> AppTest:
+    """Turn to a view of the Data page: `pictures`, `checks`, `split`, `card` or `versions`."""
+    return app.segmented_control(key="data-view").set_value(view).run()
+
+
+def unfold(app: AppTest, title: str) -> AppTest:
+    """Open the expander whose label holds `title`; only those that tell the server need it."""
+    expander = next(expander for expander in app.expander if title in expander.label)
+    app.session_state[expander.key] = True
+    return app.run()
+
+
+def tiles(app: AppTest) -> list[dict]:
+    """The pictures of all grids on the page, in order: path, caption, aside …"""
+    grids = [element.proto for element in app.get("bidi_component") if element.proto.component_name == "thaw_picker"]
+    return [item for grid in grids for item in json.loads(grid.json)["items"]]
+
+
+def choose(app: AppTest, paths: Sequence[str]) -> AppTest:
+    """Choose pictures of the first grid, as a click on each does."""
+    app.session_state[app.get("bidi_component")[0].key] = {"chosen": list(paths)}
+    return app.run()

@@ -7,12 +7,10 @@ import time
 import pytest
 import yaml
 
-from learner.datasets import add_dataset
-from learner.datasets.jobs import jobs, start_import
 from learner.recipe import Recipe
 from learner.store import Run
 from tests.pages.reading import words
-from tests.samples import ROOT, TWO_PHASES, make_photos
+from tests.samples import ROOT, TWO_PHASES
 
 
 @pytest.mark.parametrize(
@@ -51,47 +49,6 @@ def test_opening_every_page_imports_no_torch(trained):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-class TestData:
-    def test_a_data_set_shows_its_counts_and_what_was_set_aside(self, open_page, pets):
-        app = open_page("data")
-        assert "**16 images** in **2 classes**" in words(app)
-        table = app.dataframe[0].value
-        assert table["File"].tolist() == ["cat/broken.jpg"]
-        assert "Set aside: 1 file" in words(app)
-
-    def test_a_split_by_folders_is_told(self, open_page, store, tmp_path):
-        for seed, split in enumerate(("train", "valid")):
-            make_photos(tmp_path / "set" / split, {"a": 3, "b": 3}, seed=seed)
-        add_dataset(store, tmp_path / "set", "split set")
-        assert "split by its own folders into 6 train, 6 valid" in words(open_page("data"))
-
-    def test_the_sample_is_one_click_away_and_ends_up_on_the_page(self, open_page, store):
-        app = open_page("data")
-        next(b for b in app.button if b.label.startswith("Use the sample")).click().run()
-        assert "Cancel this import" in [b.label for b in app.button]
-        wait_for_imports(store)
-        app.run()
-        assert "**1,797 images** in **10 classes**" in words(app)
-        assert jobs(store.workspace) == []
-
-    def test_a_failed_import_says_why_until_it_is_dismissed(self, open_page, store, tmp_path):
-        (tmp_path / "no pictures").mkdir()
-        start_import(store.workspace, tmp_path / "no pictures", "nothing")
-        wait_for_imports(store)
-        app = open_page("data")
-        assert "**nothing** was not imported." in app.error[0].value
-        next(b for b in app.button if b.label == "Dismiss").click().run()
-        assert not app.error
-
-    def test_hundreds_of_pictures_are_shown_page_by_page(self, open_page, store, tmp_path):
-        folder = make_photos(tmp_path / "many", {"a": 30, "b": 2}, size=(16, 16))
-        add_dataset(store, folder, "many")
-        app = open_page("data")
-        assert "1 to 24 of 30" in words(app)
-        next(b for b in app.button if b.label == "Next").click().run()
-        assert "25 to 30 of 30" in words(app)
 
 
 class TestTrain:
@@ -228,10 +185,3 @@ def test_predict_says_which_classes_the_model_knows(open_page, trained):
     app = open_page("predict")
     assert "This model knows cat, dog" in words(app)
     assert not app.exception
-
-
-def wait_for_imports(store, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while any(not job.ended for job in jobs(store.workspace)):
-        assert time.monotonic() < end, "the import did not end"
-        time.sleep(0.2)

@@ -147,7 +147,8 @@ def show_classes(working: Working, labels: list[str]) -> None:
         st.caption("Give one class another name, or several the same: then they are one class.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             classes = st.multiselect("Classes", labels, key=f"classes-{working.key}")
-            to = st.text_input("New name", value=classes[0] if len(classes) > 1 else "", key=f"to-{working.key}")
+            usual = classes[0] if len(classes) > 1 else ""
+            to = st.text_input("New name", value=usual, key=f"to-{working.key}-{usual}")
             verb = "Merge" if len(classes) > 1 else "Rename"
             changes = bool(classes and to.strip() and classes != [to.strip()])
             if st.button(verb, disabled=not changes, key=f"rename-{working.key}"):
