@@ -53,16 +53,16 @@ def check(
     if not as_json:
         _print_findings(work, findings)
     words = _fix(store, name, fix or [])
-    if not as_json:
-        out.print("".join(f"\n{one}." for one in words), markup=False)
     saved = save_edits(store, name) if save and edits_of(store, name) else None
     if as_json:
         found = [_finding_dict(finding) for finding in findings]
         numbers = {"version": version.number, "edits": len(work.edits), "saved": saved.number if saved else None}
         print_json({"name": name, **numbers, "findings": found, "fixed": words})
-    elif saved:
-        out.print(f"{name}, version {saved.number}. {saved.note}", markup=False)
-    elif words:
+        return
+    lines = [f"{one}." for one in words] + ([f"{name}, version {saved.number}. {saved.note}"] if saved else [])
+    if lines:
+        out.print("", *lines, sep="\n", markup=False)
+    if words and not saved:
         tell_how_to_save(name)
 
 

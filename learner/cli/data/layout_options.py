@@ -49,8 +49,7 @@ class LayoutOptions:
         proposal = preview(arrival.listing, replace(self._choice(arrival), group_pattern=self.group_pattern))
         proposal = self._renamed(arrival, proposal, self._classes(proposal))
         if self.merge_alike:
-            alike = {name: most for names in proposal.merges for most in [_largest(names, proposal)] for name in names}
-            proposal = self._renamed(arrival, proposal, alike)
+            proposal = self._renamed(arrival, proposal, _merged(proposal))
         return proposal
 
     def _choice(self, arrival: Arrival) -> Choice:
@@ -94,8 +93,13 @@ class LayoutOptions:
         return preview(arrival.listing, replace(proposal.choice, classes={**names, **earlier}))
 
 
-def _largest(names: list[str], proposal: Proposal) -> str:
-    return max(names, key=lambda name: sum(proposal.counts[name].values()))
+def _merged(proposal: Proposal) -> dict[str, str]:
+    """Of classes that look alike, each smaller one → the one with the most images."""
+    names = {}
+    for alike in proposal.merges:
+        most = max(alike, key=lambda name: sum(proposal.counts[name].values()))
+        names |= {name: most for name in alike if name != most}
+    return names
 
 
 def with_layout_options(command: Callable) -> Callable:

@@ -47,8 +47,10 @@ def _draw_balance(part, counts: Mapping[str, Mapping[str, int]]) -> None:
     for split, colour in _SPLITS.items():
         widths = [counts[label].get(split, 0) for label in labels]
         if any(widths):
-            axes.barh(labels, widths, left=start, color=colour, label=split or "undecided")
+            axes.barh(range(len(labels)), widths, left=start, color=colour, label=split or "undecided")
             start = [a + b for a, b in zip(start, widths, strict=True)]
+    axes.set_yticks(range(len(labels)), [_text(label, 40) for label in labels])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="images", title="Images in each class")
@@ -80,4 +82,9 @@ def _draw_means(part, counts: Mapping[str, Mapping[str, int]], card: Card, rows:
         axes.set_axis_off()
     for axes, label in zip(grid, [label for label in counts if label in card.means], strict=False):
         axes.imshow(imread(io.BytesIO(card.means[label])), cmap="gray", vmin=0, vmax=1)
-        axes.set_title(f"{label}\n{count(sum(counts[label].values()), 'image')}", fontsize=7)
+        axes.set_title(f"{_text(label, 18)}\n{count(sum(counts[label].values()), 'image')}", fontsize=7)
+
+
+def _text(label: str, most: int) -> str:
+    """A class's name, shortened, that matplotlib does not read as a formula."""
+    return (label if len(label) <= most else f"{label[: most - 1]}…").replace("$", r"\$")

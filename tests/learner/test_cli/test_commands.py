@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from safetensors import safe_open
 
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell
+from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell, until
 from tests.samples import ROOT, SMALL, small_recipe
 
 # Data sets
@@ -98,13 +97,6 @@ def test_a_run_that_fails_ends_with_its_reason_in_one_line(pets, thaw):
 def start_long_run(pets: Store) -> subprocess.Popen:
     phases = ["--set", "phases=[{name: Long, epochs: 1000}]"]
     return shell(pets.workspace.root, "train", "--dataset", "pets", *TINY, *phases)
-
-
-def until(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_ctrl_c_ends_training_with_130_keeps_the_checkpoint_and_says_how_to_export_it(pets):
@@ -311,7 +303,12 @@ def test_help_is_there_for_every_command_and_imports_no_torch():
     code = """
 import sys
 from learner import cli
-commands = "", "data", "data add", "train", "runs", "runs show", "predict", "export", "cache", "cache clear"
+commands = [
+    *("", "data", "train", "runs", "runs show", "predict", "export", "cache", "cache clear"),
+    *(f"data {name}" for name in "look add gallery list show versions diff restore table check edit".split()),
+    *(f"data {name}" for name in "edits undo redo discard save split card".split()),
+    *(f"data edit pets {name}" for name in "exclude include relabel rename move group ungroup give-up-test".split()),
+]
 for words in map(str.split, commands):
     sys.argv = ["learner", *words, "--help"]
     try:
@@ -323,7 +320,9 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: python -m learner") == 10
-    options = "--dataset --recipe --model --set --queue --dry-run --top-k --csv --json --format --yes"
+    assert done.stdout.count("Usage: python -m learner") == 35
+    options = (
+        "--dataset --recipe --model --set --queue --dry-run --top-k --csv --json --format --yes --layout --folds --fix"
+    )
     for option in options.split():
         assert option in done.stdout
