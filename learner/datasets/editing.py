@@ -1,14 +1,13 @@
 """Cleaning a data set: edits wait in a draft, can be undone, and become a new version when they are saved."""
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
 from learner.datasets.files import import_lock
-from learner.datasets.names import natural_key, plural
+from learner.datasets.names import joined, natural_key, plural, sentence
 from learner.datasets.problems import Taken
 from learner.datasets.rows import fingerprint_of, rows_of
 from learner.errors import DatasetError
@@ -35,15 +34,20 @@ class Edit:
     """The new class, split or group; for `exclude` the reason."""
     classes: tuple[str, ...] = ()
     """The classes that `rename` changes."""
+    each: tuple[str, ...] = ()
+    """For `relabel`, `move` and `group`: one value for each path, instead of the same for all."""
 
     def in_words(self) -> str:
         """`3 images set aside`."""
         images = plural(len(self.paths), "image")
+        if self.each:
+            what = {"relabel": "relabelled", "move": "moved to a split", "group": "grouped"}[self.action]
+            return f"{images} {what}, {plural(len(set(self.each)), 'value')}"
         if self.action == "rename":
             return (
-                f"{_listed(self.classes)} renamed to {self.to}"
+                f"{joined(self.classes)} renamed to {self.to}"
                 if len(self.classes) == 1
-                else (f"{_listed(self.classes)} merged into {self.to}")
+                else (f"{joined(self.classes)} merged into {self.to}")
             )
         return {
             "exclude": f"{images} set aside",
@@ -144,7 +148,7 @@ def save(store: Store, name: str, note: str = "") -> VersionInfo:
         after = edited(before, edits)
         said = difference(before, after).in_words()
         version = _add_version(
-            store, newest, after, " ".join(filter(None, [_sentence(note), f"{said}."])), newest.number
+            store, newest, after, " ".join(filter(None, [sentence(note), f"{said}."])), newest.number
         )
         done = len(draft.edits)
         store.datasets.change_draft(name, lambda edits, undone: (edits[done:], []))
@@ -206,43 +210,39 @@ def _apply(rows: dict[str, Taken], edit: Edit) -> None:
         rows[row.path] = change(row)
 
 
-def _change(rows: dict[str, Taken], edit: Edit, chosen: list[Taken]):
+def _change(rows: dict[str, Taken], edit: Edit, chosen: list[Taken]) -> Callable[[Taken], Taken]:
+    value = dict(zip(edit.paths, edit.each or [edit.to] * len(edit.paths), strict=True))
     if edit.action == "exclude":
         return partial(replace, excluded=True, reason=edit.to or BY_HAND)
     if edit.action == "relabel":
-        return partial(replace, label=edit.to, excluded=False, reason="")
+        return lambda row: replace(row, label=value[row.path], excluded=False, reason="")
     if edit.action == "group":
-        return partial(replace, group=edit.to)
+        return lambda row: replace(row, group=value[row.path])
     if edit.action == "include":
         unlabelled = [row.path for row in chosen if not row.label]
         if unlabelled:
             raise DatasetError(f"{unlabelled[0]} has no class yet. Give it one, which takes it in.")
         return partial(replace, excluded=False, reason="")
-    leaving = [row for row in chosen if row.split == "test" and edit.to != "test"]
+    leaving = [row for row in chosen if row.split == "test" and value[row.path] != "test"]
     if leaving:
         raise DatasetError(
             f"{leaving[0].path} is in the test set, which stays the same so that results compare. Give up the test set "
             "first, or set the image aside."
         )
-    chosen_paths = {row.path for row in chosen}
-    if edit.to == "test" and any(row.split == "test" and row.path not in chosen_paths for row in rows.values()):
+    if "test" in value.values() and any(row.split == "test" and value.get(row.path) != "test" for row in rows.values()):
         raise DatasetError(
             "There is a test set already, and it stays the same so that results compare. Give it up first to make "
             "another."
         )
-    return partial(replace, split=edit.to)
+    return lambda row: replace(row, split=value[row.path])
 
 
 def _tidy(edit: Edit) -> Edit:
+    """`edit` with tidy names. Raises DatasetError when it makes no sense whatever the images are."""
     if edit.action in ("relabel", "rename"):
-        label = unicodedata.normalize("NFC", edit.to).strip()
-        if not label or not label.isprintable() or len(label) > MAX_LABEL_LENGTH:
-            raise DatasetError(
-                f"A class needs a name of 1 to {MAX_LABEL_LENGTH} printable characters, not {edit.to!r}."
-            )
-        edit = replace(edit, to=label)
-    if edit.action == "move" and edit.to not in SPLITS:
-        raise DatasetError(f"There is no split {edit.to!r}. Use train, valid or test, or nothing for undecided.")
+        edit = replace(edit, to=_label(edit.to) if not edit.each else "", each=tuple(map(_label, edit.each)))
+    if edit.action == "move" and (unknown := {edit.to, *edit.each} - set(SPLITS)):
+        raise DatasetError(f"There is no split {unknown.pop()!r}. Use train, valid or test, or nothing for undecided.")
     if edit.action not in ("rename", "give_up_test") and not edit.paths:
         raise DatasetError("No image was chosen. Choose at least one.")
     if edit.action == "rename" and not edit.classes:
@@ -250,26 +250,18 @@ def _tidy(edit: Edit) -> Edit:
     return edit
 
 
+def _label(name: str) -> str:
+    label = unicodedata.normalize("NFC", name).strip()
+    if not label or not label.isprintable() or len(label) > MAX_LABEL_LENGTH:
+        raise DatasetError(f"A class needs a name of 1 to {MAX_LABEL_LENGTH} printable characters, not {name!r}.")
+    return label
+
+
 def _edit(row: dict) -> Edit:
-    return Edit(**{**row, "paths": tuple(row["paths"]), "classes": tuple(row["classes"])})
-
-
-def _sentence(note: str) -> str:
-    note = " ".join(note.split())
-    return note if not note or note.endswith((".", "!", "?", "…")) else f"{note}."
-
-
-def _listed(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+    return Edit(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
 
 
 def summary_of(edits: Sequence[Edit]) -> str:
     """`4 edits: 3 images set aside; 1 image relabelled as cat; …`, the last three told."""
     last = "; ".join(edit.in_words() for edit in edits[-3:])
     return f"{plural(len(edits), 'edit')}: {'… ' if len(edits) > 3 else ''}{last}"
-
-
-def label_counts(images: Iterable[Taken]) -> Counter:
-    """Images in use by class."""
-    return Counter(image.label for image in images if not image.excluded)

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from sqlalchemy.exc import OperationalError
 
 from learner.datasets.files import Incoming, clear_unfinished, import_lock
+from learner.datasets.grouping import bursts
 from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
 from learner.datasets.names import check_name, natural_key, plural, sentence
 from learner.datasets.problems import SetAsideRows, Taken, exclude_doubtful, exclude_small_classes, require_any
@@ -126,6 +127,7 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
         newest = store.datasets.version(name) if name in store.datasets.names() else None
         earlier = rows_of(store, newest) if newest else []
         taken, unreadable = _take_all(source, plan.layout.placed, incoming, telling)
+        taken = _with_bursts(taken, incoming, plan.proposal.choice.group_seconds)
         set_aside = plan.layout.set_aside + unreadable
         require_any(taken, set_aside, source.name)
         kept = earlier if newest and plan.mode == "add" else []
@@ -152,6 +154,14 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
     except BaseException:
         clear_unfinished(store, name)
         raise
+
+
+def _with_bursts(taken: list[Taken], incoming: Incoming, seconds: float) -> list[Taken]:
+    """`taken`, with a group for those that are in a burst and in no declared group."""
+    if not seconds:
+        return taken
+    found = bursts({row["sha256"]: Content(**row) for row in incoming.contents}, seconds)
+    return [replace(image, group=image.group or found.get(image.sha256, "")) for image in taken]
 
 
 def _together(earlier: list[Taken], taken: list[Taken]) -> tuple[list[Taken], list[str]]:

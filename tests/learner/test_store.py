@@ -337,3 +337,22 @@ def test_a_folder_that_cannot_hold_the_workspace_is_told(tmp_path):
         ThawError, match=r"The workspace .*file/thaw cannot be made \(Not a directory\)\. Set THAW_HOME"
     ):
         Store(Workspace(tmp_path / "file" / "thaw"))
+
+
+def test_edits_and_measurements_are_kept_once_on_every_database(store):
+    content = {
+        "sha256": "a" * 64, "num_bytes": 1, "phash": "0" * 16, "tiny": bytes(1024), "brightness": 1.0, "contrast": 2.0,
+        "sharpness": 3.0, "camera": "", "taken_at": None, "treatment": "",
+    }  # fmt: skip
+    store.datasets.add_contents([content, content])
+    store.datasets.add_contents([content | {"num_bytes": 9}])
+    row = TWO_IMAGES[0] | {"sha256": "a" * 64}
+    version = store.datasets.add_version("measured", [row], [], "", "f")
+    assert {sha: found.num_bytes for sha, found in store.datasets.contents(version.id).items()} == {"a" * 64: 1}
+    assert store.datasets.contents(version.id)["a" * 64].tiny == bytes(1024)
+
+    assert store.datasets.draft("measured").edits == []
+    store.datasets.change_draft("measured", lambda edits, undone: ([*edits, {"action": "x"}], undone))
+    store.datasets.change_draft("measured", lambda edits, undone: ([*edits, {"action": "y"}], undone))
+    assert [edit["action"] for edit in store.datasets.draft("measured").edits] == ["x", "y"]
+    assert [version.number for version in store.datasets.versions("measured")] == [1]

@@ -218,7 +218,14 @@ def declare_groups(job: ImportJob, choice: Choice, found: Listing) -> Choice:
             placeholder=r"patient(\d+)",
             key=f"groups-{job.id}",
         )
-    return replace(choice, group_pattern=pattern)
+        seconds = st.number_input(
+            "Photos of one camera taken within so many seconds of each other belong together (0: they need not)",
+            0,
+            86_400,
+            int(choice.group_seconds),
+            key=f"seconds-{job.id}",
+        )
+    return replace(choice, group_pattern=pattern, group_seconds=float(seconds))
 
 
 def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal | None) -> None:

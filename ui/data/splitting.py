@@ -3,7 +3,8 @@
 import streamlit as st
 
 from learner.datasets.editing import Edit
-from learner.datasets.grouping import components
+from learner.datasets.grouping import bursts, components
+from learner.datasets.layouts import groups_by_pattern
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
 from learner.errors import DatasetError
 from learner.recipe import Recipe
@@ -36,6 +37,7 @@ def show_split(working: Working) -> None:
         st.error(str(error))
         return
     show_leaks(working, splits[0] if not folds else None)
+    show_grouping(working)
     show_sides(splits)
     if not fixed:
         if folds:
@@ -73,6 +75,49 @@ def show_leaks(working: Working, split: Split | None) -> None:
             f"{count(split.torn, 'validation image')} still have a near twin in training: their class is little "
             "more than one burst, or the folders that came in say so. Set the twins aside under Checks, or add photos."
         )
+
+
+def show_grouping(working: Working) -> None:
+    """Declare what else belongs together: by a pattern in the path, or by the moment a photo was taken."""
+    with st.expander("What else belongs together?"):
+        st.caption(
+            "Near duplicates are found by themselves. Several images of one patient or part belong together too."
+        )
+        pattern = st.text_input(
+            "Pattern in the path (a regular expression; its first group names what belongs together)",
+            placeholder=r"patient(\d+)",
+            key=f"group-pattern-{working.key}",
+        )
+        seconds = st.number_input(
+            "Or: photos of one camera taken within so many seconds of each other",
+            0,
+            86_400,
+            0,
+            key=f"burst-{working.key}",
+        )
+        if st.button("Declare these groups", disabled=not (pattern or seconds), key=f"declare-{working.key}"):
+            try:
+                groups = declared_groups(working, pattern, float(seconds))
+            except DatasetError as error:
+                st.error(str(error))
+                return
+            done(working, Edit("group", tuple(groups), each=tuple(groups.values())))
+        grouped = tuple(row.path for row in working.rows if row.group)
+        if grouped and st.button(f"Forget the groups of {count(len(grouped), 'image')}", key=f"forget-{working.key}"):
+            done(working, Edit("group", grouped))
+
+
+def declared_groups(working: Working, pattern: str, seconds: float) -> dict[str, str]:
+    """Path → group, for the images that the pattern or the camera's clock puts in one. Raises DatasetError."""
+    if pattern:
+        found = groups_by_pattern(pattern, [row.path for row in working.rows])
+    else:
+        shots = working.store.datasets.contents(working.version.id)
+        found = {row.path: shots[row.sha256] for row in working.rows if row.sha256 in shots}
+        found = bursts(found, seconds)
+    if not found:
+        raise DatasetError("That puts no image into a group. Try another pattern, or more seconds.")
+    return found
 
 
 def show_sides(splits: list[Split]) -> None:
@@ -118,8 +163,5 @@ def show_fixing(working: Working, split: Split) -> None:
     st.subheader("Keep this split")
     st.caption("Writes train and valid into the data set, so that every recipe uses this split, whatever its seed.")
     if st.button(f"Keep {len(split.train):,} for training and {len(split.valid):,} for validation"):
-        done(
-            working,
-            Edit("move", tuple(row.path for row in split.train), to="train"),
-            Edit("move", tuple(row.path for row in split.valid), to="valid"),
-        )
+        sides = {row.path: side for side in ("train", "valid") for row in getattr(split, side)}
+        done(working, Edit("move", tuple(sides), each=tuple(sides.values())))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.editing import BY_HAND, Edit
-from learner.datasets.names import natural_key, plural
+from learner.datasets.names import joined, natural_key, plural
 from learner.datasets.problems import Taken
 from learner.store import Content, Image, Store, VersionInfo
 
@@ -219,16 +219,11 @@ def _similar_names(used: Sequence[Taken]) -> list[Finding]:
     for names in similar_names(counts):
         most = max(names, key=lambda name: (counts[name], name))
         others = tuple(name for name in names if name != most)
-        title = f"{_listed(names)} look like one class"
+        title = f"{joined(sorted(names, key=natural_key))} look like one class"
         why = "Their names differ only in case or spaces. If they mean the same, merge them."
         remedy = Remedy(f"Merge into {most}", (Edit("rename", classes=others, to=most),))
         findings.append(Finding("names", title, why, False, (), remedy))
     return findings
-
-
-def _listed(names: Iterable[str]) -> str:
-    *most, last = sorted(names, key=natural_key)
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _few(used: Sequence[Taken]) -> list[Finding]:

@@ -54,9 +54,7 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
     ]
     findings = []
     if doubted:
-        edits: dict[str, list[str]] = {}
-        for row, suggested, _ in doubted:
-            edits.setdefault(suggested, []).append(row.path)
+        paths, suggestions = zip(*((row.path, suggested) for row, suggested, _ in doubted), strict=True)
         number = len(doubted)
         findings.append(
             Finding(
@@ -69,7 +67,7 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
                 tuple((row.path,) for row, _, _ in doubted),
                 Remedy(
                     f"Relabel {'it' if number == 1 else f'all {number:,}'} as suggested",
-                    tuple(Edit("relabel", tuple(paths), to=label) for label, paths in edits.items()),
+                    (Edit("relabel", paths, each=suggestions),),
                 ),
                 tuple((row.path, f"{row.label} → {label} {percent(p)}") for row, label, p in doubted),
             )

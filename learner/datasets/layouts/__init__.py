@@ -2,6 +2,7 @@
 
 from learner.datasets.layouts.choice import KINDS, Choice, Layout, Placed, Proposal
 from learner.datasets.layouts.listing import Listing, listing_of
+from learner.datasets.layouts.patterns import groups_by_pattern
 from learner.datasets.layouts.placing import place, preview
 from learner.datasets.layouts.recognising import recognise
 from learner.datasets.layouts.tables import Table
@@ -14,6 +15,7 @@ __all__ = [
     "Placed",
     "Proposal",
     "Table",
+    "groups_by_pattern",
     "listing_of",
     "place",
     "preview",

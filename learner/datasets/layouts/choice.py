@@ -20,7 +20,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which layout to read a pile of files by. Only the fields of its kind count, and the last two always."""
+    """Which layout to read a pile of files by. Only the fields of its kind count, and the last three always."""
 
     kind: str = "auto"
     """One of `KINDS`."""
@@ -40,6 +40,8 @@ class Choice:
     group_pattern: str = ""
     """A regular expression, searched for in the path; images for which its group `group`, or else its first, gives the
     same text belong together and stay in one split."""
+    group_seconds: float = 0.0
+    """Photos of one camera taken within so many seconds of each other (EXIF) belong together too; 0: they need not."""
     classes: dict[str, str] = field(default_factory=dict)
     """Renames and merges: a class as it was found → the class to keep. Others stay."""
 

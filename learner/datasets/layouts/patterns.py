@@ -60,6 +60,12 @@ def searched(pattern: str, paths: list[str], what: str = "pattern", name: str = 
         yield groups
 
 
+def groups_by_pattern(pattern: str, paths: list[str]) -> dict[str, str]:
+    """Path → what belongs together, for those that `Choice.group_pattern` fits; raises what `searched` raises."""
+    every = zip(paths, searched(pattern, paths, "group pattern", "group"), strict=True)
+    return {path: groups["group"] for path, groups in every if groups.get("group")}
+
+
 def _compiled(pattern: str, what: str, name: str):
     """The compiled pattern and the number of the group that `searched` calls `name`."""
     import regex

@@ -5,15 +5,19 @@ import io
 import random
 
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import ExifTags, Image, ImageEnhance
 
+from learner.datasets import add_dataset
 from learner.datasets.duplicates import clusters
 from learner.datasets.facts import measure
+from learner.datasets.grouping import bursts
+from learner.datasets.layouts import Choice
 from learner.datasets.problems import Taken
+from learner.datasets.rows import rows_of
 from learner.datasets.settling import settle
 from learner.images import Examined
 from learner.store import Content
-from tests.samples import make_photo
+from tests.samples import make_photo, make_photos
 
 SIZE = (320, 240)
 
@@ -103,3 +107,31 @@ def test_pictures_of_a_few_pixels_are_compared_exactly_only():
     small = [content(photo(0).resize((8, 8)), str(number)) for number in range(2)]
     rows = [taken(picture, picture.sha256, size=(8, 8)) for picture in small]
     assert [row.cluster for row in settle(rows, set(), {row.sha256: row for row in small})] == ["", ""]
+
+
+def shot(seconds: float | None, camera: str = "Nikon") -> Content:
+    return Content(camera=camera, taken_at=seconds)
+
+
+def test_photos_taken_within_seconds_by_one_camera_are_a_burst():
+    shots = {"a": shot(0), "b": shot(2), "c": shot(4), "d": shot(60), "e": shot(3, "Leica"), "f": shot(None)}
+    assert bursts(shots, 2) == dict.fromkeys("abc", "Nikon, 1970-01-01 00:00:00")
+    assert bursts(shots, 1) == {}
+    assert set(bursts(shots, 60)) == set("abcd")
+    assert bursts({"a": shot(5, ""), "b": shot(5, "")}, 1) == dict.fromkeys("ab", "1970-01-01 00:00:05")
+
+
+def test_an_import_groups_photos_by_the_moment_they_were_taken(store, tmp_path):
+    photos = make_photos(tmp_path / "pets", {"cat": 6, "dog": 6})
+    for number in range(6):
+        file = photos / "cat" / f"cat_{number:03}.jpg"
+        exif = Image.Exif()
+        exif[ExifTags.Base.Model] = "Phone"
+        exif[ExifTags.Base.DateTime] = f"2026:05:01 12:{number // 2:02}:0{number % 2}"
+        Image.open(file).save(file, exif=exif)
+    version = add_dataset(store, photos, "pets", choice=Choice(group_seconds=3))
+    groups = {row.path: row.group for row in rows_of(store, version)}
+    assert [groups[f"cat/cat_{n:03}.jpg"] for n in range(6)] == [
+        f"Phone, 2026-05-01 12:{n // 2:02}:00" for n in range(6)
+    ]
+    assert {group for path, group in groups.items() if path.startswith("dog")} == {""}

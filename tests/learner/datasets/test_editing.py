@@ -63,6 +63,17 @@ def test_two_classes_renamed_to_one_are_merged():
     assert Edit("rename", classes=("cat",), to="Cat").in_words() == "cat renamed to Cat"
 
 
+def test_one_edit_may_give_each_image_another_value():
+    relabelled = after(Edit("relabel", ("cat/1.jpg", "dog/1.jpg"), each=("owl", "cat")))
+    assert [row.label for row in relabelled.values()] == ["owl", "cat", "cat"]
+    moved = after(Edit("move", ("cat/1.jpg", "cat/2.jpg"), each=("train", "valid")))
+    assert [row.split for row in moved.values()] == ["train", "valid", ""]
+    assert Edit("relabel", ("a", "b"), each=("x", "y")).in_words() == "2 images relabelled, 2 values"
+    with pytest.raises(DatasetError, match="There is a test set already"):
+        tested = [row("cat/1.jpg", split="test"), *ROWS[1:]]
+        after(Edit("move", ("cat/2.jpg", "dog/1.jpg"), each=("test", "train")), rows=tested)
+
+
 def test_a_test_set_once_made_neither_loses_nor_gains_images():
     tested = [row("cat/1.jpg", split="test"), *ROWS[1:]]
     with pytest.raises(
@@ -148,6 +159,7 @@ def test_an_old_version_comes_back_as_a_new_one(pets):
         (Edit("relabel", ("train/cat/cat_000.jpg",), to="a\nb"), "A class needs a name"),
         (Edit("rename", classes=("cat",), to="x" * 101), "1 to 100 printable"),
         (Edit("move", ("train/cat/cat_000.jpg",), to="exam"), "There is no split 'exam'"),
+        (Edit("move", ("train/cat/cat_000.jpg",), each=("exam",)), "There is no split 'exam'"),
         (Edit("exclude"), "No image was chosen"),
         (Edit("rename", to="pet"), "No class was chosen"),
     ],
