@@ -13,6 +13,8 @@ from learner.cli.data.working import Working, tell_how_to_save, working_on
 from learner.cli.printing import AsJson, confirm, out, print_json
 from learner.datasets import editing
 from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
+from learner.datasets.grouping import bursts
+from learner.datasets.layouts import groups_by_pattern
 from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.store import Store
@@ -111,6 +113,30 @@ def group(
         raise DatasetError("A group needs a name. To take images out of their groups, use ungroup.")
     work = _work(context)
     _edit(work, Edit("group", _paths(_chosen(work, paths)), to=name.strip()))
+
+
+@edit.command("group-by")
+def group_by(
+    context: typer.Context,
+    pattern: Annotated[
+        str, typer.Option(help="A regular expression for paths; its first group names what belongs together.")
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Photos of one camera within so many seconds of each other belong together.")
+    ] = 0.0,
+) -> None:
+    """Declare groups by a pattern in the path, or by the moment a photo was taken."""
+    if bool(pattern) == bool(seconds):
+        raise DatasetError("Say what tells the groups: --pattern or --seconds, one of the two.")
+    work = _work(context)
+    if pattern:
+        groups = groups_by_pattern(pattern, [row.path for row in work.rows])
+    else:
+        shots = work.store.datasets.contents(work.version.id)
+        groups = bursts({row.path: shots[row.sha256] for row in work.rows if row.sha256 in shots}, seconds)
+    if not groups:
+        raise DatasetError("That puts no image into a group. Try another pattern, or more seconds.")
+    _edit(work, Edit("group", tuple(groups), each=tuple(groups.values())))
 
 
 @edit.command("ungroup")

@@ -37,6 +37,9 @@ class LayoutOptions:
     group_pattern: Annotated[
         str, typer.Option(help="A regular expression for paths; images with the same first group belong together.")
     ] = ""
+    group_seconds: Annotated[
+        float, typer.Option(min=0, help="Photos of one camera within so many seconds of each other belong together.")
+    ] = 0.0
     classes: Annotated[
         list[str] | None, typer.Option("--class", metavar="OLD=NEW", help="Rename a class; two of one name are merged.")
     ] = None
@@ -46,7 +49,8 @@ class LayoutOptions:
 
     def proposal(self, arrival: Arrival) -> Proposal:
         """What they bring in. Raises DatasetError when they contradict each other or do not fit the source."""
-        proposal = preview(arrival.listing, replace(self._choice(arrival), group_pattern=self.group_pattern))
+        groups = {"group_pattern": self.group_pattern, "group_seconds": self.group_seconds}
+        proposal = preview(arrival.listing, replace(self._choice(arrival), **groups))
         proposal = self._renamed(arrival, proposal, self._classes(proposal))
         if self.merge_alike:
             proposal = self._renamed(arrival, proposal, _merged(proposal))

@@ -307,7 +307,8 @@ commands = [
     *("", "data", "train", "runs", "runs show", "predict", "export", "cache", "cache clear"),
     *(f"data {name}" for name in "look add gallery list show versions diff restore table check edit".split()),
     *(f"data {name}" for name in "edits undo redo discard save split card".split()),
-    *(f"data edit pets {name}" for name in "exclude include relabel rename move group ungroup give-up-test".split()),
+    *(f"data edit pets {name}" for name in "exclude include relabel rename move".split()),
+    *(f"data edit pets {name}" for name in "group group-by ungroup give-up-test".split()),
 ]
 for words in map(str.split, commands):
     sys.argv = ["learner", *words, "--help"]
@@ -320,7 +321,7 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: python -m learner") == 35
+    assert done.stdout.count("Usage: python -m learner") == 36
     options = (
         "--dataset --recipe --model --set --queue --dry-run --top-k --csv --json --format --yes --layout --folds --fix"
     )

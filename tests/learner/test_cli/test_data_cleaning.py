@@ -4,6 +4,7 @@ import io
 import shutil
 
 import pytest
+from PIL import ExifTags, Image
 
 from learner.datasets import add_dataset
 from learner.datasets.editing import Edit, add_edit, edits_of
@@ -117,6 +118,29 @@ def test_groups_are_declared_and_dissolved(zoo, thaw):
     assert [path for path, row in rows(zoo).items() if row.group == "burst 1"] == ["cat/cat_001.jpg", "cat/cat_002.jpg"]
 
 
+def test_groups_are_told_by_a_pattern_or_by_the_moment_a_photo_was_taken(store, thaw, tmp_path):
+    photos = make_photos(tmp_path / "zoo", {"cat": 6, "dog": 2})
+    for number, second in enumerate((0, 1, 2, 30, 31, 59)):
+        file = photos / "cat" / f"cat_{number:03}.jpg"
+        with Image.open(file) as photo:
+            exif = Image.Exif()
+            exif[ExifTags.Base.Model] = "X100"
+            exif[ExifTags.Base.DateTime] = f"2024:05:01 12:00:{second:02}"
+            photo.save(file, exif=exif, quality=90)
+    add_dataset(store, photos, "zoo")
+    assert thaw("data", "edit", "zoo", "group-by", "--seconds", "1").out.startswith("5 images grouped, 2 values.")
+    thaw("data", "save", "zoo")
+    first, second = "X100, 2024-05-01 12:00:00", "X100, 2024-05-01 12:00:30"
+    assert [row.group for row in rows(store).values()] == [first] * 3 + [second] * 2 + [""] * 3
+
+    thaw("data", "edit", "zoo", "group-by", "--pattern", r"dog_(\d+)")
+    thaw("data", "save", "zoo")
+    assert [row.group for path, row in rows(store).items() if path.startswith("dog")] == ["000", "001"]
+    thaw("data", "add", photos, "--name", "apart", "--group-seconds", "1")
+    apart = rows_of(store, store.datasets.version("apart"))
+    assert [row.group for row in apart] == [first] * 3 + [second] * 2 + [""] * 3
+
+
 def test_a_name_with_the_signs_of_a_pattern_is_taken_as_it_is(workspace, store, thaw, tmp_path):
     photos = make_photos(tmp_path / "zoo", {"cat": 3, "dog": 3})
     shutil.move(photos / "cat" / "cat_000.jpg", photos / "cat" / "cat [1].jpg")
@@ -135,7 +159,10 @@ def test_nothing_is_saved_while_an_import_is_under_way(zoo, thaw):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("edit zoo", "Say what to do with zoo: exclude, include, relabel, rename, move, group, ungroup, give-up-test."),
+        (
+            "edit zoo",
+            "Say what to do with zoo: exclude, include, relabel, rename, move, group, group-by, ungroup, give-up-test.",
+        ),
         ("edit zoo exclude", "PATH"),
         ("edit zoo exclude lion/1.jpg", "zoo has no image 'lion/1.jpg', and none fits it as a pattern"),
         ("edit zoo exclude cat/cat_000.jpg lion/*", "zoo has no image 'lion/*'"),
@@ -144,6 +171,10 @@ def test_nothing_is_saved_while_an_import_is_under_way(zoo, thaw):
         ("edit zoo rename lion --to cat", "There is no class 'lion'. There are: cat, dog, owl."),
         ("edit zoo rename cat --to cat", "That would change nothing"),
         ("edit zoo rename cat", "--to"),
+        ("edit zoo group-by", "--pattern or --seconds, one of the two"),
+        ("edit zoo group-by --pattern cat --seconds 3", "--pattern or --seconds, one of the two"),
+        ("edit zoo group-by --pattern lion(.)", "That puts no image into a group"),
+        ("edit zoo group-by --seconds 9", "That puts no image into a group"),
         ("edit zoo move nowhere cat/*", "'nowhere' is not one of 'train', 'valid', 'test', 'undecided'"),
         ("edit zoo paint cat/*", "No such command 'paint'"),
         ("edit nosuch exclude x", "There is no data set 'nosuch'"),
