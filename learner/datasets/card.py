@@ -27,6 +27,10 @@ class Card:
     """Bins of the mean grey level: from, to, images."""
     means: dict[str, bytes]
     """By class: the mean of all its images in grey, as a PNG."""
+    treated: int
+    """Images that needed more than decoding to be shown in 8 bits."""
+    treatment: str
+    """What was done to the first of them, a sentence."""
 
 
 def card_of(store: Store, version: VersionInfo, rows: Sequence[Taken]) -> Card:
@@ -45,12 +49,14 @@ def card_of(store: Store, version: VersionInfo, rows: Sequence[Taken]) -> Card:
     sums: dict[str, np.ndarray] = {}
     numbers: Counter = Counter()
     levels: list[float] = []
-    query = select(Content.sha256, Content.tiny, Content.brightness).where(
+    treatments: list[str] = []
+    query = select(Content.sha256, Content.tiny, Content.brightness, Content.treatment).where(
         Content.sha256.in_(select(Image.sha256).where(Image.version_id == version.id))
     )
     with store.datasets.session() as session:
-        for sha256, tiny, brightness in session.execute(query.execution_options(yield_per=1000)):
+        for sha256, tiny, brightness, treatment in session.execute(query.execution_options(yield_per=1000)):
             for label in labels.get(sha256, ()):
+                treatments += [treatment] if treatment else []
                 levels.append(brightness)
                 numbers[label] += 1
                 pixels = np.frombuffer(tiny, np.uint8)
@@ -70,4 +76,6 @@ def card_of(store: Store, version: VersionInfo, rows: Sequence[Taken]) -> Card:
         median_height=median_low(row.height for row in used) if used else 0,
         brightness=[(float(a), float(b), int(n)) for a, b, n in zip(edges, edges[1:], heights, strict=False)],
         means=means,
+        treated=len(treatments),
+        treatment=treatments[0] if treatments else "",
     )

@@ -38,6 +38,8 @@ def show_card(working: Working) -> None:
         st.subheader("Light")
         st.altair_chart(charts.brightness(card.brightness, dark), alt="How many images have which mean brightness.")
         st.caption("Mean grey level of each image, from 0 (black) to 255 (white).")
+    if card.treated:
+        st.caption(f"{count(card.treated, 'image')} came in with more than 8 bits. The first: {card.treatment}")
     st.subheader("Mean image of each class")
     st.caption(
         "All images of a class laid over each other, in grey, 32 × 32 pixels. Sharp outlines mean that they are much "
