@@ -48,7 +48,7 @@ def show_page() -> None:
         return
     working = working_on(store, name)
     show_summary(working)
-    show_bar(working)
+    show_bar(working, primary=not waiting)
     if not working.edits and not waiting:
         next_step("train", f"Plan the training on {name}")
     show_view(working)

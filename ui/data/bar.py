@@ -7,8 +7,8 @@ from ui.data.working import Working
 from ui.frame import telling_errors
 
 
-def show_bar(working: Working) -> None:
-    """Nothing while there is nothing to save or to do again."""
+def show_bar(working: Working, primary: bool = True) -> None:
+    """Nothing while there is nothing to save or to do again. Not `primary`: something else comes first on the page."""
     if not working.edits and not working.undone:
         return
     store, name = working.store, working.name
@@ -35,7 +35,9 @@ def show_bar(working: Working) -> None:
                     key=f"note-{working.version.id}",
                     label_visibility="collapsed",
                 )
-                if st.button(f"Save as version {working.version.number + 1}", type="primary"):
+                if st.button(
+                    f"Save as version {working.version.number + 1}", type="primary" if primary else "secondary"
+                ):
                     with telling_errors():
                         version = save(store, name, note)
                         st.toast(f"{name} has a version {version.number}. Version {working.version.number} stays.")
