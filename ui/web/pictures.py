@@ -15,6 +15,7 @@ from learner.workspace import Workspace
 
 PREVIEW_SIDE = 1024
 """Pixels on the longest side of the large view."""
+_SIDES = {"thumbnail": THUMBNAIL_SIDE, "preview": PREVIEW_SIDE}
 _FOR_GOOD = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -35,9 +36,8 @@ def _url(kind: str, dataset: str, sha256: str) -> str:
 
 
 async def _picture(request: Request) -> Response:
-    side = {"thumbnail": THUMBNAIL_SIDE, "preview": PREVIEW_SIDE}[request.path_params["kind"]]
-    sha256 = request.path_params["sha256"]
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    side, sha256 = _SIDES.get(request.path_params["kind"]), request.path_params["sha256"]
+    if side is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return Response(status_code=404)
     try:
         file = await run_in_threadpool(_file, request.query_params.get("data", ""), sha256, side)

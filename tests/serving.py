@@ -1,0 +1,53 @@
+"""Real processes of Thaw for tests: the web process, a worker."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.samples import ROOT
+
+Start = Callable[..., subprocess.Popen]
+
+
+@contextmanager
+def processes() -> Iterator[Start]:
+    """Start `python -m …` on the test's workspace; everything ends at the end. No hub is asked."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment)
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+        for process in started:
+            process.wait(30)
+
+
+def serve(start: Start) -> tuple[str, subprocess.Popen]:
+    """Start a fresh web process; returns its address, once it answers, and the process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start("streamlit", "run", "streamlit_app.py", "--server.port", str(port))
+    address = f"http://127.0.0.1:{port}"
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return address, process
+    raise TimeoutError("the web process did not answer within 30 s")

@@ -1,0 +1,39 @@
+"""The web process as programs see it."""
+
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from learner.workspace import Workspace
+from tests.serving import processes, serve
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One workspace and one web process for all tests of a file: each begins uploads and data sets of its own."""
+    return tmp_path_factory.mktemp("served") / "thaw"
+
+
+@pytest.fixture(scope="module")
+def served(home) -> Iterator[tuple[str, psutil.Process]]:
+    """Address and process of the server."""
+    with pytest.MonkeyPatch.context() as patch, processes() as start:
+        patch.setenv("THAW_HOME", str(home))
+        patch.delenv("DATABASE_URL", raising=False)
+        address, process = serve(start)
+        yield address, psutil.Process(process.pid)
+
+
+@pytest.fixture
+def client(served) -> Iterator[httpx.Client]:
+    """A client that a page of Thaw's would be."""
+    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=60) as client_:
+        yield client_
+
+
+@pytest.fixture
+def workspace(home) -> Workspace:
+    """The server's, instead of an empty one."""
+    return Workspace(home)
