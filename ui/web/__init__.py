@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from learner import Store, ThawError
+from learner.datasets.uploads import clear_abandoned
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
 
@@ -21,9 +22,9 @@ async def making_ready(_app: object) -> AsyncIterator[None]:
 
 
 def _make_ready() -> None:
-    """Bring the tables up to date and load modules. An error is left to the page, which meets it again and tells it."""
+    """Bring the tables up to date, clear up, load modules. An error is left to the page, which meets it again."""
     try:
-        Store()
-    except ThawError:
+        clear_abandoned(Store().workspace)
+    except (ThawError, OSError):
         return
     import ui.data.checking  # noqa: F401

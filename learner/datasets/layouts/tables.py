@@ -166,7 +166,20 @@ def _sheet(data: bytes) -> list[list[str]]:
 _TOKENS = re.compile(r"[^\W\d_]+|\d+")
 _LABEL_WORDS = (
     {"label", "labels", "class", "classes", "classname", "category", "target", "y", "klasse", "classe", "clase"},
-    {"diagnosis", "dx", "species", "breed", "type", "kind", "tag", "tags"},
+    {
+        "diagnosis",
+        "dx",
+        "finding",
+        "findings",
+        "disease",
+        "pathology",
+        "species",
+        "breed",
+        "type",
+        "kind",
+        "tag",
+        "tags",
+    },
 )
 """Words in the headings of columns that tell classes, the surest first."""
 _GROUP_WORDS = {

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from learner.datasets import add_dataset
+from learner.datasets.card import card_of
+from learner.datasets.checks import facts_of
 from learner.datasets.editing import (
     Edit,
     add_edit,
@@ -190,3 +192,19 @@ def test_a_version_that_cannot_be_learnt_from_is_not_queued(pets):
     save(pets, "pets")
     with pytest.raises(DatasetError, match=r"pets \(version 2\) has only the class dog to learn from"):
         pets.submit(small_recipe())
+
+
+def test_the_whole_way_on_postgresql(workspace, postgres_database, photos, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", postgres_database)
+    store = Store(workspace)
+    version = add_dataset(store, photos, "pets")
+    assert len(facts_of(store, version).measured) == 40
+    add_edit(store, "pets", Edit("exclude", ("train/cat/cat_000.jpg",)))
+    add_edit(store, "pets", Edit("relabel", ("train/cat/cat_001.jpg",), to="dog"))
+    undo(store, "pets")
+    saved = save(store, "pets", "One less")
+    assert (saved.number, saved.parent) == (2, 1)
+    assert sum(row.excluded for row in rows_of(store, saved)) == 1
+    assert set(card_of(store, saved, rows_of(store, saved)).means) == {"cat", "dog"}
+    assert add_dataset(store, photos, "pets", mode="add").number == 2  # nothing new came
+    assert restore(store, "pets", 1).number == 3
