@@ -69,9 +69,11 @@ def show_empty(store: Store, waiting: bool) -> None:
 def show_summary(working: Working) -> None:
     """One line about what is there, as it is with the edits."""
     used = [row for row in working.rows if not row.excluded]
-    aside = len(working.rows) - len(used)
+    unlabelled = sum(not row.label for row in working.rows)
+    aside = len(working.rows) - len(used) - unlabelled
     classes = len({row.label for row in used})
     said = f"**{count(len(used), 'image')}** in **{count(classes, 'class', 'classes')}**"
+    said += f", {unlabelled:,} without a class" if unlabelled else ""
     said += f", {aside:,} set aside" if aside else ""
     st.markdown(f"{said}. Version {working.version.number}{' with unsaved edits' if working.edits else ''}.")
 
