@@ -41,7 +41,8 @@ def card(
         light = [{"from": low, "to": high, "images": n} for low, high, n in figures.brightness]
         median = {"width": figures.median_width, "height": figures.median_height}
         told = {"name": name, "version": work.version.number, "counts": counts, "median": median}
-        print_json(told | {"sizes": sizes, "brightness": light, "png": str(png) if png else None})
+        treated = {"images": figures.treated, "first": figures.treatment}
+        print_json(told | {"sizes": sizes, "brightness": light, "treated": treated, "png": str(png) if png else None})
         return
     out.print(work.title, markup=False)
     print_counts(counts)
@@ -57,5 +58,7 @@ def card(
         if number:
             light.add_row(f"{low:.0f}–{high:.0f}", f"{number:,}")
     out.print(light)
+    if figures.treated:
+        out.print(f"{count(figures.treated, 'image')} of more than 8 bits. The first: {figures.treatment}")
     if png is not None:
         out.print(f"Wrote {png}", markup=False)

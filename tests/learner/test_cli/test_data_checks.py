@@ -138,6 +138,17 @@ def test_the_card_tells_figures_and_draws_them(messy, thaw, tmp_path):
     assert sum(part["images"] for part in told["brightness"]) == 29
 
 
+def test_the_card_says_how_deep_greys_are_shown(store, thaw, tmp_path):
+    photos = make_photos(tmp_path / "scans", {"sound": 3, "torn": 3})
+    levels = Image.frombytes(
+        "I;16", (64, 48), b"".join((300 + place).to_bytes(2, "little") for place in range(64 * 48))
+    )
+    levels.save(photos / "torn" / "scan.png")
+    add_dataset(store, photos, "scans")
+    assert "1 image of more than 8 bits. The first: Grey levels 3" in thaw("data", "card", "scans").out
+    assert thaw("data", "card", "scans", "--json").json["treated"]["images"] == 1
+
+
 # Errors
 
 
