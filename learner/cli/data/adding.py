@@ -89,7 +89,8 @@ def add(
                 mode="add" if keep else "replace",
             )
     except KeyboardInterrupt:
-        err.print("Interrupted. Nothing of it was kept.")
+        done = name in store.datasets.names() and store.datasets.version(name).created_at >= started
+        err.print("Interrupted, but all of it was in already." if done else "Interrupted. Nothing of it was kept.")
         raise
     known = version.created_at < started
     if as_json:
