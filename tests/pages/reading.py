@@ -40,10 +40,10 @@ def look_at(app: AppTest, view: str) -> AppTest:
     return app.segmented_control(key="data-view").set_value(view).run()
 
 
-def unfold(app: AppTest, title: str) -> AppTest:
-    """Open the expander whose label holds `title`; only those that tell the server need it."""
+def unfold(app: AppTest, title: str, fold: bool = False) -> AppTest:
+    """Open, or fold, the expander whose label holds `title`; only those that tell the server need it."""
     expander = next(expander for expander in app.expander if title in expander.label)
-    app.session_state[expander.key] = True
+    app.session_state[expander.key] = not fold
     return app.run()
 
 

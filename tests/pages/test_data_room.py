@@ -5,12 +5,15 @@ import shutil
 
 import pytest
 from PIL import Image
+from sqlalchemy import delete, update
 
 from learner.datasets import add_dataset
 from learner.datasets.checks import Suspicions
 from learner.datasets.editing import Edit, add_edit, edits_of, save
 from learner.datasets.jobs.checks import check_of
 from learner.datasets.rows import rows_of
+from learner.store import Content
+from learner.store import Image as StoredImage
 from tests.learner.datasets.waiting import wait_for
 from tests.pages.reading import button, choose, look_at, press, tiles, unfold, words
 from tests.samples import make_photos
@@ -152,6 +155,18 @@ class TestEdits:
         app.selectbox[0].set_value("cats").run()
         assert "Not saved yet" in words(app)
 
+    def test_edits_that_a_newer_import_made_impossible_can_be_undone(self, open_page, store, pets, tmp_path):
+        add_edit(store, "pets", Edit("move", ("cat/cat_000.jpg",), to="test"))
+        for seed, split in enumerate(("train", "test"), start=10):
+            make_photos(tmp_path / "more" / split, {"cat": 4, "dog": 4}, seed=seed)
+        add_dataset(store, tmp_path / "more", "pets", mode="add")
+        app = open_page("data")
+        assert "They cannot be done to version 2, which came in after them. There is a test set" in app.error[0].value
+        assert "**32 images** in **2 classes**" in words(app)
+        assert "Save as" not in words(app)
+        press(app, "Undo")
+        assert not app.error and "Every edit was undone." in words(app)
+
     def test_an_edit_of_another_tab_is_not_lost(self, open_page, store, cats):
         app = open_page("data")
         choose(app, ["cat/cat_000.jpg"])
@@ -214,7 +229,19 @@ class TestChecks:
         notes = {tile["path"]: tile["caption"].split("\n")[0] for tile in tiles(app)}
         assert notes["b/really a.jpg"].startswith("b → a ")
         press(app, "Relabel")
-        assert "relabelled as a" in words(app)
+        press(app, "Save as version 2")
+        assert now(store, "shapes")["b/really a.jpg"] == ("a", "", False)
+
+    def test_pictures_from_before_are_measured_by_it_and_near_duplicates_come_to_light(self, open_page, store, cats):
+        with store.datasets.session() as session, session.begin():
+            session.execute(delete(Content))
+            session.execute(update(StoredImage).values(cluster=""))
+        app = look_at(open_page("data"), "checks")
+        title = "2 near duplicates in 1 group"
+        assert title not in " ".join(expander.label for expander in app.expander)
+        press(app, "Look for wrong labels")
+        wait_for(lambda: check_of(store.workspace, "cats").status == "done", seconds=60)
+        assert title in " ".join(expander.label for expander in app.run().expander)
 
     def test_a_check_can_be_stopped_and_says_so(self, open_page, store, cats):
         app = look_at(open_page("data"), "checks")

@@ -1,5 +1,7 @@
 """Every page in its four states: empty, busy, failed, full."""
 
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -7,9 +9,10 @@ import time
 import pytest
 import yaml
 
+from learner.datasets.editing import Edit, add_edit, save
 from learner.recipe import Recipe
 from learner.store import Run
-from tests.pages.reading import words
+from tests.pages.reading import press, words
 from tests.samples import ROOT, TWO_PHASES
 
 
@@ -108,6 +111,36 @@ class TestTrain:
         app.switch_page("pages/train.py").run()
         recipe = yaml.safe_load(app.code[0].value)
         assert (recipe["batch_size"], recipe["phases"][0]["epochs"]) == (6, 9)
+
+    def test_a_data_set_that_cannot_be_trained_on_says_why_and_leads_back(self, open_page, store, pets):
+        add_edit(store, "pets", Edit("relabel", tuple(f"dog/dog_{number:03}.jpg" for number in range(8)), to="cat"))
+        save(store, "pets")
+        app = open_page("train")
+        assert "pets (version 2) has only the class cat to learn from; it takes at least 2." in app.error[0].value
+        assert "Start training" not in words(app)
+        press(app, "Clean pets")
+        assert app.title[0].value == "Data"
+
+    def test_the_preview_shows_each_photo_as_it_is_and_as_changes_leave_it(self, open_page, store, pets):
+        app = open_page("train")
+        assert "preview" not in [toggle.key for toggle in app.toggle]  # nothing is changed, so there is nothing to see
+        app.checkbox(key="flip_horizontal").check()
+        app.number_input(key="rotate").set_value(20.0).run()
+        app.number_input(key="views").set_value(2).run()
+        app.toggle(key="preview").set_value(True).run(timeout=90)
+        [grid_of_one, *others] = [html.proto.body for html in app.get("html") if "thaw-grid" in html.proto.body][-4:]
+        assert len(others) == 3  # four photos
+        assert [grid_of_one.count(told) for told in ("as it is<", "view 1<", "view 2<", "view 3<")] == [1, 1, 1, 0]
+        assert len(set(re.findall('base64,([^"]+)', grid_of_one))) == 3
+        assert "96 × 96 pixels, as the network gets them" in words(app)
+
+    def test_a_preview_that_cannot_be_made_says_why_and_training_can_start(self, open_page, workspace, pets):
+        shutil.rmtree(workspace.datasets)
+        app = open_page("train")
+        app.checkbox(key="flip_horizontal").check().run()
+        app.toggle(key="preview").set_value(True).run(timeout=90)
+        assert app.error[0].value.startswith("The preview could not be made. ")
+        assert not next(b for b in app.button if b.label == "Start training").disabled
 
     def test_without_a_worker_it_says_how_to_start_one(self, open_page, store, pets):
         assert "No worker is running" in open_page("train").warning[0].value

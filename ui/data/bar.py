@@ -17,6 +17,11 @@ def show_bar(working: Working, primary: bool = True) -> None:
             st.markdown(f"**Not saved yet.** {summary_of(working.edits)}.")
         else:
             st.markdown("Every edit was undone.")
+        if working.trouble:
+            st.error(
+                f"They cannot be done to version {working.version.number}, which came in after them. {working.trouble} "
+                "Undo what stands in the way; the images below are shown without the edits."
+            )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if st.button("Undo", icon=":material/undo:", disabled=not working.edits, shortcut="Ctrl+Z"):
                 undo(store, name)
@@ -27,7 +32,7 @@ def show_bar(working: Working, primary: bool = True) -> None:
             if len(working.edits) > 1 and st.button("Undo all"):
                 discard(store, name)
                 st.rerun()
-            if working.edits:
+            if working.edits and not working.trouble:
                 note = st.text_input(
                     "Note for the new version",
                     placeholder="What you changed and why (optional)",

@@ -14,7 +14,7 @@ CLASSES_AT_ONCE = 20
 def show_card(working: Working) -> None:
     """Everything is computed once for a version and its edits, then kept by the server."""
     with st.spinner("Adding up the images"):
-        card = _card(working.version.id, working.revision, working)
+        card = _card(working.state, working)
     from ui import charts  # a second of loading, which the other views need not wait for
 
     counts, dark = working.counts(), state.is_dark()
@@ -55,5 +55,5 @@ def show_card(working: Working) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _card(version_id: int, revision: int, _working: Working) -> Card:
+def _card(state: str, _working: Working) -> Card:
     return card_of(_working.store, _working.version, _working.rows)

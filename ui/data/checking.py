@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from learner.datasets.checks import Finding, Suspicions
+from learner.datasets.checks import Finding, Suspicions, confirm
 from learner.datasets.jobs.checks import check_of, start_check, stop_check
 from learner.datasets.jobs.processes import AT_WORK
 from learner.datasets.names import natural_key
@@ -66,7 +66,13 @@ def show_found_pictures(working: Working, finding: Finding) -> None:
     chosen = set(choose(working, shown, f"{key}-{first}", captions, headings if grouped else None))
     labels = sorted({row.label for row in working.rows if row.label}, key=natural_key)
     with actions:
-        show_actions(working, [row for row in shown if row.path in chosen], labels, where=key)
+        picked = [row for row in shown if row.path in chosen]
+        show_actions(working, picked, labels, where=key)
+        if finding.key in ("wrong_label", "outlier") and st.button(
+            "Right as they are", disabled=not picked, key=f"right-{key}", help="Doubt the chosen images no more."
+        ):
+            confirm(working.store.workspace, working.name, picked)
+            st.rerun()
 
 
 def show_not_taken(working: Working) -> None:

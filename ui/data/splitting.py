@@ -32,7 +32,7 @@ def show_split(working: Working) -> None:
             )
         )
     try:
-        splits = _splits(working.key, seed, fraction, folds, working)
+        splits = _splits(working.state, seed, fraction, folds, working)
     except DatasetError as error:
         st.error(str(error))
         return
@@ -50,7 +50,7 @@ def show_split(working: Working) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _splits(key: str, seed: int, fraction: float, folds: int, _working: Working) -> list[Split]:
+def _splits(state: str, seed: int, fraction: float, folds: int, _working: Working) -> list[Split]:
     numbers = range(1, max(folds, 1) + 1)
     return [describe_split(_working.rows, seed, fraction, folds=folds, fold=fold) for fold in numbers]
 

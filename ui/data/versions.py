@@ -11,9 +11,6 @@ from learner.words import count
 from ui.data.working import Working
 from ui.frame import telling_errors
 
-EXAMPLES = 8
-"""Paths of a change that are told; the rest is counted."""
-
 
 def show_versions(working: Working) -> None:
     """The newest first; one can be opened to see what it changed, and restored."""
