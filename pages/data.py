@@ -49,7 +49,7 @@ def show_page() -> None:
     working = working_on(store, name)
     show_summary(working)
     show_bar(working, primary=not waiting)
-    if not working.edits and not waiting:
+    if not working.edits and not waiting and len(working.counts()) > 1:
         next_step("train", f"Plan the training on {name}")
     show_view(working)
 

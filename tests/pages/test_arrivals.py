@@ -246,4 +246,5 @@ class TestWaysIn:
         app = open_page("data")
         press(app, "Import 4 images")
         wait_for_all(store)
-        assert "**0 images** in **0 classes**, 4 set aside. Version 1." in words(app.run())
+        assert "**0 images** in **0 classes**, 4 without a class. Version 1." in words(app.run())
+        assert "Plan the training" not in words(app)  # there is nothing to learn yet
