@@ -1,3 +1,8 @@
-from learner.cli import main
+import sys
 
-main()
+try:
+    from learner.cli import main
+
+    main()
+except KeyboardInterrupt:  # before the commands could handle it
+    sys.exit(130)

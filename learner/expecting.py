@@ -73,8 +73,13 @@ def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
 
     It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
     """
+    return start_beside("learner.measuring", store, recipe)
+
+
+def start_beside(module: str, store: Store, recipe: Recipe) -> subprocess.Popen:
+    """Run `module` with the recipe's JSON as its argument in another process, since pages load no torch."""
     return subprocess.Popen(
-        [sys.executable, "-m", "learner.measuring", json.dumps(recipe.to_dict())],
+        [sys.executable, "-m", module, json.dumps(recipe.to_dict())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from learner.executors import PATIENT_THREADS
+from learner.expecting import start_beside
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.workspace import Workspace
@@ -35,15 +33,8 @@ def rows_of_pictures(folder: Path) -> list[list[Path]]:
 
 
 def start_preview(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Make the pictures of a settled recipe in another process, since pages load no torch: about 3 s.
+    """Make the pictures of a settled recipe in another process: about 3 s.
 
     It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", "learner.previewing", json.dumps(recipe.to_dict())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
-    )
+    return start_beside("learner.previewing", store, recipe)

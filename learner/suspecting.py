@@ -82,6 +82,7 @@ def suspect(
     labels = np.array([classes.index(rows[index].label) for index in foretold])
     probs = _out_of_fold([rows[index] for index in foretold], reduced[foretold], labels, len(classes), cancelled)
     doubtful = _doubtful(labels, probs)
+    earlier = Suspicions.load(store.workspace, version.name)
     suspicions = Suspicions(
         version=version.number,
         backbone=arch,
@@ -96,6 +97,7 @@ def suspect(
             for index in doubtful
         },
         outliers=_outliers([row.sha256 for row in rows], reduced),
+        confirmed=earlier.confirmed if earlier else {},
     )
     suspicions.save(store.workspace, version.name)
     return suspicions

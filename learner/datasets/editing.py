@@ -10,6 +10,7 @@ from learner.datasets.files import import_lock
 from learner.datasets.names import joined, natural_key, plural, sentence
 from learner.datasets.problems import Taken
 from learner.datasets.rows import fingerprint_of, rows_of
+from learner.datasets.settling import settle
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
 
@@ -158,6 +159,8 @@ def save(store: Store, name: str, note: str = "") -> VersionInfo:
 def restore(store: Store, name: str, number: int) -> VersionInfo:
     """Make version `number` the newest again, as a version of its own; nothing in between is lost.
 
+    The test set stays that of the newest version, if it has one: it outlives every version.
+
     Raises DatasetError when there is no such version, or there are edits that were not saved.
     """
     old = store.datasets.version(name, number)
@@ -166,7 +169,14 @@ def restore(store: Store, name: str, number: int) -> VersionInfo:
         return newest
     if store.datasets.draft(name).edits:
         raise DatasetError(f"{name} has edits that are not saved. Save or discard them, then restore version {number}.")
-    return _add_version(store, newest, rows_of(store, old), f"Version {number} restored.", number)
+    rows = rows_of(store, old)
+    tested = {row.sha256 for row in rows_of(store, newest) if row.split == "test"}
+    note = f"Version {number} restored."
+    if tested and tested != {row.sha256 for row in rows if row.split == "test"}:
+        undecided = [replace(row, split="") if row.split == "test" else row for row in rows]
+        rows = settle(undecided, tested, store.datasets.contents(old.id))
+        note += " The test set stays as it was."
+    return _add_version(store, newest, rows, note, number)
 
 
 def difference(before: Sequence[Taken], after: Sequence[Taken]) -> Difference:

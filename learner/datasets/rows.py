@@ -1,11 +1,13 @@
 """The images of a version as plain rows: what an import makes, an edit changes and a new version is written from."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
 
 from sqlalchemy import select
 
+from learner.datasets.names import natural_key
 from learner.datasets.problems import Taken
 from learner.store import Image, Store, VersionInfo
 
@@ -27,3 +29,12 @@ def fingerprint_of(rows: Iterable[Taken]) -> str:
         digest.update("\0".join(map(str, said)).encode())
         digest.update(b"\0\n")
     return digest.hexdigest()
+
+
+def counts_of(rows: Iterable[Taken]) -> dict[str, dict[str, int]]:
+    """Images in use by class, in natural order, then by split."""
+    pairs = Counter((row.label, row.split) for row in rows if not row.excluded)
+    counts: dict[str, dict[str, int]] = {}
+    for (label, split), number in sorted(pairs.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1])):
+        counts.setdefault(label, {})[split] = number
+    return counts

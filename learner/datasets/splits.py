@@ -103,6 +103,8 @@ def draw_test_set(rows: Iterable[Taken], seed: int, fraction: float) -> list[Tak
 
     Raises DatasetError when there is a test set already or `fraction` is out of range.
     """
+    if not 0 < fraction < 1:
+        raise DatasetError(f"The share of test images is {fraction}; it must lie between 0 and 1. Use 0.2 for a fifth.")
     rows = list(rows)
     if any(row.split == "test" and not row.excluded for row in rows):
         raise DatasetError("There is a test set already, and it stays the same. Give it up first to draw another.")

@@ -113,8 +113,8 @@ def find_upload(workspace: Workspace, upload_id: str) -> Upload:
 
 
 def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
-    """Delete uploads whose browser went away: nothing has arrived for `after_s` seconds."""
-    for folder in workspace.uploads.glob(".files-*"):
+    """Delete uploads whose browser went away, and what a killed command had downloaded: untouched for `after_s`."""
+    for folder in [*workspace.uploads.glob(".files-*"), *workspace.uploads.glob("command-*")]:
         newest = max((path.stat().st_mtime for path in (folder, *folder.glob("*.part"))), default=0)
         if time.time() - newest > after_s:
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from learner import suspecting
 from learner.datasets import add_dataset
-from learner.datasets.checks import Suspicions, suspected
+from learner.datasets.checks import Suspicions, confirm, suspected
 from learner.datasets.editing import Edit, edited
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImportCancelled
@@ -49,6 +49,21 @@ def test_what_was_relabelled_or_set_aside_is_doubted_no_more(mixed_up):
     assert suspected(edited(rows, before.remedy.edits), found)[:1] != [before]
     aside = Edit("exclude", before.paths)
     assert [finding.key for finding in suspected(edited(rows, [aside]), found)] in ([], ["outlier"])
+
+
+def test_what_a_person_found_right_is_doubted_no_more_by_later_checks_either(mixed_up):
+    store, version = mixed_up
+    rows = rows_of(store, version)
+    wrong = [row for row in rows if row.path == "b/really_a.jpg"]
+    suspect(store, version)
+    confirm(store.workspace, "shapes", wrong)
+    for _ in range(2):
+        doubted = suspected(rows, Suspicions.load(store.workspace, "shapes"))[0].paths
+        assert "b/really_a.jpg" not in doubted
+        assert "a/really_c.jpg" in doubted
+        suspect(store, version)
+    relabelled = edited(rows, [Edit("relabel", ("b/really_a.jpg",), to="c")])
+    assert "b/really_a.jpg" not in suspected(relabelled, Suspicions.load(store.workspace, "shapes"))[0].paths
 
 
 def test_a_second_check_looks_at_new_images_only(mixed_up, monkeypatch):

@@ -1,6 +1,5 @@
 """The data set that a person works on: its newest version with the edits that are not saved yet."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 import streamlit as st
@@ -8,9 +7,8 @@ import streamlit as st
 from learner.datasets.checks import Facts, Finding, Suspicions, facts_of, find, suspected
 from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
 from learner.datasets.jobs.checks import check_of
-from learner.datasets.names import natural_key
 from learner.datasets.problems import Taken
-from learner.datasets.rows import rows_of
+from learner.datasets.rows import counts_of, rows_of
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
 from ui.frame import telling_errors
@@ -48,11 +46,7 @@ class Working:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images in use by class, in natural order, then by split."""
-        pairs = Counter((row.label, row.split) for row in self.rows if not row.excluded)
-        counts: dict[str, dict[str, int]] = {}
-        for (label, split), number in sorted(pairs.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1])):
-            counts.setdefault(label, {})[split] = number
-        return counts
+        return counts_of(self.rows)
 
     def findings(self) -> list[Finding]:
         """Of the checks, the serious ones first."""

@@ -1,15 +1,13 @@
 """The data set that a command works on: its newest version with the edits that are not saved yet."""
 
 import shlex
-from collections import Counter
 from dataclasses import dataclass
 
 from learner.cli.printing import out
-from learner.datasets import natural_key
 from learner.datasets.editing import Edit, edited, edits_of
 from learner.datasets.names import plural
 from learner.datasets.problems import Taken
-from learner.datasets.rows import rows_of
+from learner.datasets.rows import counts_of, rows_of
 from learner.store import Store, VersionInfo
 
 
@@ -29,11 +27,7 @@ class Working:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images in use by class, in natural order, then by split."""
-        pairs = Counter((row.label, row.split) for row in self.rows if not row.excluded)
-        counts: dict[str, dict[str, int]] = {}
-        for (label, split), number in sorted(pairs.items(), key=lambda pair: (natural_key(pair[0][0]), pair[0][1])):
-            counts.setdefault(label, {})[split] = number
-        return counts
+        return counts_of(self.rows)
 
 
 def working_on(store: Store, name: str) -> Working:

@@ -5,6 +5,6 @@
 
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.checks.quick import Facts, facts_of, find
-from learner.datasets.checks.suspicions import Suspicions, suspected
+from learner.datasets.checks.suspicions import Suspicions, confirm, suspected
 
-__all__ = ["Facts", "Finding", "Remedy", "Suspicions", "facts_of", "find", "suspected"]
+__all__ = ["Facts", "Finding", "Remedy", "Suspicions", "confirm", "facts_of", "find", "suspected"]

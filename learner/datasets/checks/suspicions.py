@@ -1,8 +1,8 @@
 """What a network suspects of a version, on disk and as findings. Finding it out is `learner.suspecting`'s work."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from learner.datasets.checks.finding import Finding, Remedy
@@ -28,6 +28,8 @@ class Suspicions:
     """sha256 → (class that was doubted, class suggested, probability of the suggested one), most doubtful first."""
     outliers: dict[str, float] = field(default_factory=dict)
     """sha256 → likeness to its nearest neighbours, 0 to 1, least alike first."""
+    confirmed: dict[str, str] = field(default_factory=dict)
+    """sha256 → the class that a person found right, or found the image to belong to; it is doubted no more."""
 
     def save(self, workspace: Workspace, name: str) -> None:
         with written_whole(_file(workspace, name)) as temporary:
@@ -44,9 +46,17 @@ class Suspicions:
             return None
 
 
+def confirm(workspace: Workspace, name: str, rows: Iterable[Taken]) -> None:
+    """A person looked at `rows` and found them right as they are: later checks do not doubt them either."""
+    suspicions = Suspicions.load(workspace, name)
+    if suspicions:
+        right = {row.sha256: row.label for row in rows}
+        replace(suspicions, confirmed={**suspicions.confirmed, **right}).save(workspace, name)
+
+
 def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
     """The findings that still hold for `rows`: a label that was changed or confirmed since is no longer doubted."""
-    used = {row.sha256: row for row in rows if not row.excluded}
+    used = {row.sha256: row for row in rows if not row.excluded and suspicions.confirmed.get(row.sha256) != row.label}
     doubted = [
         (used[sha256], suggested, probability)
         for sha256, (label, suggested, probability) in suspicions.labels.items()

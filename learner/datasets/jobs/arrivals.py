@@ -205,7 +205,7 @@ _NOTHING = {
 
 def _check_source(workspace: Workspace, source: Path | None, delete_source_after: bool) -> None:
     if source is None or not source.exists():
-        raise DatasetError(f"There is no folder or .zip file at {source}. Check the path, and that it is still there.")
+        raise DatasetError(f"There is nothing at {source}. Check the path, and that it is still there.")
     if delete_source_after:
         upload_folder(workspace, source)
 

@@ -48,7 +48,7 @@ def open_source(
         return _open_folder(source, open_file)
     if source.is_file():
         return open_file(source)
-    raise DatasetError(f"There is no folder or .zip file at {source}. Check the path, and that it is still there.")
+    raise DatasetError(f"There is nothing at {source}. Check the path, and that it is still there.")
 
 
 def archive_kind(file: Path) -> str:

@@ -154,6 +154,21 @@ def test_an_old_version_comes_back_as_a_new_one(pets):
         restore(pets, "pets", 9)
 
 
+def test_a_restored_version_keeps_the_test_set_that_was_made_since(pets):
+    add_edit(pets, "pets", Edit("move", ("train/cat/cat_000.jpg", "train/dog/dog_000.jpg"), to="test"))
+    save(pets, "pets")
+    add_edit(pets, "pets", Edit("exclude", ("train/cat/cat_001.jpg",)))
+    save(pets, "pets")
+    version = restore(pets, "pets", 1)
+    assert version.note == "Version 1 restored. The test set stays as it was."
+    rows = newest(pets)
+    assert {path for path, row in rows.items() if row.split == "test"} == {
+        "train/cat/cat_000.jpg",
+        "train/dog/dog_000.jpg",
+    }
+    assert not rows["train/cat/cat_001.jpg"].excluded
+
+
 @pytest.mark.parametrize(
     ("edit", "why"),
     [

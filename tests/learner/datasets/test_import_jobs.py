@@ -137,7 +137,7 @@ def test_a_defect_fails_with_a_general_sentence_and_a_traceback_in_the_log(works
 
 
 def test_what_cannot_be_started_is_refused_at_once(workspace, tmp_path):
-    with pytest.raises(DatasetError, match=r"no folder or \.zip file"):
+    with pytest.raises(DatasetError, match="There is nothing at"):
         jobs.start_import(workspace, tmp_path / "nowhere", "pets")
     with pytest.raises(DatasetError, match="needs a name"):
         jobs.start_import(workspace, make_photos(tmp_path / "pets"), " ")

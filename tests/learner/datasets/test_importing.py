@@ -305,7 +305,7 @@ def test_names_that_differ_only_in_case_or_signs_never_share_a_folder(workspace)
 
 
 def test_a_source_that_is_not_there_is_named(store, tmp_path):
-    with pytest.raises(DatasetError, match=r"no folder or \.zip file at .*nowhere\. Check the path"):
+    with pytest.raises(DatasetError, match=r"nothing at .*nowhere\. Check the path"):
         add_dataset(store, tmp_path / "nowhere", "pets")
 
 

@@ -173,7 +173,7 @@ def test_what_nobody_answers_for_waits_for_days_and_is_never_removed_silently(wo
 
 
 def test_what_cannot_be_looked_at_is_refused_at_once(workspace, tmp_path):
-    with pytest.raises(DatasetError, match=r"no folder or \.zip file"):
+    with pytest.raises(DatasetError, match="There is nothing at"):
         jobs.start_look(workspace, tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="Nothing was chosen"):
         jobs.start_look(workspace)
