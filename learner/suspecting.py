@@ -1,10 +1,11 @@
 """Which labels are probably wrong and which images are unlike all others, by the eyes of a pretrained network.
 
-The frozen stages of a small backbone describe each image; a linear model learns the classes from four fifths of the
-images and says what it expects of the last fifth, five times. Where it is sure of another class than the given one, the
-label is doubted (confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset
-Labels", JAIR 2021, as cleanlab implements it). What a network keeps of each image is cached, so a second check looks
-at new images only.
+What leaves each frozen stage of a small backbone, averaged over its area, describes an image: the last stages tell things
+apart, the first ones colours and textures (docs/benchmarks.md compares). A linear model learns the classes from four
+fifths of the images and says what it expects of the last fifth, five times. Where it is sure of another class than the
+given one, the label is doubted (confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty
+in Dataset Labels", JAIR 2021, as cleanlab implements it). What describes an image is cached, so a second check looks at
+new images only.
 """
 
 import hashlib
@@ -112,22 +113,27 @@ def _describe(
     arch: str,
     weights: str,
 ) -> tuple[list[Taken], np.ndarray]:
-    """The rows whose images can be read, and (rows, features) of floats: the body's output, averaged over its area."""
+    """The rows whose images can be read, and (rows, features) of floats: each stage's output, averaged over area."""
     progress(ImportProgress(0, len(rows), "Loading a pretrained network."))
     backbone = build(arch, weights, store.workspace)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = Network(backbone.body, nn.Flatten(), precisions("fp32", device)[0])
+    network = lowered(network).to(device, memory_format=torch.channels_last)
+    width = sum(channels for _, _, channels in network.shapes(IMAGE_SIZE)[1:])
     folder = store.workspace.features / f"described-{_key(backbone)}"
-    kept = RowStore(folder, (backbone.num_features,), np.float16)
+    kept = RowStore(folder, (width,), np.float16)
     new = set(kept.missing(row.sha256 for row in rows))
     budget = Budget(store.workspace.features)
     if not budget.make_room(len(new) * kept.row_bytes, keep=[folder]):
         raise DatasetError("There is no disk space to check labels. Free some, or raise THAW_CACHE_GB.")
     base = dataset_folder(store.workspace, version.name)
     files = [LabelledFile(base / row.file, row.label, row.sha256) for row in rows if row.sha256 in new]
+    preprocess = Preprocess(IMAGE_SIZE, tuple(backbone.mean), tuple(backbone.std))
     unreadable: set[str] = set()
     started = time.monotonic()
     try:
         with kept.writer() as writer:
-            for done, (chunk, features) in _features(backbone, files, unreadable):
+            for done, (chunk, features) in _features(network, preprocess, files, unreadable):
                 writer.add([file.sha256 for file in chunk], features)
                 if cancelled():
                     raise ImportCancelled("The check was stopped. What it had seen is kept for the next one.")
@@ -142,13 +148,10 @@ def _describe(
 
 
 @torch.inference_mode()
-def _features(backbone: Backbone, files: list[LabelledFile], unreadable: set[str]):
+def _features(network: Network, preprocess: Preprocess, files: list[LabelledFile], unreadable: set[str]):
     """(images done, (files, (files, features))) for a batch at a time; files that cannot be read are left out."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = Network(backbone.body, nn.Flatten(), precisions("fp32", device)[0])
-    network = lowered(network).to(device, memory_format=torch.channels_last)
+    device = next(network.parameters()).device
     decoder = Decoder(IMAGE_SIZE)
-    preprocess = Preprocess(IMAGE_SIZE, tuple(backbone.mean), tuple(backbone.std))
 
     def read(chunk: list[LabelledFile]):
         try:
@@ -169,9 +172,11 @@ def _features(backbone: Backbone, files: list[LabelledFile], unreadable: set[str
         if not len(pixels):
             continue
         x = preprocess(torch.from_numpy(pixels).to(device))
+        described = []
         for index in range(len(network[0])):
             x = network.stage(index, x)
-        yield min(done, len(files)), (chunk, x.float().mean((2, 3)).cpu().numpy().astype(np.float16))
+            described.append(x.float().mean((2, 3)))
+        yield min(done, len(files)), (chunk, torch.cat(described, 1).cpu().numpy().astype(np.float16))
 
 
 def _key(backbone: Backbone) -> str:
