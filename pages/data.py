@@ -34,7 +34,7 @@ def show_page() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Data set", names, index=names.index(state.current_dataset(names)))
-        adding = st.session_state.get(state.ADDING, False)
+        adding = st.session_state.get(state.ADDING, state.CAMERA in st.query_params)
         st.button(
             "Done adding" if adding else "Add photos",
             icon=":material/add_a_photo:",

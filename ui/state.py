@@ -20,7 +20,7 @@ ADDING = "adding"
 VIEW = "view"
 """The view of the Data page; also in its address, so that a reload keeps it."""
 CAMERA = "camera"
-"""In the address only: the pile of photos that the camera has taken so far."""
+"""The pile of photos that the camera has taken so far; also in the page's address, so that a reload keeps it."""
 SERVER_FOLDER = "server_folder"
 """The folder of the server that is open among the ways in."""
 

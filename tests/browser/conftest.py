@@ -17,6 +17,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving picture
+    "--use-fake-ui-for-media-stream",
 ]
 WAIT_MS = 30_000
 expect.set_options(timeout=WAIT_MS)

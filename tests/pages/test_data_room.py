@@ -333,6 +333,7 @@ class TestSplit:
         for view in ("pictures", "checks", "split", "card", "versions"):
             app = look_at(open_page("data"), view)
             assert not app.exception and not app.error, (view, app.error)
+        assert open_page("data").selectbox(key="class-cats").value == "All classes"
         assert "**0 images** in **0 classes**, 63 set aside" in words(app)
 
 

@@ -28,7 +28,8 @@ COMPUTER, ADDRESS, CAMERA, KNOWN_SETS, SERVER = (
 def show_ways(store: Store) -> None:
     """One of the ways in. What arrives is looked at by a job, which the page shows above."""
     ways = [COMPUTER, ADDRESS, CAMERA, KNOWN_SETS] + ([SERVER] if allowed_roots() else [])
-    way = st.segmented_control("Where are the photos?", ways, default=COMPUTER, key="way") or COMPUTER
+    usual = CAMERA if _pile(store) else COMPUTER
+    way = st.segmented_control("Where are the photos?", ways, default=usual, key="way") or COMPUTER
     {COMPUTER: drop, ADDRESS: from_address, CAMERA: from_camera, KNOWN_SETS: from_gallery, SERVER: from_server}[way](
         store
     )
@@ -114,9 +115,11 @@ def from_server(store: Store) -> None:
 
 
 def from_camera(store: Store) -> None:
-    """Photo by photo into a class. Each is on disk as soon as it is taken; the address keeps the pile over a reload."""
+    """Photo by photo into a class. Each is on disk as soon as it is taken, and there after a reload or another page."""
     pile = _pile(store)
     shots = pile.files() if pile else []
+    if pile:
+        st.session_state[state.CAMERA] = st.query_params[state.CAMERA] = pile.id
     labels = sorted({shot.parent.name for shot in shots}, key=natural_key)
     left, right = st.columns(2)
     with left:
@@ -133,7 +136,7 @@ def from_camera(store: Store) -> None:
             if taken is not None:
                 with telling_errors():
                     pile = pile or begin_upload(store.workspace)
-                    st.query_params[state.CAMERA] = pile.id
+                    st.session_state[state.CAMERA] = pile.id
                     with pile.receiving(f"camera/{label}/{label} {len(shots) + 1}.jpg") as file:
                         file.write(taken.getvalue())
                     st.rerun()
@@ -158,14 +161,16 @@ def from_camera(store: Store) -> None:
                 start_import(
                     store.workspace, pile.finish(), name, delete_source_after=True, choice=Choice("folders"), mode="add"
                 )
-                del st.query_params[state.CAMERA]
+                st.query_params.pop(state.CAMERA, None)
+                st.session_state.pop(state.CAMERA, None)
                 st.session_state[state.ADDING] = False
                 st.rerun()
 
 
 def _pile(store: Store) -> Upload | None:
     """The photos taken so far, if any."""
+    upload_id = st.query_params.get(state.CAMERA) or st.session_state.get(state.CAMERA)
     try:
-        return find_upload(store.workspace, st.query_params[state.CAMERA])
-    except (KeyError, DatasetError):
+        return find_upload(store.workspace, upload_id) if upload_id else None
+    except DatasetError:
         return None

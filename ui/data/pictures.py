@@ -25,7 +25,8 @@ def show_pictures(working: Working) -> None:
     splits = sorted({row.split for row in working.rows})
     split = ANY
     with st.container(horizontal=True):
-        first = len(options) - 1 if all(row.excluded for row in working.rows) else 0
+        waiting = NO_CLASS in options and all(row.excluded for row in working.rows)
+        first = options.index(NO_CLASS) if waiting else 0
         label = st.selectbox("Class", options, index=first, key=f"class-{working.name}", width=280)
         if len(splits) > 1:
             split = st.selectbox(

@@ -31,6 +31,7 @@ function listen(root, arrived) {
   root.ondrop = async (event) => {
     event.preventDefault();
     root.classList.remove('over');
+    if (root.stop) return; // one upload at a time
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     show('busy');
     tell('Looking through what you dropped');
@@ -65,12 +66,17 @@ function listen(root, arrived) {
     let stopped = false, id = null, done = 0, count = 0, last = 0;
     const started = performance.now();
     const leaving = (event) => event.preventDefault();
-    addEventListener('beforeunload', leaving);
+    const throwAway = () => {
+      if (id) fetch(`api/uploads/${id}`, { method: 'DELETE', headers: { 'X-Thaw': '1' }, keepalive: true });
+    };
     root.stop = () => {
       stopped = true;
       for (const request of running) request.abort();
-      if (id) fetch(`api/uploads/${id}`, { method: 'DELETE', headers: { 'X-Thaw': '1' }, keepalive: true });
+      throwAway();
     };
+    const { stop } = root;
+    addEventListener('beforeunload', leaving);
+    addEventListener('pagehide', stop);
     show('busy');
     tell('Starting the upload');
 
@@ -121,6 +127,7 @@ function listen(root, arrived) {
 
     try {
       ({ id } = await post('api/uploads'));
+      if (stopped) throwAway();
       const queue = items.values();
       await Promise.all(Array.from({ length: AT_ONCE }, () => worker(queue)));
       if (!stopped) {
@@ -135,6 +142,7 @@ function listen(root, arrived) {
       fail(error.message || 'The connection to the server broke off, and nothing was kept. Upload the files again.');
     } finally {
       removeEventListener('beforeunload', leaving);
+      removeEventListener('pagehide', stop);
       root.stop = null;
       if (stopped && root.dataset.state === 'busy') fail('The upload was cancelled; nothing of it was kept.');
     }

@@ -1,0 +1,107 @@
+"""The Data page as hands use it: files dropped, pictures chosen by keyboard and mouse, photos taken by a camera."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from learner.datasets.rows import rows_of
+from tests.learner.datasets.waiting import wait_for
+from tests.samples import make_photos
+
+
+def open_data(page: Page, address: str) -> None:
+    page.goto(f"{address}/data")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data")
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Let files or folders fall on the drop zone, as a file manager's."""
+    expect(page.get_by_text("Drop a folder, photos or an archive here")).to_be_visible()
+    box = page.locator(".drop").bounding_box()
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send(
+            "Input.dispatchDragEvent",
+            {"type": kind, "x": box["x"] + box["width"] / 2, "y": box["y"] + 20, "data": data},
+        )
+
+
+def slow_down(page: Page, bytes_a_second: float) -> None:
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Network.enable")
+    devtools.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_a_second},
+    )
+
+
+def test_a_folder_is_dropped_looked_at_and_imported(serve, page, store, tmp_path):
+    folder = make_photos(tmp_path / "Ausflug nach Übersee", {"Kätzchen": 6, "Hündchen": 5}, size=(48, 40))
+    (folder / ".DS_Store").write_bytes(b"x")
+    open_data(page, serve())
+    drop(page, folder)
+    expect(page.get_by_role("heading", name="Found in Ausflug nach Übersee")).to_be_visible()
+    expect(page.get_by_text("The images lie in one folder for each of 2 classes (Hündchen, Kätzchen).")).to_be_visible()
+    page.get_by_role("button", name="Import 11 images").click()
+    expect(page.get_by_text("11 images in 2 classes")).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(11)
+    expect(page.get_by_role("option", name="Kätzchen: Kätzchen/Kätzchen_000.jpg")).to_be_visible()
+
+
+@pytest.fixture
+def slow_upload(serve, page, workspace, tmp_path) -> Path:
+    """Two large files on a slow line, some of which has arrived."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name in ("1.zip", "2.zip"):
+        (folder / name).write_bytes(bytes(3_000_000))
+    open_data(page, serve())
+    slow_down(page, 400_000)
+    drop(page, folder)
+    expect(page.get_by_text(re.compile(r"^Uploading: 0 of 2 files, .* of 6 MB"))).to_be_visible()
+    wait_for(lambda: list(workspace.uploads.glob(".files-*/*.part")))
+    return workspace.uploads
+
+
+def test_an_upload_that_is_cancelled_leaves_nothing_and_says_so(slow_upload, page):
+    page.get_by_role("button", name="Cancel the upload").click()
+    expect(page.get_by_text("The upload was cancelled; nothing of it was kept.")).to_be_visible()
+    wait_for(lambda: list(slow_upload.iterdir()) == [])
+    expect(page.get_by_role("button", name="Choose a folder")).to_be_visible()
+
+
+def test_a_reload_in_the_middle_of_an_upload_leaves_nothing(slow_upload, page):
+    page.on("dialog", lambda dialog: dialog.accept())  # the browser asks whether to leave
+    page.reload()
+    expect(page.get_by_text("Drop a folder, photos or an archive here")).to_be_visible()
+    wait_for(lambda: list(slow_upload.iterdir()) == [])
+
+
+def test_photos_of_a_camera_become_a_data_set(serve, page, store):
+    page.context.grant_permissions(["camera"])
+    open_data(page, serve())
+    page.get_by_text("Camera", exact=True).click()
+    shots = 0
+    for label, number in (("mug", 2), ("pen", 2)):
+        box = page.get_by_role("combobox", name=re.compile("Class that the next photos show"))
+        box.fill(label)
+        box.press("Enter")
+        for taken in range(1, number + 1):
+            page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera has started
+            shots += 1
+            page.wait_for_timeout(300 * shots)  # each start shows the same moving picture from its beginning
+            page.get_by_role("button", name="Take Photo").click()
+            expect(page.get_by_text(f"{label}: {taken} photo")).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    page.get_by_role("link", name="Data", exact=True).click()
+    expect(page.get_by_text("pen: 2 photos")).to_be_visible()
+    page.reload()  # the photos are on the server already
+    expect(page.get_by_text("pen: 2 photos")).to_be_visible()
+    page.get_by_role("button", name="Make camera with 4 photos").click()
+    expect(page.get_by_text("4 images in 2 classes")).to_be_visible()
+    labels = [row.label for row in rows_of(store, store.datasets.version("camera"))]
+    assert sorted(labels) == ["mug", "mug", "pen", "pen"]
