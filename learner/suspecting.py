@@ -1,11 +1,11 @@
 """Which labels are probably wrong and which images are unlike all others, by the eyes of a pretrained network.
 
-What leaves each frozen stage of a small backbone, averaged over its area, describes an image: the last stages tell things
-apart, the first ones colours and textures (docs/benchmarks.md compares). A linear model learns the classes from four
-fifths of the images and says what it expects of the last fifth, five times. Where it is sure of another class than the
-given one, the label is doubted (confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty
-in Dataset Labels", JAIR 2021, as cleanlab implements it). What describes an image is cached, so a second check looks at
-new images only.
+What leaves each frozen stage of a small backbone, averaged over its area, describes an image: the last stages tell
+things apart, the first ones colours and textures (docs/benchmarks.md compares). A linear model learns the classes from
+four fifths of the images and says what it expects of the last fifth, five times. Where it is sure of another class than
+the given one, the label is doubted (confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating
+Uncertainty in Dataset Labels", JAIR 2021, as cleanlab implements it). What describes an image is cached, so a second
+check looks at new images only.
 """
 
 import hashlib
