@@ -127,7 +127,7 @@ class TestFound:
 
     def test_it_can_be_thrown_away(self, open_page, store, bring):
         bring()
-        app = press(open_page("data"), "Throw away")
+        app = press(open_page("data"), "Throw the files away")
         assert "No data sets yet" in words(app)
         assert jobs(store.workspace) == []
 

@@ -150,9 +150,11 @@ def from_camera(store: Store) -> None:
             mine = [shot for shot in shots if shot.parent.name == name]
             st.markdown(f"**{name}**: {count(len(mine), 'photo')}")
             st.image([str(shot) for shot in mine[-6:]], width=84)
-        if st.button("Remove the last photo"):
-            shots[-1].unlink()
-            st.rerun()
+        with st.popover("Remove the last photo"):
+            st.image(str(shots[-1]), width=168)
+            if st.button("Remove this photo"):
+                shots[-1].unlink()
+                st.rerun()
         name = st.text_input("Data set", value="camera", max_chars=80, help="A new one, or one to add these photos to.")
         verb = "Add to" if name in store.datasets.names() else "Make"
         if st.button(f"{verb} {name} with {count(len(shots), 'photo')}", type="primary", disabled=not name.strip()):

@@ -64,7 +64,9 @@ def show_ended(store: Store, job: ImportJob) -> None:
     with st.container(horizontal=True):
         if job.can_import and st.button("Try again", key=f"again-{job.id}"):
             st.session_state[f"again-{job.id}-open"] = True
-        if st.button("Dismiss", key=f"dismiss-{job.id}"):
+        if job.can_import:
+            offer_to_throw_away(store, job)
+        elif st.button("Dismiss", key=f"dismiss-{job.id}"):
             dismiss(store.workspace, job.id)
             st.rerun()
     if job.can_import and st.session_state.get(f"again-{job.id}-open"):
@@ -94,6 +96,15 @@ def show_found(store: Store, job: ImportJob) -> None:
             show_left_out(proposal)
             choice = declare_groups(job, choice, found)
         import_form(store, job, choice, proposal)
+
+
+def offer_to_throw_away(store: Store, job: ImportJob) -> None:
+    """Files that were uploaded are deleted only when a person says so twice."""
+    with st.popover("Throw away"):
+        st.markdown("Nothing of these files was imported. What was uploaded or downloaded is deleted.")
+        if st.button("Throw the files away", key=f"throw-{job.id}"):
+            dismiss(store.workspace, job.id)
+            st.rerun()
 
 
 def choose_layout(job: ImportJob, found: Listing) -> Choice:
@@ -244,6 +255,5 @@ def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal
                 import_found(store.workspace, job.id, name, choice, mode)
                 st.session_state[state.ADDING] = False
                 st.rerun()
-        if st.button("Throw away", key=f"throw-{job.id}", help="Forget these files; nothing was imported yet."):
-            dismiss(store.workspace, job.id)
-            st.rerun()
+        if job.status == "found":
+            offer_to_throw_away(store, job)
