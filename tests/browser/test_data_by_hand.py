@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from tests.learner.datasets.waiting import wait_for
 from tests.samples import make_photos
@@ -105,3 +106,76 @@ def test_photos_of_a_camera_become_a_data_set(serve, page, store):
     expect(page.get_by_text("4 images in 2 classes")).to_be_visible()
     labels = [row.label for row in rows_of(store, store.datasets.version("camera"))]
     assert sorted(labels) == ["mug", "mug", "pen", "pen"]
+
+
+@pytest.fixture
+def cats(store, tmp_path):
+    return add_dataset(store, make_photos(tmp_path / "cats", {"cat": 6, "dog": 6}, size=(48, 40)), "cats")
+
+
+def picture(page: Page, name: str) -> Locator:
+    return page.get_by_role("option", name=f"{name.partition('_')[0]}: ").filter(has_text=f"{name}.jpg")
+
+
+def chosen(page: Page) -> Locator:
+    return page.get_by_role("option", selected=True)
+
+
+def test_pictures_are_chosen_by_keyboard_alone(serve, page, cats, store):
+    open_data(page, serve())
+    picture(page, "cat_000").focus()
+    for key in ("ArrowRight", "Space", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    expect(chosen(page)).to_have_count(2)
+    expect(page.get_by_text("2 images chosen")).to_be_visible()
+    expect(picture(page, "cat_002")).to_be_focused()
+    page.keyboard.press("Shift+ArrowRight")
+    expect(chosen(page)).to_have_count(3)
+    page.keyboard.press("Control+a")
+    expect(chosen(page)).to_have_count(12)
+    expect(page.get_by_text("12 images chosen")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(chosen(page)).to_have_count(0)
+    expect(page.get_by_text("Choose images below:")).to_be_visible()
+    page.keyboard.press("Enter")
+    large = page.get_by_role("dialog", name="Large view")
+    expect(large).to_contain_text("cat/cat_003.jpg")
+    expect(large.get_by_role("img", name="cat: cat/cat_003.jpg")).not_to_have_js_property("naturalWidth", 0)
+    page.keyboard.press("Escape")
+    expect(large).to_be_hidden()
+    expect(picture(page, "cat_003")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Set aside")).to_be_enabled()
+    page.get_by_role("button", name="Set aside").press("Enter")
+    expect(page.get_by_text("1 edit: 1 image set aside.")).to_be_visible()
+    expect(page.get_by_text("11 images in 2 classes, 1 set aside")).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(11)
+    page.keyboard.press("Control+z")
+    expect(page.get_by_text("Every edit was undone.")).to_be_visible()
+    expect(page.get_by_role("option")).to_have_count(12)
+
+
+def test_pictures_are_chosen_by_mouse_relabelled_and_saved_and_another_tab_sees_it(serve, page, cats, store):
+    address = serve()
+    open_data(page, address)
+    picture(page, "cat_001").click()
+    picture(page, "cat_004").click(modifiers=["Shift"])
+    expect(page.get_by_text("4 images chosen")).to_be_visible()
+    picture(page, "cat_002").click()
+    expect(page.get_by_text("3 images chosen")).to_be_visible()
+    box = page.get_by_test_id("stLayoutWrapper").locator(".st-key-actions-pictures").get_by_role("combobox").first
+    box.fill("lynx")
+    box.press("Enter")
+    page.get_by_role("button", name="Relabel").click()
+    expect(page.get_by_text("1 edit: 3 images relabelled as lynx.")).to_be_visible()
+    expect(page.get_by_text("12 images in 3 classes")).to_be_visible()
+    second = page.context.new_page()
+    open_data(second, address)
+    expect(second.get_by_text("1 edit: 3 images relabelled as lynx.")).to_be_visible()
+    page.get_by_placeholder("What you changed and why (optional)").fill("they have tufted ears")
+    page.get_by_role("button", name="Save as version 2").click()
+    expect(page.get_by_text("Version 2.", exact=False).first).to_be_visible()
+    expect(page.get_by_role("button", name="Plan the training on cats")).to_be_visible()
+    assert store.datasets.version("cats").note == "they have tufted ears. Images: 3 relabelled."
+    labels = [row.label for row in rows_of(store, store.datasets.version("cats"))]
+    assert labels.count("lynx") == 3

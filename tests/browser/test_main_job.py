@@ -26,16 +26,24 @@ def test_a_pages_own_address_as_the_first_request_to_a_fresh_server_comes_out_ri
     expect(page.get_by_role("heading", level=1)).to_have_text(name.capitalize())
 
 
+def test_the_first_click_on_a_fresh_server_is_not_lost(serve, page, store, tmp_path):
+    add_dataset(store, make_photos(tmp_path / "pets", {"cat": 5, "dog": 5}), "pets")
+    page.goto(f"{serve()}/data")
+    page.get_by_role("radio", name="Versions").click()
+    expect(page.get_by_text("A version never changes")).to_be_visible()
+
+
 def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, start, page, tmp_path):
     start("learner", "worker")
     photos = make_photos(tmp_path / "pets", {"cat": 15, "dog": 15}, size=(48, 40))
     page.goto(serve())
 
     # Data: upload a zip
-    page.locator("input[type=file]").set_input_files(make_zip(photos, tmp_path / "pets.zip"))
-    page.get_by_role("button", name="Import", exact=True).click()
+    page.locator("input.files").set_input_files(make_zip(photos, tmp_path / "pets.zip"))
+    expect(page.get_by_text("The images lie in one folder for each of 2 classes (cat, dog).")).to_be_visible()
+    page.get_by_role("button", name="Import 30 images").click()
     expect(page.get_by_text("30 images in 2 classes")).to_be_visible()
-    expect(page.get_by_role("img", name="cat: cat/")).to_have_count(15)
+    expect(page.get_by_role("option", name="cat: cat/")).to_have_count(15)
 
     # Train: the machine is measured by itself; change the epochs of the second phase to 30, to have time to watch
     page.get_by_role("button", name="Plan the training on pets").click()
