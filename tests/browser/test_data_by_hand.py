@@ -1,15 +1,18 @@
 """The Data page as hands use it: files dropped, pictures chosen by keyboard and mouse, photos taken by a camera."""
 
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageEnhance
 from playwright.sync_api import Locator, Page, expect
 
 from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from tests.learner.datasets.waiting import wait_for
-from tests.samples import make_photos
+from tests.samples import make_photos, make_zip
 
 
 def open_data(page: Page, address: str) -> None:
@@ -179,3 +182,53 @@ def test_pictures_are_chosen_by_mouse_relabelled_and_saved_and_another_tab_sees_
     assert store.datasets.version("cats").note == "they have tufted ears. Images: 3 relabelled."
     labels = [row.label for row in rows_of(store, store.datasets.version("cats"))]
     assert labels.count("lynx") == 3
+
+
+@pytest.fixture
+def messy_zip(tmp_path) -> Path:
+    """What people have: a class written in two ways, copies, a dark photo, a broken one, rubbish, a trap."""
+    photos = make_photos(tmp_path / "Holiday photos", {"cat": 14, "Dog": 12}, size=(160, 120))
+    make_photos(photos, {"dog": 4}, size=(160, 120), seed=5)
+    for number in range(3):
+        shutil.copy(photos / "cat" / f"cat_00{number}.jpg", photos / "cat" / f"copy {number}.jpg")
+        with Image.open(photos / "Dog" / f"Dog_00{number}.jpg") as photo:
+            photo.resize((150, 112)).save(photos / "Dog" / f"Dog_00{number} small.jpg")
+    with Image.open(photos / "cat" / "cat_005.jpg") as photo:
+        ImageEnhance.Brightness(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)).enhance(0.2).save(
+            photos / "cat" / "night.jpg"
+        )
+    (photos / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (photos / "notes.txt").write_text("hello")
+    packed = make_zip(photos, tmp_path / "Holiday photos.zip", inside="Holiday photos")
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("__MACOSX/Holiday photos/._cat_000.jpg", b"x")
+        archive.writestr("../../evil.jpg", b"x")
+    return packed
+
+
+def test_from_a_messy_zip_to_a_clean_version(serve, page, store, messy_zip):
+    open_data(page, serve())
+    page.locator("input.files").set_input_files(messy_zip)
+    expect(page.get_by_role("heading", name="Found in Holiday photos.zip")).to_be_visible()
+    expect(page.get_by_text("Merge “Dog”, “dog” into one class, Dog")).to_be_visible()
+    expect(page.get_by_text("files will be left out")).to_be_visible()
+    page.get_by_role("button", name=re.compile("^Import 3. images")).click()
+    expect(page.get_by_text("34 images in 2 classes, 3 set aside")).to_be_visible()
+    page.get_by_role("radio", name="Checks").click()
+    for finding, remedy in (
+        ("3 near duplicates in 3 groups", "Set these 3 images aside"),
+        ("1 image is very dark", "Set this image aside"),
+    ):
+        page.get_by_text(finding).click()
+        page.get_by_role("button", name=remedy).click()
+        expect(page.get_by_text(finding)).to_be_hidden()
+    page.get_by_text("files could not be taken in").click()
+    page.get_by_placeholder("What you changed and why (optional)").fill("Copies and a night photo")
+    page.get_by_role("button", name="Save as version 2").click()
+    expect(page.get_by_text("30 images in 2 classes, 7 set aside. Version 2.")).to_be_visible()
+    page.get_by_role("radio", name="Split").click()
+    expect(page.get_by_text("No near duplicates and no declared groups")).to_be_visible()
+    page.get_by_role("button", name="Plan the training on Holiday photos").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Train")
+    expect(page.get_by_text("Version 2: 30 images in 2 classes")).to_be_visible()
+    assert store.datasets.version("Holiday photos").note == "Copies and a night photo. Images: 4 set aside."
