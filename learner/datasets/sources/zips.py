@@ -3,6 +3,7 @@
 import io
 import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from contextlib import suppress
@@ -16,6 +17,8 @@ from learner.errors import DatasetError, ImageError
 
 _LOCAL_HEADER_BYTES = 30
 _ENTRY_SIGNATURE = b"PK\x01\x02"
+_ENTRY_BYTES = 46
+_SAYS_UTF_8 = 0x800
 
 
 class ZipSource:
@@ -117,13 +120,30 @@ class _File(io.BufferedReader):
             raise zipfile.BadZipFile(f"A list of {size} bytes")
         data = super().read(size)
         limits.check_count(Path(self.raw.name).name, data.count(_ENTRY_SIGNATURE))
-        return data
+        return _with_readable_names(data) if data.startswith(_ENTRY_SIGNATURE) else data
+
+
+def _with_readable_names(directory: bytes) -> bytes:
+    """The list of all entries, where names that say they are UTF-8 and are not say so no more.
+
+    `zipfile` would refuse the whole file for one of them; so it is only that entry whose data cannot be read later.
+    """
+    mended, at = bytearray(directory), 0
+    while directory.startswith(_ENTRY_SIGNATURE, at) and at + _ENTRY_BYTES <= len(directory):
+        (flags,) = struct.unpack_from("<H", directory, at + 8)
+        name, extra, comment = struct.unpack_from("<3H", directory, at + 28)
+        try:
+            directory[at + _ENTRY_BYTES : at + _ENTRY_BYTES + name].decode("utf-8")
+        except UnicodeDecodeError:
+            struct.pack_into("<H", mended, at + 8, flags & ~_SAYS_UTF_8)
+        at += _ENTRY_BYTES + name + extra + comment
+    return bytes(mended)
 
 
 def _name(info: zipfile.ZipInfo) -> str:
     """Many programs write UTF-8 without saying so, where the standard's default is the DOS code page 437."""
     name = info.orig_filename
-    if not info.flag_bits & 0x800:
+    if not info.flag_bits & _SAYS_UTF_8:
         with suppress(UnicodeError):
             return name.encode("cp437").decode("utf-8")
     return name

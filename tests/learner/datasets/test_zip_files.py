@@ -118,6 +118,16 @@ def test_an_entry_whose_bytes_were_damaged_is_set_aside(store, packed):
     assert summarize(store, version).images == 5
 
 
+def test_a_name_that_says_it_is_utf_8_and_is_not_costs_that_entry_only(store, packed, photos):
+    other = (photos / "cat" / "cat_000.jpg").read_bytes() + b"\0"
+    add_to(packed, "holiday/photos/cat/ü.jpg", other)
+    packed.write_bytes(packed.read_bytes().replace("ü.jpg".encode(), b"\xff\xfe.jpg"))
+    version = add_dataset(store, packed, "pets")
+    assert summarize(store, version).images == 6
+    assert len(reasons(store, version)) == 1
+    assert next(iter(reasons(store, version).values())).startswith("This part of the .zip file is damaged")
+
+
 @pytest.mark.parametrize("keep", [0, 10, 2000])
 def test_a_zip_that_is_cut_short_or_no_zip_at_all_is_refused(store, workspace, packed, keep):
     packed.write_bytes(packed.read_bytes()[:keep])
