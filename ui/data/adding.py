@@ -45,9 +45,12 @@ def add_sample_button(store: Store, primary: bool) -> None:
 
 
 def drop(store: Store) -> None:
-    if drop_zone(key="drop"):
+    arrived, busy = drop_zone(key="drop")
+    if arrived:
         st.session_state[state.ADDING] = False
         st.rerun()
+    if busy:
+        st.session_state[state.ADDING] = True  # the first data set may come meanwhile, and the upload go on
     st.caption(
         "Any reasonable pile will do: one folder for each class, train and valid folders, labels in the file names or "
         "in a table. You will see what was recognised before anything is imported."

@@ -2,16 +2,16 @@
 const AT_ONCE = 4;
 const TRIES = 3;
 
-export default function ({ parentElement, setTriggerValue }) {
+export default function ({ parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector('.drop');
   if (!root.dataset.ready) {
     root.dataset.ready = 'yes';
-    listen(root, (job) => setTriggerValue('arrived', job));
+    listen(root, (job) => setTriggerValue('arrived', job), (busy) => setStateValue('busy', busy));
   }
   return () => root.stop?.();
 }
 
-function listen(root, arrived) {
+function listen(root, arrived, working) {
   const part = (name) => root.querySelector(`.${name}`);
   const [files, folder] = [part('files'), part('folder')];
   part('choose-files').onclick = () => files.click();
@@ -79,6 +79,7 @@ function listen(root, arrived) {
     addEventListener('pagehide', stop);
     show('busy');
     tell('Starting the upload');
+    working(true);
 
     const progress = () => {
       const now = performance.now();
@@ -144,6 +145,7 @@ function listen(root, arrived) {
       removeEventListener('beforeunload', leaving);
       removeEventListener('pagehide', stop);
       root.stop = null;
+      working(false);
       if (stopped && root.dataset.state === 'busy') fail('The upload was cancelled; nothing of it was kept.');
     }
   }

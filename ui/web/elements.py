@@ -14,9 +14,16 @@ def _element(name: str):
     return st.components.v2.component(f"thaw_{name}", html=html, css=css, js=js)
 
 
-def drop_zone(key: str) -> str | None:
-    """Where files are dropped or chosen. Returns the id of the import job once all have arrived, in that run only."""
-    return _element("dropzone")(key=key, on_arrived_change=lambda: None).arrived
+def drop_zone(key: str) -> tuple[str | None, bool]:
+    """Where files are dropped or chosen.
+
+    Returns the id of the import job once all have arrived, in that run only; and whether files are on their way, as
+    long as which it must stay on the page.
+    """
+    zone = _element("dropzone")(
+        key=key, default={"busy": False}, on_arrived_change=lambda: None, on_busy_change=lambda: None
+    )
+    return zone.arrived, bool(zone.busy)
 
 
 @dataclass(frozen=True)
