@@ -292,6 +292,22 @@ class TestSplit:
         assert table["Side"].tolist()[:3] == ["Fold 1: Train", "Fold 1: Valid", "Fold 2: Train"]
         assert sum(table["Images"][1::2]) == 61  # every image checks exactly once
 
+    def test_groups_are_declared_by_a_pattern_and_forgotten_again(self, open_page, store, cats):
+        app = look_at(open_page("data"), "split")
+        pattern = f"group-pattern-{cats.id}-0"
+        app.text_input(key=pattern).set_value("(cat").run()
+        press(app, "Declare these groups")
+        assert "(cat" in app.error[0].value
+        app.text_input(key=pattern).set_value(r"zebra(\d+)").run()
+        press(app, "Declare these groups")
+        assert app.error[0].value.startswith("That puts no image into a group.")
+        app.text_input(key=pattern).set_value(r"_0(\d)").run()  # ten cats and ten dogs in each
+        press(app, "Declare these groups")
+        assert not app.error
+        assert "61 images in 3 groups stay together" in words(app)
+        press(app, "Forget the groups of")
+        assert "3 images in 1 group stay together" in words(app)
+
     def test_a_test_set_is_drawn_once_and_stays(self, open_page, store, cats):
         app = look_at(open_page("data"), "split")
         press(app, "Draw a test set")
