@@ -188,6 +188,13 @@ class TestChecks:
         press(app, "Undo")
         assert "2 near duplicates in 1 group" in " ".join(expander.label for expander in app.expander)
 
+    def test_a_finding_stays_open_while_its_images_are_dealt_with_one_by_one(self, open_page, cats):
+        app = unfold(look_at(open_page("data"), "checks"), "2 near duplicates in 1 group")
+        choose(app, [tiles(app)[0]["path"]])
+        press(app, "Set aside")
+        assert "1 near duplicate in 1 group" in " ".join(expander.label for expander in app.expander)
+        assert len(tiles(app)) == 2
+
     def test_one_image_of_a_finding_can_be_chosen_by_itself(self, open_page, store, cats):
         app = look_at(open_page("data"), "checks")
         unfold(app, "1 image is in several classes at once")

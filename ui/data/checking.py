@@ -1,5 +1,7 @@
 """What is doubtful about a data set, with the pictures and a remedy for each."""
 
+from collections import Counter
+
 import streamlit as st
 
 from learner.datasets.checks import Finding, Suspicions, confirm
@@ -25,32 +27,38 @@ def show_checks(working: Working) -> None:
             "Checked: copies and near duplicates, dark, bright, blurred, tiny and odd images, small classes, classes "
             "that one camera or size gives away."
         )
+    same: Counter = Counter()
     for finding in findings:
-        show_finding(working, finding)
+        same[finding.key] += 1
+        show_finding(working, finding, f"{working.name}-{finding.key}-{same[finding.key]}")
     suspicions = Suspicions.load(working.store.workspace, working.name)
     show_network_check(working, suspicions)
 
 
-def show_finding(working: Working, finding: Finding) -> None:
+def show_finding(working: Working, finding: Finding, place: str) -> None:
+    """`place` names it whatever its title counts, so that it stays open while a person works through it."""
     title = f"{finding.title} :red-badge[serious]" if finding.serious else finding.title
-    opened = st.expander(title, key=f"finding-{finding.key}-{finding.title}", on_change="rerun")
+    before, expanded, is_open = st.session_state.get(f"open-{place}", (title, False, False))
+    if before != title:  # for Streamlit that is another box
+        expanded = is_open
+    opened = st.expander(title, expanded=expanded, key=f"finding-{place}", on_change="rerun")
+    st.session_state[f"open-{place}"] = (title, expanded, opened.open)
     if not opened.open:
         return
     with opened:
         st.markdown(finding.why)
-        if finding.remedy and st.button(finding.remedy.label, key=f"remedy-{finding.key}-{finding.title}"):
+        if finding.remedy and st.button(finding.remedy.label, key=f"remedy-{place}"):
             done(working, *finding.remedy.edits)
         if finding.key == "unreadable":
             show_not_taken(working)
         elif finding.groups:
-            show_found_pictures(working, finding)
+            show_found_pictures(working, finding, f"found-{place}")
 
 
-def show_found_pictures(working: Working, finding: Finding) -> None:
+def show_found_pictures(working: Working, finding: Finding, key: str) -> None:
     """The pictures of a finding, group by group where copies belong together."""
     rows = {row.path: row for row in working.rows}
     grouped = any(len(group) > 1 for group in finding.groups)
-    key = f"found-{working.name}-{finding.key}-{finding.title}"
     actions = st.container()
     first = pager(len(finding.groups), GROUPS_A_PAGE if grouped else PICTURES_A_PAGE, key=key)
     size = GROUPS_A_PAGE if grouped else PICTURES_A_PAGE
