@@ -86,11 +86,12 @@ def test_a_reload_in_the_middle_of_an_upload_leaves_nothing(slow_upload, page):
 
 def test_an_upload_goes_on_while_the_first_data_set_comes_in(serve, page, tmp_path):
     photos = make_photos(tmp_path / "pets", {"cat": 4, "dog": 4}, size=(48, 40))
-    (photos / "notes.bin").write_bytes(bytes(2_000_000))
+    (photos / "notes.bin").write_bytes(bytes(3_000_000))
     open_data(page, serve())
     slow_down(page, 300_000)
-    page.get_by_role("button", name="Use the sample: handwritten digits").click()
     drop(page, make_zip(photos, tmp_path / "pets.zip"))
+    expect(page.get_by_text(re.compile("^Uploading: "))).to_be_visible()
+    page.get_by_role("button", name="Use the sample: handwritten digits").click()
     expect(page.get_by_role("button", name="Done adding")).to_be_visible()  # digits are there
     expect(page.get_by_text(re.compile("^Uploading: "))).to_be_visible()
     expect(page.get_by_role("heading", name="Found in pets.zip")).to_be_visible()
