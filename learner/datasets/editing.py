@@ -99,14 +99,14 @@ def undone_of(store: Store, name: str) -> list[Edit]:
     return [_edit(row) for row in store.datasets.draft(name).undone]
 
 
-def add_edit(store: Store, name: str, edit: Edit) -> None:
-    """Put `edit` behind the others of the draft of `name`; what was undone is forgotten.
+def add_edit(store: Store, name: str, *edits: Edit) -> None:
+    """Put `edits` behind the others of the draft of `name`, all or none; what was undone is forgotten.
 
-    Raises DatasetError when it cannot be done, naming the reason; the draft is as it was then.
+    Raises DatasetError when one cannot be done, naming the reason; the draft is as it was then.
     """
-    edit = _tidy(edit)
-    edited(rows_of(store, store.datasets.version(name)), [*edits_of(store, name), edit])  # raises what saving would
-    store.datasets.change_draft(name, lambda edits, _: ([*edits, asdict(edit)], []))
+    more = [_tidy(edit) for edit in edits]
+    edited(rows_of(store, store.datasets.version(name)), [*edits_of(store, name), *more])  # raises what saving would
+    store.datasets.change_draft(name, lambda there, _: ([*there, *map(asdict, more)], []))
 
 
 def undo(store: Store, name: str) -> None:

@@ -40,7 +40,11 @@ class Upload:
             with partial.open("xb") as file:
                 yield file
             with _one_at_a_time:
+                if not partial.exists():
+                    raise DatasetError(_OVER)
                 target = _free_place(self.folder / "upload", _inside(name))
+                if not target.resolve().is_relative_to(self.folder.resolve() / "upload"):
+                    raise DatasetError(f"The name {name!r} leads out of the upload. Give the file another name.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial.rename(target)
         except BaseException:  # the browser may go away at any byte
@@ -68,11 +72,13 @@ class Upload:
         return kept / inside[0].name if len(inside) == 1 else kept
 
     def throw_away(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with _one_at_a_time:  # a file that is just being put in its place would bring the folder back
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _one_at_a_time = threading.Lock()
 """Two files of one name must not find the same free place."""
+_OVER = "This upload is over: it was finished, cancelled or given up. Upload the files again."
 
 
 def save_uploads(workspace: Workspace, files: Iterable[tuple[str, BinaryIO]]) -> Path:
@@ -108,7 +114,7 @@ def find_upload(workspace: Workspace, upload_id: str) -> Upload:
     """Raises DatasetError when there is no such upload under way."""
     folder = workspace.uploads / f".files-{Path(upload_id).name}"
     if not folder.is_dir():
-        raise DatasetError("This upload is over: it was finished, cancelled or given up. Upload the files again.")
+        raise DatasetError(_OVER)
     return Upload(upload_id, folder)
 
 
@@ -138,12 +144,13 @@ def upload_folder(workspace: Workspace, source: Path) -> Path:
 
 def _inside(name: str) -> list[str]:
     """The parts of an uploaded name without those that lead elsewhere, each short enough for a file system."""
-    parts = [_part(part) for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]
+    plain = name.replace("\0", "").replace("\\", "/")  # first: `.\0.` is `..` without it
+    parts = [_part(part) for part in plain.split("/") if part.strip() not in ("", ".", "..")]
     return parts or ["file"]
 
 
 def _part(part: str) -> str:
-    clean = shown(part.replace("\0", "")).replace(":", "_")
+    clean = shown(part).replace(":", "_")
     if len(clean.encode()) <= _MAX_NAME_BYTES:
         return clean
     # Two long names may begin alike, so the digest of the whole name tells them apart.

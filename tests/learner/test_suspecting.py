@@ -98,9 +98,7 @@ def test_too_few_images_to_doubt_anything_are_told(store, tmp_path):
 
 
 def test_a_damaged_result_counts_as_none(store, workspace):
-    folder = workspace.root / "cache" / "suspicions"
-    folder.mkdir(parents=True)
     Suspicions(1, "x", 2, 0.5).save(workspace, "pets")
     assert Suspicions.load(workspace, "pets") is not None
-    next(folder.iterdir()).write_text('{"version": 1}')
+    next(workspace.datasets.glob("*/suspicions.json")).write_text('{"version": 1}')
     assert Suspicions.load(workspace, "pets") is None

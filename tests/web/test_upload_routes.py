@@ -58,10 +58,10 @@ class TestTheWayIn:
 
     def test_names_that_lead_elsewhere_stay_inside(self, client, workspace):
         upload = begin(client)
-        for name in ("../../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg", "a/../../evil.jpg", ""):
+        for name in ("../../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg", "a/../../evil.jpg", "", "\0", ".\0./x.jpg"):
             assert put(client, upload, name).status_code == 204
         kept = lying_about(workspace, upload)
-        assert len(kept) == 5
+        assert len(kept) == 7
         assert all(path.resolve().is_relative_to(workspace.uploads / f".files-{upload}" / "upload") for path in kept)
         assert not list(workspace.root.parent.glob("evil*"))
 
@@ -123,6 +123,18 @@ class TestBreakingOff:
         assert client.delete(f"/api/uploads/{upload}").status_code == 204
         assert not (workspace.uploads / f".files-{upload}").exists()
         assert put(client, upload, "a/2.jpg").status_code == 400
+        assert not (workspace.uploads / f".files-{upload}").exists()
+
+    def test_a_file_that_is_still_coming_when_it_is_thrown_away_brings_nothing_back(self, client, workspace):
+        upload = begin(client)
+
+        def content() -> Iterator[bytes]:
+            yield bytes(2 * MEGABYTE)
+            wait_for(lambda: lying_about(workspace, upload))
+            client.delete(f"/api/uploads/{upload}")
+            yield b"the rest"
+
+        assert put(client, upload, "1.jpg", content()).status_code >= 400
         assert not (workspace.uploads / f".files-{upload}").exists()
 
     def test_one_that_nobody_came_back_to_goes_when_the_next_begins(self, client, workspace):

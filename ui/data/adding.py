@@ -135,6 +135,7 @@ def from_camera(store: Store) -> None:
             key="shot-class",
         )
         if label:
+            label = label.strip().replace("/", "-")  # it becomes a folder's name
             taken = st.camera_input(f"Take a photo of {label}", key=f"camera-{len(shots)}")
             if taken is not None:
                 with telling_errors():

@@ -56,10 +56,9 @@ class Working:
         return sorted(every, key=lambda finding: not finding.serious)
 
     def edit(self, *edits: Edit) -> bool:
-        """Add edits to the draft; tells why one cannot be done. Returns whether all were added."""
+        """Add edits to the draft; tells why one cannot be done. Returns whether they were added."""
         with telling_errors():
-            for edit in edits:
-                add_edit(self.store, self.name, edit)
+            add_edit(self.store, self.name, *edits)
             return True
         return False
 

@@ -101,9 +101,8 @@ def _fix(store: Store, name: str, keys: list[str]) -> list[str]:
     for key in keys:
         for finding in findings_of(working_on(store, name)):
             if finding.key == key and finding.remedy:
-                for edit in finding.remedy.edits:
-                    add_edit(store, name, edit)
-                    words.append(edit.in_words())
+                add_edit(store, name, *finding.remedy.edits)
+                words += [edit.in_words() for edit in finding.remedy.edits]
     return words
 
 

@@ -60,8 +60,8 @@ def split(
         write_csv(csv_file, ["path", "label", "side"], _sides(splits))
     if not as_json:
         _print_split(work, rows, splits, fixed)
-    for edit in edits:
-        add_edit(store, name, edit)
+    if edits:
+        add_edit(store, name, *edits)
     if as_json:
         told = {
             "name": name,

@@ -9,7 +9,7 @@ from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.checks.quick import BELONGS_TO_NONE
 from learner.datasets.editing import Edit
 from learner.datasets.files import written_whole
-from learner.datasets.names import plural, slug
+from learner.datasets.names import dataset_folder, plural
 from learner.datasets.problems import Taken
 from learner.words import percent
 from learner.workspace import Workspace
@@ -101,4 +101,4 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
 
 
 def _file(workspace: Workspace, name: str) -> Path:
-    return workspace.root / "cache" / "suspicions" / f"{slug(name)}.json"
+    return dataset_folder(workspace, name) / "suspicions.json"  # no cache: what a person confirmed is in it

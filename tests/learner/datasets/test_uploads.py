@@ -38,6 +38,8 @@ def test_names_never_lead_out_of_the_upload(workspace, tmp_path):
     assert set(written(source)) == {"a.jpg", "etc/b.jpg", "c.jpg", "C_/d.jpg", "file", "x/e.jpg", "f.jpg"}
     assert source.is_relative_to(workspace.uploads)
     assert not list(tmp_path.glob("*.jpg"))
+    source = save_uploads(workspace, streams(".\0./.\0./.\0./g.jpg", "\0", "\0/h.jpg"))
+    assert set(written(source)) == {"g.jpg", "file", "h.jpg"}
 
 
 def test_equal_and_overlong_names_are_all_kept(workspace):
