@@ -67,7 +67,7 @@ def find(rows: Sequence[Taken], facts: Facts) -> list[Finding]:
     findings = [
         *_without_class(rows),
         *_exact(rows),
-        *_near(used),
+        *_near(used, facts),
         *_similar_names(used),
         *_few(used),
         *_shortcuts(used, facts),
@@ -99,7 +99,12 @@ def _is_are(number: int, what: str) -> str:
 
 
 def _without_class(rows: Sequence[Taken]) -> list[Finding]:
-    waiting = [row.path for row in rows if not row.label and row.reason not in (BELONGS_TO_NONE, BY_HAND)]
+    used = {row.sha256 for row in rows if not row.excluded}
+    waiting = [
+        row.path
+        for row in rows
+        if not row.label and row.reason not in (BELONGS_TO_NONE, BY_HAND) and row.sha256 not in used
+    ]
     if not waiting:
         return []
     title = f"{plural(len(waiting), 'image')} {'belongs' if len(waiting) == 1 else 'belong'} to no class"
@@ -150,13 +155,19 @@ COPY = "A copy of another image."
 NEAR_COPY = "Nearly the same as another image."
 
 
-def _but_best(group: list[Taken]) -> list[Taken]:
-    """All but the one to keep: from the test set before valid before train, then the largest."""
+def _but_best(group: list[Taken], facts: Facts | None = None) -> list[Taken]:
+    """All but the one to keep: from the test set before valid before train, then the largest, then the sharpest."""
     order = ("test", "valid", "train", "")
-    return sorted(group, key=lambda row: (order.index(row.split), -row.width * row.height, natural_key(row.path)))[1:]
+
+    def rank(row: Taken) -> tuple:
+        measured = facts.measured.get(row.sha256) if facts else None
+        sharpness = measured.sharpness if measured else 0.0
+        return order.index(row.split), -row.width * row.height, -sharpness, natural_key(row.path)
+
+    return sorted(group, key=rank)[1:]
 
 
-def _near(used: Sequence[Taken]) -> list[Finding]:
+def _near(used: Sequence[Taken], facts: Facts) -> list[Finding]:
     clusters: dict[str, list[Taken]] = defaultdict(list)
     for row in used:
         if row.cluster:
@@ -184,7 +195,7 @@ def _near(used: Sequence[Taken]) -> list[Finding]:
         findings.append(Finding("near_splits", title, why, True, _paths(across), remedy, notes))
     plain = [group for group in near if group not in labels and group not in across]
     if plain:
-        extra = [row.path for group in plain for row in _but_best(group)]
+        extra = [row.path for group in plain for row in _but_best(group, facts)]
         title = f"{plural(len(extra), 'near duplicate')} in {plural(len(plain), 'group')}"
         why = (
             "One photo saved twice, resized or barely moved. The split keeps each group on one side, so the accuracy "

@@ -86,6 +86,14 @@ def test_of_near_duplicates_the_largest_is_kept():
     assert found(images)["near"].remedy.edits[0].paths == ("cat/a.jpg",)
 
 
+def test_of_near_duplicates_of_one_size_the_sharpest_is_kept():
+    images = [row("cat/a.jpg", cluster="x"), row("cat/b.jpg", cluster="x"), *rows()]
+    blurred = {"cat/a.jpg": replace(USUAL, sharpness=9)}
+    assert found(images, blurred)["near"].remedy.edits[0].paths == ("cat/a.jpg",)
+    blurred = {"cat/b.jpg": replace(USUAL, sharpness=9)}
+    assert found(images, blurred)["near"].remedy.edits[0].paths == ("cat/b.jpg",)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "title"),
     [
@@ -163,7 +171,8 @@ def test_class_names_that_differ_in_case_and_spaces_only_can_be_merged():
 
 def test_images_without_a_class_can_be_set_aside_for_good():
     images = [row("x.jpg", label="", excluded=True, reason="It has no class yet."), *rows()]
-    finding = found(images)["no_class"]
+    copy = row("copy.jpg", label="", excluded=True, reason="The same image as cat/00.jpg.", sha256="cat/00.jpg")
+    finding = found([*images, copy])["no_class"]
     assert finding.title == "1 image belongs to no class"
     assert mended(images, finding) == {}
 
