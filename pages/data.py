@@ -79,11 +79,11 @@ def show_summary(working: Working) -> None:
 
 
 def show_view(working: Working) -> None:
-    findings = len(working.findings())
-    serious = sum(finding.serious for finding in working.findings())
+    findings = working.findings()
+    serious = sum(finding.serious for finding in findings)
     titles = {key: title for key, (title, _) in VIEWS.items()}
     if findings:
-        titles["checks"] = f"Checks ({findings:,}{', ' + count(serious, 'serious', 'serious') if serious else ''})"
+        titles["checks"] = f"Checks ({len(findings):,}{', ' + count(serious, 'serious', 'serious') if serious else ''})"
     asked = st.query_params.get(state.VIEW)
     view = st.segmented_control(
         "View",

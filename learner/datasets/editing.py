@@ -1,16 +1,20 @@
 """Cleaning a data set: edits wait in a draft, can be undone, and become a new version when they are saved."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
 from learner.datasets.files import import_lock
+from learner.datasets.grouping import bursts
+from learner.datasets.layouts import groups_by_pattern
 from learner.datasets.names import joined, natural_key, plural, sentence
 from learner.datasets.problems import Taken
 from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.settling import settle
+from learner.datasets.splits import Split
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
 
@@ -41,8 +45,11 @@ class Edit:
     def in_words(self) -> str:
         """`3 images set aside`."""
         images = plural(len(self.paths), "image")
+        if self.each and self.action == "move":
+            sides = (f"{number:,} to {SPLIT_NAMES[split]}" for split, number in sorted(Counter(self.each).items()))
+            return f"{images} moved, {joined(sides)}"
         if self.each:
-            what = {"relabel": "relabelled", "move": "moved to a split", "group": "grouped"}[self.action]
+            what = {"relabel": "relabelled", "group": "grouped"}[self.action]
             return f"{images} {what}, {plural(len(set(self.each)), 'value')}"
         if self.action == "rename":
             return (
@@ -269,6 +276,30 @@ def _label(name: str) -> str:
 
 def _edit(row: dict) -> Edit:
     return Edit(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+
+
+def declare_groups(store: Store, version: VersionInfo, rows: Sequence[Taken], pattern: str, seconds: float) -> Edit:
+    """The edit that groups `rows` of `version` by a pattern in their paths or by the moment they were taken.
+
+    See `Choice.group_pattern` and `Choice.group_seconds`. Raises DatasetError when both or none are given, the pattern
+    cannot be read, or no image gets a group.
+    """
+    if bool(pattern) == bool(seconds):
+        raise DatasetError("Say what tells the groups: a pattern in the path or a number of seconds, one of the two.")
+    if pattern:
+        groups = groups_by_pattern(pattern, [row.path for row in rows])
+    else:
+        shots = store.datasets.contents(version.id)
+        groups = bursts({row.path: shots[row.sha256] for row in rows if row.sha256 in shots}, seconds)
+    if not groups:
+        raise DatasetError("That puts no image into a group. Try another pattern, or more seconds.")
+    return Edit("group", tuple(groups), each=tuple(groups.values()))
+
+
+def keep_split(split: Split) -> Edit:
+    """The edit that writes both sides of `split` into the data set, so that no seed decides any more."""
+    sides = {row.path: side for side in ("train", "valid") for row in getattr(split, side)}
+    return Edit("move", tuple(sides), each=tuple(sides.values()))
 
 
 def summary_of(edits: Sequence[Edit]) -> str:

@@ -115,3 +115,13 @@ def suggested_name(source_name: str) -> str:
     kept = "".join(character if _allowed(character) else " " for character in stem)
     kept = re.sub(" +", " ", kept).strip()[:MAX_NAME_LENGTH].strip()
     return kept if any(character.isalnum() for character in kept) else "photos"
+
+
+def alike_names(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of class names that differ only in case, spaces and signs between words, or the form of their letters."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        plain = unicodedata.normalize("NFKC", label).casefold()
+        letters = "".join(character for character in plain if character not in "_-" and not character.isspace())
+        alike.setdefault(letters, []).append(label)
+    return [names for names in alike.values() if len(names) > 1]

@@ -5,7 +5,7 @@ from collections import Counter
 import streamlit as st
 
 from learner.datasets.checks import Finding, Suspicions, confirm
-from learner.datasets.jobs.checks import check_of, start_check, stop_check
+from learner.datasets.jobs.checks import check_of, dismiss_check, start_check, stop_check
 from learner.datasets.jobs.processes import AT_WORK
 from learner.datasets.names import natural_key
 from learner.store import Store
@@ -19,7 +19,7 @@ PICTURES_A_PAGE = 24
 
 
 def show_checks(working: Working) -> None:
-    """Every finding folded, the serious ones open."""
+    """Every finding folded, the serious ones first; then the check by a network."""
     findings = working.findings()
     if not findings:
         st.markdown("**Nothing doubtful was found.**")
@@ -59,9 +59,9 @@ def show_found_pictures(working: Working, finding: Finding, key: str) -> None:
     """The pictures of a finding, group by group where copies belong together."""
     rows = {row.path: row for row in working.rows}
     grouped = any(len(group) > 1 for group in finding.groups)
-    actions = st.container()
-    first = pager(len(finding.groups), GROUPS_A_PAGE if grouped else PICTURES_A_PAGE, key=key)
     size = GROUPS_A_PAGE if grouped else PICTURES_A_PAGE
+    actions = st.container()
+    first = pager(len(finding.groups), size, key=key)
     groups = finding.groups[first : first + size]
     shown = [rows[path] for group in groups for path in group if path in rows]
     notes = dict(finding.notes)
@@ -102,10 +102,11 @@ def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
     if job and job.status in AT_WORK:
         st.fragment(watch_check, run_every=1.0)(working.store, working.name)
         return
-    if job and job.status == "failed":
-        st.error(job.message)
-    elif job and job.status == "cancelled":
-        st.info(job.message)
+    if job and job.status in ("failed", "cancelled"):
+        (st.error if job.status == "failed" else st.info)(job.message)
+        if st.button("Dismiss", key="dismiss-check"):
+            dismiss_check(job)
+            st.rerun()
     if suspicions:
         found = (
             f"{count(len(suspicions.labels), 'label')} doubted, {count(len(suspicions.outliers), 'image')} unlike the"

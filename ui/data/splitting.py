@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from learner.datasets.editing import Edit
-from learner.datasets.grouping import bursts, components
-from learner.datasets.layouts import groups_by_pattern
+from learner.datasets.editing import Edit, declare_groups, keep_split
+from learner.datasets.grouping import components
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
 from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.words import count
 from ui.data.pictures import done
 from ui.data.working import Working
+from ui.frame import telling_errors
 
 SHARES = {0.1: "10 %", 0.15: "15 %", 0.2: "20 %", 0.25: "25 %", 0.3: "30 %"}
 
@@ -96,28 +96,11 @@ def show_grouping(working: Working) -> None:
             key=f"burst-{working.key}",
         )
         if st.button("Declare these groups", disabled=not (pattern or seconds), key=f"declare-{working.key}"):
-            try:
-                groups = declared_groups(working, pattern, float(seconds))
-            except DatasetError as error:
-                st.error(str(error))
-                return
-            done(working, Edit("group", tuple(groups), each=tuple(groups.values())))
+            with telling_errors():
+                done(working, declare_groups(working.store, working.version, working.rows, pattern, float(seconds)))
         grouped = tuple(row.path for row in working.rows if row.group)
         if grouped and st.button(f"Forget the groups of {count(len(grouped), 'image')}", key=f"forget-{working.key}"):
             done(working, Edit("group", grouped))
-
-
-def declared_groups(working: Working, pattern: str, seconds: float) -> dict[str, str]:
-    """Path → group, for the images that the pattern or the camera's clock puts in one. Raises DatasetError."""
-    if pattern:
-        found = groups_by_pattern(pattern, [row.path for row in working.rows])
-    else:
-        shots = working.store.datasets.contents(working.version.id)
-        found = {row.path: shots[row.sha256] for row in working.rows if row.sha256 in shots}
-        found = bursts(found, seconds)
-    if not found:
-        raise DatasetError("That puts no image into a group. Try another pattern, or more seconds.")
-    return found
 
 
 def show_sides(splits: list[Split]) -> None:
@@ -163,5 +146,4 @@ def show_fixing(working: Working, split: Split) -> None:
     st.subheader("Keep this split")
     st.caption("Writes train and valid into the data set, so that every recipe uses this split, whatever its seed.")
     if st.button(f"Keep {len(split.train):,} for training and {len(split.valid):,} for validation"):
-        sides = {row.path: side for side in ("train", "valid") for row in getattr(split, side)}
-        done(working, Edit("move", tuple(sides), each=tuple(sides.values())))
+        done(working, keep_split(split))

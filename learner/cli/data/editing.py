@@ -12,9 +12,7 @@ from learner.cli.data.showing import Name
 from learner.cli.data.working import Working, tell_how_to_save, working_on
 from learner.cli.printing import AsJson, confirm, out, print_json
 from learner.datasets import editing
-from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
-from learner.datasets.grouping import bursts
-from learner.datasets.layouts import groups_by_pattern
+from learner.datasets.editing import Edit, add_edit, declare_groups, edited, edits_of, undone_of
 from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.store import Store
@@ -129,14 +127,7 @@ def group_by(
     if bool(pattern) == bool(seconds):
         raise DatasetError("Say what tells the groups: --pattern or --seconds, one of the two.")
     work = _work(context)
-    if pattern:
-        groups = groups_by_pattern(pattern, [row.path for row in work.rows])
-    else:
-        shots = work.store.datasets.contents(work.version.id)
-        groups = bursts({row.path: shots[row.sha256] for row in work.rows if row.sha256 in shots}, seconds)
-    if not groups:
-        raise DatasetError("That puts no image into a group. Try another pattern, or more seconds.")
-    _edit(work, Edit("group", tuple(groups), each=tuple(groups.values())))
+    _edit(work, declare_groups(work.store, work.version, work.rows, pattern, seconds))
 
 
 @edit.command("ungroup")

@@ -9,7 +9,7 @@ from learner.cli.data.showing import Name
 from learner.cli.data.working import Working, tell_how_to_save, working_on
 from learner.cli.printing import AsJson, check_target, out, print_json, table_of, write_csv
 from learner.datasets import natural_key
-from learner.datasets.editing import Edit, add_edit, edited
+from learner.datasets.editing import Edit, add_edit, edited, keep_split
 from learner.datasets.grouping import components
 from learner.datasets.problems import Taken
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
@@ -54,8 +54,7 @@ def split(
     numbers = range(1, max(folds, 1) + 1) if not fixed else [1]
     splits = [describe_split(rows, seed, valid, folds=0 if fixed else folds, fold=number) for number in numbers]
     if keep:
-        sides = {"train": splits[0].train, "valid": splits[0].valid}
-        edits += [Edit("move", tuple(row.path for row in images), to=side) for side, images in sides.items()]
+        edits.append(keep_split(splits[0]))
     if csv_file is not None:
         write_csv(csv_file, ["path", "label", "side"], _sides(splits))
     if not as_json:

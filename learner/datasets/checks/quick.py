@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.editing import BY_HAND, Edit
-from learner.datasets.names import joined, natural_key, plural
+from learner.datasets.names import alike_names, joined, natural_key, plural
 from learner.datasets.problems import Taken
 from learner.store import Content, Image, Store, VersionInfo
 
@@ -216,18 +216,10 @@ def _paths(groups: Iterable[Sequence[Taken]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(row.path for row in group) for group in groups)
 
 
-def similar_names(labels: Iterable[str]) -> list[list[str]]:
-    """Classes whose names differ only in case, spaces, hyphens or underscores."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in labels:
-        alike["".join(label.casefold().replace("_", " ").replace("-", " ").split())].append(label)
-    return [names for names in alike.values() if len(names) > 1]
-
-
 def _similar_names(used: Sequence[Taken]) -> list[Finding]:
     counts = Counter(row.label for row in used)
     findings = []
-    for names in similar_names(counts):
+    for names in alike_names(counts):
         most = max(names, key=lambda name: (counts[name], name))
         others = tuple(name for name in names if name != most)
         title = f"{joined(sorted(names, key=natural_key))} look like one class"

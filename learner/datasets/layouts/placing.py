@@ -11,7 +11,7 @@ from learner.datasets.layouts.listing import Listing
 from learner.datasets.layouts.numbers import read_numbered, read_setid
 from learner.datasets.layouts.patterns import read_names, searched
 from learner.datasets.layouts.telling import reason_for, title_of
-from learner.datasets.names import natural_key, suffix_of
+from learner.datasets.names import alike_names, natural_key, suffix_of
 from learner.datasets.sources import describe_kinds
 from learner.errors import DatasetError
 from learner.images import IMAGE_SUFFIXES
@@ -81,7 +81,7 @@ def summed_up(listing: Listing, images: list[str], choice: Choice) -> Proposal:
         examples={label: examples[label] for label in labels},
         set_aside=dict(Counter(reason for _, reason in aside)),
         notes=reading.notes,
-        merges=same_names([label for label in labels if label]),
+        merges=alike_names([label for label in labels if label]),
     )
     return replace(proposal, reason=reason_for(proposal, reading.seen))
 
@@ -94,17 +94,6 @@ def images_of(listing: Listing) -> list[str]:
         aside = f" {listing.set_aside[0][0]} was set aside: {listing.set_aside[0][1]}" if listing.set_aside else ""
         raise DatasetError(f"{listing.name} holds no images: {found} found.{aside} {EXPECTED}")
     return images
-
-
-def same_names(labels: list[str]) -> list[list[str]]:
-    """Groups of class names that differ only in case, spaces and signs between words, or the form of their letters."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in labels:
-        plain = unicodedata.normalize("NFKC", label).casefold()
-        alike["".join(character for character in plain if character not in "_-" and not character.isspace())].append(
-            label
-        )
-    return [names for names in alike.values() if len(names) > 1]
 
 
 def read(listing: Listing, images: list[str], choice: Choice) -> Reading:

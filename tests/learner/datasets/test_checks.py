@@ -7,8 +7,9 @@ import pytest
 
 from learner.datasets import add_dataset
 from learner.datasets.checks import Facts, Finding, facts_of, find
-from learner.datasets.checks.quick import Measured, class_weights, similar_names
+from learner.datasets.checks.quick import Measured, class_weights
 from learner.datasets.editing import edited
+from learner.datasets.names import alike_names
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from tests.samples import make_photos
@@ -159,7 +160,7 @@ def test_a_class_from_one_camera_or_of_one_size_only_is_a_shortcut():
 
 
 def test_class_names_that_differ_in_case_and_spaces_only_can_be_merged():
-    assert similar_names(["Cat", "cat ", "CAT", "dog", "polar_bear", "Polar Bear"]) == [
+    assert alike_names(["Cat", "cat ", "CAT", "dog", "polar_bear", "Polar Bear"]) == [
         ["Cat", "cat ", "CAT"],
         ["polar_bear", "Polar Bear"],
     ]

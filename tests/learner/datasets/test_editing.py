@@ -71,6 +71,8 @@ def test_one_edit_may_give_each_image_another_value():
     moved = after(Edit("move", ("cat/1.jpg", "cat/2.jpg"), each=("train", "valid")))
     assert [row.split for row in moved.values()] == ["train", "valid", ""]
     assert Edit("relabel", ("a", "b"), each=("x", "y")).in_words() == "2 images relabelled, 2 values"
+    sides = Edit("move", ("a", "b", "c"), each=("train", "valid", "train"))
+    assert sides.in_words() == "3 images moved, 2 to train and 1 to valid"
     with pytest.raises(DatasetError, match="There is a test set already"):
         tested = [row("cat/1.jpg", split="test"), *ROWS[1:]]
         after(Edit("move", ("cat/2.jpg", "dog/1.jpg"), each=("test", "train")), rows=tested)
