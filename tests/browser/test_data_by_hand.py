@@ -107,8 +107,14 @@ def test_photos_of_a_camera_become_a_data_set(serve, page, store):
         box.fill(label)
         box.press("Enter")
         for taken in range(1, number + 1):
-            # Each photo starts the camera anew, and a click is lost before it has started: not the last one's picture.
+            # Each photo starts the camera anew, and Streamlit once more a second after it has learnt its width: a click
+            # in between takes nothing.
             page.wait_for_function("document.querySelector('video:not([data-used])')?.videoWidth > 0")
+            page.wait_for_timeout(2000)
+            page.wait_for_function(
+                "(video => video.videoWidth > 0 && video.srcObject.getVideoTracks()[0]?.readyState === 'live')"
+                "(document.querySelector('video:not([data-used])'))"
+            )
             page.evaluate("document.querySelector('video:not([data-used])').dataset.used = 'yes'")
             shots += 1
             page.wait_for_timeout(300 * shots)  # each start shows the same moving picture from its beginning
