@@ -23,6 +23,11 @@ USUAL_IMAGE_SIZE = 224
 HEAD_RATE = 2e-3
 RATES_WITH_BATCH_NORM = (1e-4, 2e-3)
 RATES_WITHOUT_BATCH_NORM = (1e-6, 1e-4)
+SGD_FACTOR = 10
+"""`auto` rates are for optimizers that divide by the gradient's size; plain SGD needs larger ones."""
+CYCLED_MOMENTUM, STEADY_MOMENTUM = 0.95, 0.9
+MOMENTUM_DIP = 0.1
+"""one_cycle lowers the momentum by this while the rate is high (Smith 2018, arXiv:1803.09820)."""
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -37,30 +42,52 @@ class Phase:
     """What learns: `head`, `all`, or a stage such as `block5`, which means that stage and all above it."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training images."""
-    lr: float | list[float] | Literal["auto"] = "auto"
-    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio. `auto` suits
-    the backbone: see `Phase.rates`."""
+    lr: float | list[float] | dict[str, float] | Literal["auto"] = "auto"
+    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio; or one for
+    each part by name, such as `{block5: 0.00001, head: 0.001}`, where a part that is not named takes the rate of the
+    nearest named one above it. `auto` suits the backbone: see `Phase.rates`."""
     schedule: Literal["one_cycle", "flat_cos", "constant"] = "one_cycle"
     """How the rate moves: up and down again, flat then down, or not at all."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Pull of the weights towards zero (decoupled, as in AdamW)."""
+    """Pull of the weights towards zero. Raise it when the training loss falls while the validation loss rises.
+    Decoupled from the rate's scale in AdamW and Ranger, part of the gradient in the others."""
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "ranger"] = "adamw"
+    """How a gradient becomes a step. AdamW suits nearly everything; the others are there to repeat published work."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
+    """Share of the last step that goes on into the next (beta 1 of Adam). `auto` is 0.95, lowered by 0.1 while the
+    rate is high, with one_cycle; 0.9 with other schedules; 0 with RMSprop."""
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    """Side in pixels for this phase, where it differs from the recipe's. Begin small and grow (progressive resizing)
+    to save time. The model is used at the size that its best epoch was trained at."""
+    patience: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Early stopping: the phase ends when its validation loss has not fallen for so many epochs. 0: never."""
 
     @field_validator("lr", mode="before")
     @classmethod
-    def _one_rate_or_two(cls, lr: Any) -> Any:
+    def _rates_are_numbers(cls, lr: Any) -> Any:
         if lr == "auto":
             return lr
-        rates = list(lr) if isinstance(lr, list | tuple) else [lr]
+        named = isinstance(lr, dict)
+        rates = list(lr.values()) if named else list(lr) if isinstance(lr, list | tuple) else [lr]
         try:
             rates = [float(str(rate)) for rate in rates]  # YAML reads 1e-3 as text; by str(), `true` is no number
-            fits = 1 <= len(rates) <= 2 and rates == sorted(rates) and all(0 < rate <= 10 for rate in rates)
+            fits = rates and all(0 < rate <= 10 for rate in rates)
+            fits = fits and (named or (len(rates) <= 2 and rates == sorted(rates)))
         except (TypeError, ValueError):
             fits = False
         if not fits:
             raise ValueError(
-                "Use auto, one number such as 0.002, or two, lowest first, such as [0.00001, 0.001]; at most 10"
+                "Use auto, one number such as 0.002, two, lowest first, such as [0.00001, 0.001], or one for each "
+                "part, such as {block5: 0.00001, head: 0.001}; at most 10"
             )
+        if named:
+            return dict(zip(lr, rates, strict=True))
         return rates if len(rates) == 2 else rates[0]
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _no_size_is_the_recipes(cls, image_size: Any) -> Any:
+        return None if image_size == "auto" else image_size
 
     def first_trainable_group(self, stages: list[str]) -> int:
         """Index of the lowest parameter group that learns, of one group a stage and a last one for the head."""
@@ -73,15 +100,19 @@ class Phase:
 
         `auto` is 0.002 for the head alone, as in fastai's `fine_tune`. With stages it depends on batch-norm, which
         keeps activations in range while weights move: VGG16 has none, and at rates that suit others it forgets what
-        it knew (measured: docs/benchmarks.md).
+        it knew (measured: docs/benchmarks.md). Of rates by name these are the lowest and the highest.
         """
+        if isinstance(self.lr, dict):
+            return min(self.lr.values()), max(self.lr.values())
         if isinstance(self.lr, list):
             return self.lr[0], self.lr[1]
         if self.lr != "auto":
             return self.lr, self.lr
+        factor = SGD_FACTOR if self.optimizer == "sgd" else 1
         if self.trainable == "head":
-            return HEAD_RATE, HEAD_RATE
-        return RATES_WITH_BATCH_NORM if batch_norm else RATES_WITHOUT_BATCH_NORM
+            return factor * HEAD_RATE, factor * HEAD_RATE
+        low, high = RATES_WITH_BATCH_NORM if batch_norm else RATES_WITHOUT_BATCH_NORM
+        return factor * low, factor * high
 
     def group_rates(self, stages: list[str], batch_norm: bool) -> list[float]:
         """Peak learning rate of every group (stages, then head): 0 where frozen, two rates spread by equal ratios.
@@ -89,10 +120,42 @@ class Phase:
         The spread is the one of fastai's `slice(low, high)`, taken over the groups that learn.
         """
         first = self.first_trainable_group(stages)
+        if isinstance(self.lr, dict):
+            parts = [*stages, "head"]
+            return [0.0] * first + [
+                next((self.lr[part] for part in parts[index:] if part in self.lr), list(self.lr.values())[-1])
+                for index in range(first, len(parts))
+            ]
         low, high = self.rates(batch_norm)
         steps = len(stages) - first
         learning = [low * (high / low) ** (step / steps) for step in range(steps)] + [high]
         return [0.0] * first + learning
+
+    def momenta(self) -> tuple[float, float]:
+        """Momentum at low and at high rates; the same unless the schedule is one_cycle."""
+        momentum = self.momentum
+        if momentum == "auto":
+            momentum = CYCLED_MOMENTUM if self.schedule == "one_cycle" else STEADY_MOMENTUM
+            momentum = 0.0 if self.optimizer == "rmsprop" else momentum
+        return momentum, max(momentum - MOMENTUM_DIP, 0.0) if self.schedule == "one_cycle" else momentum
+
+
+@dataclass(config=_CONFIG)
+class Head:
+    """The new classifier on top of the body."""
+
+    kind: Literal["fastai", "fc", "linear", "attention"] = "fastai"
+    """`fastai`: average and maximum pooling, a layer of 512, batch-norm and dropout. `fc`: layers of the widths below.
+    `linear`: average pooling and one layer, the fastest. `attention`: learns where to look, and shows it."""
+    widths: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(max_length=5)] = field(
+        default_factory=lambda: [256]
+    )
+    """Units of each hidden layer of an `fc` or `attention` head, each followed by ReLU and dropout."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of a hidden layer that is left out at each step. Raise it against overfitting. Not for `linear`."""
+    pool: Literal["average", "flatten"] = "average"
+    """What an `fc` head begins with: the mean over the feature map, or (`flatten`) all of it, as VGG16's own head does;
+    then all phases have one image size."""
 
 
 @dataclass(config=_CONFIG)
@@ -107,10 +170,32 @@ class Augment:
     """Turn by 0, 90, 180 or 270 degrees."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Turn by up to so many degrees either way."""
-    zoom: Annotated[float, Field(ge=1, le=3)] = 1.0
-    """Enlarge by up to this factor, about a random point."""
+    zoom: float | list[float] = 1.0
+    """Enlarge by up to this factor, about a random point; or by a factor between two, such as [0.8, 1.2]. 0.2 to 3."""
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Slant by up to this share: 0.2 moves the upper edge sideways by up to a fifth of half the height."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Move by up to this share of width and height. For things that are not always in the middle."""
     lighting: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Change brightness and contrast by up to this share."""
+
+    @field_validator("zoom", mode="before")
+    @classmethod
+    def _a_factor_or_two(cls, zoom: Any) -> Any:
+        factors = list(zoom) if isinstance(zoom, list | tuple) else [1.0, zoom]
+        try:
+            factors = [float(str(factor)) for factor in factors]
+            fits = len(factors) == 2 and factors == sorted(factors) and all(0.2 <= factor <= 3 for factor in factors)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError("Use one factor from 1 to 3, or two from 0.2 to 3, lower first, such as [0.8, 1.2]")
+        return factors if isinstance(zoom, list | tuple) and factors[0] != 1 else factors[1]
+
+    @property
+    def zoom_range(self) -> tuple[float, float]:
+        """Lowest and highest factor."""
+        return (self.zoom[0], self.zoom[1]) if isinstance(self.zoom, list) else (1.0, self.zoom)
 
     @property
     def changes_anything(self) -> bool:
@@ -136,7 +221,10 @@ class Recipe:
     """A timm architecture such as `vgg16`; `auto` takes VGG16 if it can have its ImageNet weights, else
     EfficientNet-Lite0."""
     weights: Annotated[str, Field(min_length=1)] = "auto"
-    """Where the pretrained weights come from: `auto`, a file, or `random` to start from nothing."""
+    """Where the pretrained weights come from: `auto`, a file, `run:12` for the body of that run, `run:NAME` for that of
+    the newest finished run on the data set of that name, or `random` to start from nothing."""
+    head: Head = field(default_factory=Head)
+    """The new classifier on top of the backbone."""
     image_size: Annotated[int, Field(ge=32, le=1024)] | Literal["auto"] = "auto"
     """Side in pixels to which every image is resized; `auto` is 224, or 96 where the images are tiny."""
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
@@ -151,6 +239,25 @@ class Recipe:
     """Which of the folds validates this run."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Fixes the split, the new head, the order of the images and their augmentation."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 1
+    """Runs with this seed, the next, and so on. Three or more show how much of a difference is chance."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    """How much more, for `focal`; 0 is cross entropy."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of certainty taken from every label; 0.1 helps where some labels are wrong. Cross entropy only."""
+    balance: Literal["none", "weights", "oversample"] = "none"
+    """For classes of unequal size: count the images of small classes more in the loss, or show them more often."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Train on blends of two images (MixUp) or with a piece of another (CutMix). For long trainings that overfit; the
+    cache of frozen stages cannot be used with it."""
+    mix_alpha: Annotated[float, Field(gt=0, le=10)] = 0.4
+    """How evenly two images are blended: low leaves most nearly as they are."""
+    clip_norm: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Gradients longer than this are shortened to it; 1 tames a loss that jumps. 0: never."""
+    accumulate: Annotated[int, Field(ge=1, le=256)] = 1
+    """Batches whose gradients make one step: the effect of a larger batch in the memory of a small one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the backbone's arithmetic; `auto` takes the fastest that this machine does well. The head and
     the loss always use fp32."""
@@ -169,6 +276,14 @@ class Recipe:
     def _on_is_no_yes(cls, cache: Any) -> Any:
         """YAML reads a plain `on` or `off` as true or false."""
         return {True: "on", False: "off"}.get(cache, cache) if isinstance(cache, bool) else cache
+
+    @field_validator("cache")
+    @classmethod
+    def _blends_cannot_be_kept(cls, cache: str, others: ValidationInfo) -> str:
+        mix = others.data.get("mix", "none")
+        if cache == "on" and mix != "none":
+            raise ValueError(f"With mix: {mix} it cannot be on, as every step sees other images; use cache: auto")
+        return cache
 
     @field_validator("folds")
     @classmethod
@@ -190,6 +305,21 @@ class Recipe:
         if views == 0 and others.data.get("cache") == "on" and others.data.get("augment", Augment()).changes_anything:
             raise ValueError("With cache: on and augmentation it should be 1 or more; or use cache: auto")
         return views
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _smoothing_of_cross_entropy(cls, label_smoothing: float, others: ValidationInfo) -> float:
+        if label_smoothing and others.data.get("loss") == "focal":
+            raise ValueError("With loss: focal it should be 0; or use loss: cross_entropy")
+        return label_smoothing
+
+    @field_validator("phases")
+    @classmethod
+    def _one_size_for_a_flat_head(cls, phases: list[Phase], others: ValidationInfo) -> list[Phase]:
+        head = others.data.get("head", Head())
+        if head.kind == "fc" and head.pool == "flatten" and any(phase.image_size for phase in phases):
+            raise ValueError("With head.pool: flatten no phase can have its own image_size; or use head.pool: average")
+        return phases
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
@@ -217,11 +347,18 @@ class Recipe:
         Recipe.from_dict(self.to_dict())
         if stages is not None:
             allowed = ["head", "all", *stages]
+            parts = [*stages, "head"]
             problems = [
                 f"phases.{i}.trainable: {phase.trainable!r} is not a part of {self.backbone}. "
                 f"Choose one of {', '.join(allowed)}"
                 for i, phase in enumerate(self.phases)
                 if phase.trainable not in allowed
+            ]
+            problems += [
+                f"phases.{i}.lr: {name!r} is not a part of {self.backbone}. Choose from {', '.join(parts)}"
+                for i, phase in enumerate(self.phases)
+                for name in (phase.lr if isinstance(phase.lr, dict) else ())
+                if name not in parts
             ]
             if problems:
                 raise RecipeError(problems)
@@ -239,9 +376,9 @@ _ADAPTER = TypeAdapter(Recipe)
 
 
 def setting_help() -> dict[str, str]:
-    """The docstring of every key of a recipe, of a phase and of the augmentation, by the key's name."""
-    parts = (Recipe.__pydantic_fields__, Phase.__pydantic_fields__, Augment.__pydantic_fields__)
-    return {name: field.description or "" for fields in parts for name, field in fields.items()}
+    """The docstring of every key of a recipe, a phase, the augmentation and the head, by the key's name."""
+    parts = (Phase, Augment, Head, Recipe)  # a name that two of them have, such as image_size, is the recipe's
+    return {name: field.description or "" for part in parts for name, field in part.__pydantic_fields__.items()}
 
 
 def recipe_names() -> list[str]:

@@ -83,7 +83,7 @@ class Worker:
         while not over.is_set():
             try:
                 self._store.runs.worker_beat(worker_id)
-                for run_id in self._store.runs.mark_silent_as_interrupted():
+                for run_id in self._store.runs.requeue_silent():
                     log.warning("Run %d was silent for too long and is marked interrupted", run_id)
             except SQLAlchemyError:
                 log.exception("The worker's heartbeat could not be written")

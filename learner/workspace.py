@@ -62,3 +62,11 @@ class Workspace:
     def checkpoint(self, run_id: int) -> Path:
         """The best checkpoint of a run so far; there is none before its first epoch has ended."""
         return self.run_folder(run_id) / "model.safetensors"
+
+    def phase_end(self, run_id: int, phase: int) -> Path:
+        """The model as it was when that phase (from 0) of a run was done; others can start again from there."""
+        return self.run_folder(run_id) / "phases" / f"{phase + 1}.safetensors"
+
+    def resume_point(self, run_id: int) -> Path:
+        """What an unfinished run needs to go on as if nothing had happened; gone once it has finished."""
+        return self.run_folder(run_id) / "resume.pt"

@@ -32,7 +32,7 @@ STATUS = {
 
 def show_page() -> None:
     store = state.get_store()
-    store.runs.mark_silent_as_interrupted()
+    store.runs.requeue_silent()
     runs = store.runs.all()
     if not runs:
         empty("**No runs yet.** A run is one training, from a recipe to a model.", "train", "Plan a run")
@@ -86,7 +86,7 @@ def took(run: Run) -> str:
 def show_run(store: Store, run_id: int, drawn_as: str) -> None:
     """Where the chosen run stands; while it is active this is drawn anew every second, without the rest of the page."""
     with telling_errors():
-        store.runs.mark_silent_as_interrupted()
+        store.runs.requeue_silent()
         run = store.runs.get(run_id)
         if run.status != drawn_as:
             st.rerun()
@@ -138,7 +138,7 @@ def show_queued(store: Store, run: Run) -> None:
 
 def request_stop(run_id: int) -> None:
     with suppress(RunError):  # it ended in the meantime, which the page shows
-        state.get_store().runs.request_stop(run_id)
+        state.get_store().runs.ask(run_id, "stop")
 
 
 def show_progress(run: Run) -> None:
@@ -154,7 +154,7 @@ def show_progress(run: Run) -> None:
     if progress.get("phase") is not None and run.facts:
         show_strip(run.facts["stages"], run.facts["rates"][progress["phase"]])
     learning = run.best_accuracy is not None or progress.get("epoch")
-    if run.stop_requested:
+    if run.asked:
         st.info(
             "Stopping: what it has learnt so far is checked on the validation images and kept."
             if learning

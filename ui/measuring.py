@@ -55,7 +55,7 @@ class Measuring:
             if settings in self._ended:
                 return self._ended[settings] or "This machine is measured."
             if self._under_way is None:
-                store.runs.mark_silent_as_interrupted()
+                store.runs.requeue_silent()
                 if any(run.status == "running" for run in store.runs.all()):
                     return (
                         "A run is training. This machine is measured once that has ended, because the two would slow "

@@ -129,7 +129,7 @@ def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     store = Store()
-    store.runs.mark_silent_as_interrupted()
+    store.runs.requeue_silent()
     every = store.runs.all()
     if as_json:
         print_json({"runs": [run_dict(store, run) for run in every]})
@@ -149,7 +149,7 @@ def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
 def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
     """Show a run: its status, every epoch and its result."""
     store = Store()
-    store.runs.mark_silent_as_interrupted()
+    store.runs.requeue_silent()
     run = store.runs.get(run_id)
     if as_json:
         print_json(run_dict(store, run, whole=True))
@@ -180,7 +180,7 @@ def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJ
 @runs.command("stop")
 def runs_stop(run_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Stop a run; what it has learnt so far is kept."""
-    status = Store().runs.request_stop(run_id)
+    status = Store().runs.ask(run_id, "stop")
     out.print(
         f"Run {run_id} was taken out of the queue."
         if status == "stopped"

@@ -63,7 +63,7 @@ def _stores(workspace: Workspace) -> list[Path]:
 
 def _refuse_while_training() -> None:
     store = Store()
-    store.runs.mark_silent_as_interrupted()
+    store.runs.requeue_silent()
     for run in store.runs.all():
         if run.status == "running":
             raise RunError(f"Run {run.id} is training and may be reading the cache. Stop it, or wait for its end.")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from learner.errors import ModelError
+from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
@@ -37,19 +37,69 @@ class Store:
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
 
-    def submit(self, recipe: Recipe, running: bool = False) -> int:
+    def submit(self, recipe: Recipe, running: bool = False, parent: tuple[int, int] | None = None) -> int:
         """Check the recipe, pin its data set's version, and write a run: queued, or (`running`) this process's own.
 
-        The page's button and the command line both call this. Returns the run's id; raises RecipeError or DatasetError.
+        A recipe with `repeats` becomes as many runs, with one seed after the other; only the first can be `running`.
+        `parent` is a run and the index of its phase from whose end the new one begins.
+        The page's button and the command line both call this. Returns the (first) run's id; raises RecipeError,
+        DatasetError, RunError or ModelError.
         """
         recipe.check()
         version = self.datasets.version(recipe.dataset, recipe.version)
         self.datasets.require_trainable(version)
-        weights = recipe.weights
-        if weights not in ("auto", "random"):
-            weights = str(Path(weights).expanduser().resolve())  # a worker may stand in another folder
-        recipe = replace(recipe, version=version.number, weights=weights)
-        return self.runs.submit(recipe.to_dict(), version.id, running)
+        repeats = recipe.repeats
+        recipe = replace(recipe, version=version.number, repeats=1, **self._weights(recipe))
+        if parent:
+            self._check_parent(recipe, *parent)
+        run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent)
+        for number in range(1, repeats):
+            again = replace(recipe, seed=recipe.seed + number)
+            self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
+        return run_id
+
+    def _weights(self, recipe: Recipe) -> dict[str, str]:
+        """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere."""
+        kind, _, name = recipe.weights.partition(":")
+        if kind == "run":
+            run = self.newest_finished(name) if not name.isdecimal() else self.runs.get(int(name))
+            self.checkpoint(run.id)
+            arch = run.facts["backbone"]
+            if recipe.backbone not in ("auto", arch):
+                raise RecipeError(
+                    [f"backbone: run {run.id} trained {arch}, so its body does not fit {recipe.backbone}"]
+                )
+            return {"weights": f"run:{run.id}", "backbone": arch}
+        if recipe.weights in ("auto", "random"):
+            return {"weights": recipe.weights}
+        return {"weights": str(Path(recipe.weights).expanduser().resolve())}
+
+    def newest_finished(self, dataset: str) -> Run:
+        """The newest finished run on any version of that data set. Raises RunError when there is none."""
+        for run in self.runs.all():
+            if run.status == "finished" and self.runs.dataset_of(run)[0] == dataset:
+                return run
+        raise RunError(
+            f"weights: run:{dataset} needs a finished run on a data set {dataset!r}, and there is none. Train one "
+            "first, or name a run by its number, such as run:12."
+        )
+
+    def _check_parent(self, recipe: Recipe, parent_id: int, phase: int) -> None:
+        """That `recipe` can go on from the end of that phase: only its later phases and its settings may differ."""
+        parent = self.runs.get(parent_id)
+        theirs = Recipe.from_dict(parent.recipe)
+        if not self.workspace.phase_end(parent_id, phase).exists():
+            raise RunError(
+                f"Run {parent_id} has kept nothing from the end of phase {phase + 1}, so none can begin there."
+            )
+        if len(recipe.phases) <= phase + 1:
+            raise RecipeError([f"phases: there is nothing to train after phase {phase + 1}. Add a phase"])
+        fixed = ("dataset", "backbone", "head")
+        differs = [key for key in fixed if getattr(recipe, key) != getattr(theirs, key)]
+        if differs:
+            raise RecipeError(
+                [f"{key}: it must stay as in run {parent_id}, whose model this one takes over" for key in differs]
+            )
 
     def checkpoint(self, run_id: int) -> Path:
         """The run's best checkpoint so far, a `model.safetensors`. Raises RunError or ModelError."""

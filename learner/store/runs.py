@@ -3,10 +3,9 @@
 import os
 import socket
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, case, delete, false, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from learner.errors import RunError
@@ -19,6 +18,21 @@ SILENT_AFTER_S = 20.0
 
 ACTIVE = ("queued", "running")
 ENDED = ("finished", "stopped", "interrupted", "failed")
+RESUMABLE = ("paused", "stopped", "interrupted", "failed")
+REQUESTS = ("stop", "stop_after_epoch", "pause")
+MOST_DEATHS = 3
+"""A run whose process died so often without finishing an epoch is not tried again by itself."""
+UNDO_S = 24 * 3600
+"""How long a deleted run can be had back."""
+
+
+DIED = "The training process ended without a word: it was killed, ran out of memory, or the machine restarted."
+GIVEN_UP = (
+    f"That happened {MOST_DEATHS} times without an epoch between, so it is not tried again by itself. What it has "
+    "learnt is kept: resume it, or use a smaller batch or image size if memory is short."
+)
+_PLACE = func.coalesce(Run.position, Run.id)
+_VERBS = {"stop": "stop", "stop_after_epoch": "stop", "pause": "pause"}
 
 
 class Runs:
@@ -33,8 +47,18 @@ class Runs:
 
     # The queue
 
-    def submit(self, recipe: dict[str, Any], dataset_version_id: int, running: bool = False) -> int:
-        """Write a run and return its id: queued for a worker, or (`running`) claimed by this process at once."""
+    def submit(
+        self,
+        recipe: dict[str, Any],
+        dataset_version_id: int,
+        running: bool = False,
+        series: int | None = None,
+        parent: tuple[int, int] | None = None,
+    ) -> int:
+        """Write a run and return its id: queued for a worker, or (`running`) claimed by this process at once.
+
+        `parent` is a run and the index of its phase from whose end this one begins; its epochs until then are copied.
+        """
         now = time.time()
         run = Run(
             status="running" if running else "queued",
@@ -44,52 +68,175 @@ class Runs:
             created_at=now,
             started_at=now if running else None,
             heartbeat_at=now if running else None,
-            stop_requested=False,
+            asked="",
             host=socket.gethostname() if running else "",
             pid=os.getpid() if running else None,
             progress={},
             facts={},
+            series=series,
+            parent=parent[0] if parent else None,
+            parent_phase=parent[1] if parent else None,
+            deaths=0,
         )
         with self.session() as session, session.begin():
             session.add(run)
+            session.flush()
+            if parent:
+                _copy_epochs(session, parent, run.id)
         return run.id
 
     def claim(self) -> int | None:
-        """Take the oldest queued run for this process, in one transaction; None when nothing waits."""
+        """Take the next queued run for this process, in one transaction; None when nothing waits."""
         now = time.time()
-        oldest = (
-            select(Run.id).where(Run.status == "queued").order_by(Run.id).limit(1).with_for_update(skip_locked=True)
+        first = (
+            select(Run.id)
+            .where(Run.status == "queued", Run.deleted_at.is_(None))
+            .order_by(_PLACE, Run.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
         )
         take = (
             update(Run)
-            .where(Run.id == oldest.scalar_subquery(), Run.status == "queued")
-            .values(status="running", started_at=now, heartbeat_at=now, host=socket.gethostname(), pid=os.getpid())
+            .where(Run.id == first.scalar_subquery(), Run.status == "queued")
+            .values(
+                status="running",
+                started_at=func.coalesce(Run.started_at, now),
+                finished_at=None,
+                heartbeat_at=now,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+            )
             .returning(Run.id)
         )
         with self._engine.begin() as connection:
             return connection.execute(take).scalar()
 
-    def request_stop(self, run_id: int) -> str:
-        """Ask a run to stop; a queued one ends at once. Returns its status after that.
+    def queue(self) -> list[Run]:
+        """The runs that wait, in the order in which they will be taken."""
+        query = select(Run).where(Run.status == "queued", Run.deleted_at.is_(None)).order_by(_PLACE, Run.id)
+        with self.session() as session:
+            return list(session.scalars(query))
 
-        Raises RunError when there is no such run or it has ended already.
+    def move(self, run_id: int, places: int) -> None:
+        """Move a waiting run so many places back in the queue; a negative number brings it forward.
+
+        Raises RunError when it does not wait.
         """
+        waiting = self.queue()
+        order = [run.id for run in waiting]
+        if run_id not in order:
+            raise RunError(f"Run {run_id} does not wait in the queue ({self.get(run_id).status}), so it has no place.")
+        at = order.index(run_id)
+        order.insert(max(0, min(at + places, len(order) - 1)), order.pop(at))
+        places_now = sorted(run.id if run.position is None else run.position for run in waiting)
         with self._engine.begin() as connection:
-            ended = connection.execute(
+            for place, moved in zip(places_now, order, strict=True):
+                connection.execute(update(Run).where(Run.id == moved).values(position=place))
+
+    def waiting_before(self, run_id: int) -> int:
+        """How many runs will be done before this queued one begins."""
+        order = [run.id for run in self.queue()]
+        ahead = order.index(run_id) if run_id in order else 0
+        with self.session() as session:
+            running = session.scalar(
+                select(func.count()).select_from(Run).where(Run.status == "running", Run.deleted_at.is_(None))
+            )
+        return ahead + (running or 0)
+
+    # What a person asks
+
+    def ask(self, run_id: int, request: str) -> str:
+        """Ask a run for one of `REQUESTS`; returns its status after that.
+
+        A waiting run that is to stop ends at once. A paused one that is to stop is queued once more, for the last
+        check of what it has learnt. Raises RunError when there is no such run, or it has ended already.
+        """
+        stops = request != "pause"
+        with self._engine.begin() as connection:
+
+            def change(current: str, **values: Any) -> int:
+                return connection.execute(
+                    update(Run).where(Run.id == run_id, Run.status == current).values(**values)
+                ).rowcount
+
+            if change("running", asked=request):
+                return "running"
+            unbegun = update(Run).where(Run.id == run_id, Run.status == "queued", Run.started_at.is_(None))
+            taken_out = {"status": "stopped", "finished_at": time.time(), "reason": "Taken out of the queue."}
+            if stops and connection.execute(unbegun.values(asked=request, **taken_out)).rowcount:
+                return "stopped"
+            if not stops and change("queued", status="paused", reason="Paused by hand."):
+                return "paused"
+            if stops and change("queued", asked="stop"):
+                return "queued"
+            if stops and change("paused", status="queued", asked="stop", reason=""):
+                return "queued"
+        raise RunError(
+            f"Run {run_id} is not under way ({self.get(run_id).status}); there is nothing to {_VERBS[request]}."
+        )
+
+    def withdraw(self, run_id: int) -> None:
+        """Take back what was asked of a run, as long as it is running."""
+        with self._engine.begin() as connection:
+            connection.execute(update(Run).where(Run.id == run_id, Run.status == "running").values(asked=""))
+
+    def resume(self, run_id: int, running: bool = False) -> None:
+        """Queue a run that was paused, stopped, interrupted or failed, to go on from its last checkpoint.
+
+        With `running` it is claimed by this process instead. Raises RunError in any other state.
+        """
+        now = time.time()
+        values: dict[str, Any] = {"status": "queued", "asked": "", "reason": "", "deaths": 0, "finished_at": None}
+        if running:
+            values |= {"status": "running", "heartbeat_at": now, "host": socket.gethostname(), "pid": os.getpid()}
+            values["started_at"] = func.coalesce(Run.started_at, now)
+        with self._engine.begin() as connection:
+            changed = connection.execute(
                 update(Run)
-                .where(Run.id == run_id, Run.status == "queued")
-                .values(
-                    status="stopped", stop_requested=True, finished_at=time.time(), reason="Taken out of the queue."
-                )
+                .where(Run.id == run_id, Run.status.in_(RESUMABLE), Run.deleted_at.is_(None))
+                .values(**values)
             )
-            asked = connection.execute(
-                update(Run).where(Run.id == run_id, Run.status == "running").values(stop_requested=True)
+        if not changed.rowcount:
+            raise RunError(
+                f"Run {run_id} is {self.get(run_id).status}. Only a run that is {_either(RESUMABLE)} can go on."
             )
-        if ended.rowcount:
-            return "stopped"
-        if asked.rowcount:
-            return "running"
-        raise RunError(f"Run {run_id} has ended already ({self.get(run_id).status}); there is nothing to stop.")
+
+    def extend(self, run_id: int, recipe: dict[str, Any]) -> None:
+        """Queue a finished or stopped run once more with phases added to its recipe. Raises RunError otherwise."""
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                update(Run)
+                .where(Run.id == run_id, Run.status == "finished", Run.deleted_at.is_(None))
+                .values(status="queued", asked="", reason="", deaths=0, finished_at=None, recipe=recipe)
+            )
+        if not changed.rowcount:
+            raise RunError(f"Run {run_id} is {self.get(run_id).status}. Only a finished run can be given more epochs.")
+
+    def delete(self, run_id: int) -> None:
+        """Hide a run; `undelete` brings it back for `UNDO_S`. Raises RunError for one that is running."""
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                update(Run).where(Run.id == run_id, Run.status != "running").values(deleted_at=time.time())
+            )
+        if not changed.rowcount:
+            raise RunError(f"Run {run_id} is {self.get(run_id).status}. Stop it first.")
+
+    def undelete(self, run_id: int) -> None:
+        """Raises RunError when the run was not deleted, or is gone for good."""
+        if self.get(run_id).deleted_at is None:
+            raise RunError(f"Run {run_id} is not deleted.")
+        self._set(run_id, deleted_at=None)
+
+    def deleted(self) -> list[Run]:
+        """Runs that can be had back, the one deleted last first."""
+        with self.session() as session:
+            return list(session.scalars(select(Run).where(Run.deleted_at.is_not(None)).order_by(Run.deleted_at.desc())))
+
+    def purge(self) -> list[int]:
+        """Forget the runs that were deleted over `UNDO_S` ago; returns their ids, whose folders can go."""
+        with self._engine.begin() as connection:
+            gone = delete(Run).where(Run.deleted_at < time.time() - UNDO_S).returning(Run.id)
+            return list(connection.execute(gone).scalars())
 
     # Reports of a running run
 
@@ -104,31 +251,34 @@ class Runs:
     def beat(self, run_id: int) -> None:
         self._set(run_id, heartbeat_at=time.time())
 
-    def report(self, run_id: int, progress: dict[str, Any]) -> bool:
-        """Write where training stands; returns whether somebody asked the run to stop."""
+    def report(self, run_id: int, progress: dict[str, Any]) -> str:
+        """Write where training stands; returns what somebody asked of the run (`REQUESTS`), or nothing."""
         change = (
-            update(Run)
-            .where(Run.id == run_id)
-            .values(progress=progress, heartbeat_at=time.time())
-            .returning(Run.stop_requested)
+            update(Run).where(Run.id == run_id).values(progress=progress, heartbeat_at=time.time()).returning(Run.asked)
         )
         with self._engine.begin() as connection:
-            return bool(connection.execute(change).scalar())
+            return connection.execute(change).scalar() or ""
 
-    def add_step(self, run_id: int, at: float, train_loss: float | None, lrs: Sequence[float]) -> None:
+    def add_step(self, run_id: int, **figures: Any) -> None:
+        """Append one sample inside an epoch (the columns of `Step`)."""
         with self.session() as session, session.begin():
-            session.add(Step(run_id=run_id, at=at, train_loss=train_loss, lrs=list(lrs)))
+            session.add(Step(run_id=run_id, **figures))
 
     def add_epoch(self, run_id: int, is_best: bool, **figures: Any) -> None:
         """Append the figures of one epoch (the columns of `Epoch`)."""
         with self.session() as session, session.begin():
             session.add(Epoch(run_id=run_id, **figures))
-            if is_best:
-                session.execute(
-                    update(Run)
-                    .where(Run.id == run_id)
-                    .values(best_accuracy=figures["accuracy"], best_epoch=figures["epoch"])
-                )
+            best = {"best_accuracy": figures["accuracy"], "best_epoch": figures["epoch"]} if is_best else {}
+            session.execute(update(Run).where(Run.id == run_id).values(deaths=0, **best))
+
+    def rewind(self, run_id: int, at: float, best_accuracy: float | None, best_epoch: int | None) -> None:
+        """Forget what was written after position `at` (in epochs over all phases): it will be done again."""
+        with self.session() as session, session.begin():
+            session.execute(delete(Epoch).where(Epoch.run_id == run_id, Epoch.epoch > at))
+            session.execute(delete(Step).where(Step.run_id == run_id, Step.at > at))
+            session.execute(
+                update(Run).where(Run.id == run_id).values(best_accuracy=best_accuracy, best_epoch=best_epoch)
+            )
 
     def end(self, run_id: int, status: str, reason: str = "") -> None:
         """Close a run that is running; one that has ended already keeps its first ending."""
@@ -136,24 +286,36 @@ class Runs:
             connection.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.status == "running")
-                .values(status=status, reason=reason, finished_at=time.time())
+                .values(status=status, reason=reason, asked="", finished_at=time.time())
             )
 
-    def mark_silent_as_interrupted(self) -> list[int]:
-        """End every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids."""
-        silent = (
+    def requeue(self, run_id: int, reason: str, died: bool = True) -> None:
+        """Put a running run back at the head of the queue, to go on from its last checkpoint.
+
+        One whose process has died `MOST_DEATHS` times since its last epoch is interrupted instead.
+        """
+        self._requeue(Run.id == run_id, reason, died)
+
+    def requeue_silent(self) -> list[int]:
+        """Requeue every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids."""
+        return self._requeue(Run.heartbeat_at < time.time() - SILENT_AFTER_S, DIED, died=True)
+
+    def _requeue(self, which: ColumnElement[bool], reason: str, died: bool) -> list[int]:
+        last_try = Run.deaths + 1 >= MOST_DEATHS if died else false()
+        change = (
             update(Run)
-            .where(Run.status == "running", Run.heartbeat_at < time.time() - SILENT_AFTER_S)
+            .where(Run.status == "running", which)
             .values(
-                status="interrupted",
-                finished_at=time.time(),
-                reason="The training process ended without a word: it was killed, ran out of memory, or the machine "
-                "restarted. The best checkpoint so far is kept.",
+                status=case((last_try, "interrupted"), else_="queued"),
+                finished_at=case((last_try, time.time()), else_=None),
+                reason=case((last_try, f"{reason} {GIVEN_UP}"), else_=reason),
+                deaths=Run.deaths + int(died),
+                position=0.0,
             )
             .returning(Run.id)
         )
         with self._engine.begin() as connection:
-            return list(connection.execute(silent).scalars())
+            return list(connection.execute(change).scalars())
 
     # Reading
 
@@ -166,9 +328,9 @@ class Runs:
         return run
 
     def all(self) -> list[Run]:
-        """Every run, newest first."""
+        """Every run that was not deleted, newest first."""
         with self.session() as session:
-            return list(session.scalars(select(Run).order_by(Run.id.desc())))
+            return list(session.scalars(select(Run).where(Run.deleted_at.is_(None)).order_by(Run.id.desc())))
 
     def dataset_of(self, run: Run) -> tuple[str, int]:
         """Name and version number of the data set a run used."""
@@ -188,11 +350,6 @@ class Runs:
     def steps(self, run_id: int) -> list[Step]:
         with self.session() as session:
             return list(session.scalars(select(Step).where(Step.run_id == run_id).order_by(Step.id)))
-
-    def waiting_before(self, run_id: int) -> int:
-        """How many runs will be taken before this queued one."""
-        with self.session() as session:
-            return session.scalar(select(func.count()).where(Run.status.in_(ACTIVE), Run.id < run_id)) or 0
 
     # Workers
 
@@ -220,3 +377,17 @@ class Runs:
     def _set(self, run_id: int, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(Run).where(Run.id == run_id).values(**values))
+
+
+def _copy_epochs(session: Session, parent: tuple[int, int], run_id: int) -> None:
+    """Epochs and steps of the parent until the end of that phase, as the new run's own."""
+    parent_id, phase = parent
+    last = select(func.max(Epoch.epoch)).where(Epoch.run_id == parent_id, Epoch.phase <= phase).scalar_subquery()
+    for table, at in ((Epoch, Epoch.epoch), (Step, Step.at)):
+        columns = [column for column in table.__table__.columns if column.name not in ("id", "run_id")]
+        rows = select(literal(run_id), *columns).where(table.run_id == parent_id, at <= last)
+        session.execute(insert(table).from_select(["run_id", *(column.name for column in columns)], rows))
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

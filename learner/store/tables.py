@@ -10,6 +10,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         dict[str, Any]: JSON,
         list[float]: JSON,
+        list[list[float]]: JSON,
         list[dict[str, Any]]: JSON,
         bytes: LargeBinary,
     }
@@ -131,7 +132,7 @@ class Run(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(index=True)
-    """`queued`, `running`, `finished`, `stopped`, `interrupted` or `failed`."""
+    """`queued`, `running`, `paused`, `finished`, `stopped`, `interrupted` or `failed`."""
     reason: Mapped[str]
     """Why it ended, for a person; empty after a plain finish."""
     recipe: Mapped[dict[str, Any]]
@@ -140,7 +141,19 @@ class Run(Base):
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     heartbeat_at: Mapped[float | None]
-    stop_requested: Mapped[bool]
+    asked: Mapped[str]
+    """What a person asked it to do: `stop`, `stop_after_epoch`, `pause` (after this epoch), or empty."""
+    position: Mapped[float | None]
+    """Its place in the queue: lower ones are taken first; its id where it was never moved."""
+    deleted_at: Mapped[float | None]
+    """When a person deleted it; until it is purged that can be undone."""
+    series: Mapped[int | None]
+    """The first run of those that repeat one recipe with other seeds; empty for a run of its own."""
+    parent: Mapped[int | None]
+    """The run from the end of whose phase `parent_phase` (from 0) this one began."""
+    parent_phase: Mapped[int | None]
+    deaths: Mapped[int]
+    """How often its process died since the last epoch was done."""
     host: Mapped[str]
     pid: Mapped[int | None]
     progress: Mapped[dict[str, Any]]
@@ -166,6 +179,14 @@ class Epoch(Base):
     lrs: Mapped[list[float]]
     """Learning rate at the epoch's end, one a parameter group: the stages in order, then the head."""
     seconds: Mapped[float]
+    """Of training and validation, in the process that finished it."""
+    grad_norm: Mapped[float | None]
+    """Mean over the steps of the gradient's length (2-norm over all that learns), before clipping."""
+    images_per_s: Mapped[float | None]
+    """In training."""
+    samples: Mapped[list[list[float]]]
+    """For each of the run's `facts["sample_images"]`: index of the predicted class, its probability, and that of the
+    image's own class."""
 
 
 class Step(Base):
@@ -180,6 +201,9 @@ class Step(Base):
     train_loss: Mapped[float | None]
     """Exponentially smoothed, as fastai's Recorder shows it; empty where it was not a finite number."""
     lrs: Mapped[list[float]]
+    grad_norm: Mapped[float | None]
+    """As in `Epoch`, since the sample before."""
+    images_per_s: Mapped[float | None]
 
 
 class Worker(Base):

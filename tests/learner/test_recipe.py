@@ -103,7 +103,7 @@ def test_yaml_reads_a_rate_without_a_dot_as_text_and_it_still_counts():
 )
 def test_what_is_no_learning_rate_is_refused_with_an_example(lr):
     [problem] = mistakes({"dataset": "pets", "phases": [{"name": "x", "lr": lr}]})
-    assert problem.startswith("phases.0.lr: Use auto, one number such as 0.002, or two, lowest first")
+    assert problem.startswith("phases.0.lr: Use auto, one number such as 0.002, two, lowest first")
 
 
 def test_a_recipe_without_phases_trains_nothing_and_is_refused():
