@@ -160,7 +160,7 @@ def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
     given the same table during a visit, and the draft at the start of the next one.
     """
     if PHASES not in st.session_state:
-        st.session_state[state.DRAFT_TABLE] = as_table(draft)
+        st.session_state["draft_table"] = as_table(draft)
     config = {
         "name": st.column_config.TextColumn("Phase", required=True, help=HELP["name"], default="New phase"),
         "trainable": st.column_config.SelectboxColumn(
@@ -206,7 +206,7 @@ def edit_phases(stages: list[str], draft: list[dict[str, Any]]) -> pd.DataFrame:
         ),
     }
     return st.data_editor(
-        st.session_state[state.DRAFT_TABLE],
+        st.session_state["draft_table"],
         column_config=config,
         num_rows="dynamic",
         hide_index=True,
