@@ -14,7 +14,11 @@ DRAW_SIZE = 8
 
 
 def draw(augment: Augment, seed: int, sha256: str, view: int) -> np.ndarray:
-    """What happens to one image in one view, as (8,) floats; see `DRAW_SIZE`."""
+    """What happens to one image in one view, as (8,) floats; see `DRAW_SIZE`.
+
+    A picture is slanted first, then turned, enlarged about a random point, mirrored and moved. Factors between two are
+    drawn evenly in ratio. What a setting draws does not depend on which others there are.
+    """
     random = np.random.default_rng([seed, int(sha256[:16], 16), view])
     chances = random.random(8)  # always as many, so that one setting does not change what another draws
     turn = math.radians((2 * chances[0] - 1) * augment.rotate)
@@ -25,14 +29,18 @@ def draw(augment: Augment, seed: int, sha256: str, view: int) -> np.ndarray:
             -1.0 if augment.flip_vertical and chances[3] < 0.5 else 1.0,
         ]
     )
-    zoom = augment.zoom ** chances[4]
+    low, high = augment.zoom_range
+    zoom = low * (high / low) ** chances[4]
     cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
-    matrix = np.array([[cos, -sin], [sin, cos]]) * mirror
     room = 1 - 1 / zoom
-    shift = room * (2 * random.random(2) - 1)
+    centre = room * (2 * random.random(2) - 1)
+    more = 2 * random.random(3) - 1
+    slant = np.array([[1.0, augment.shear * more[0]], [0.0, 1.0]])
+    matrix = slant @ np.array([[cos, -sin], [sin, cos]]) * mirror
+    centre -= matrix @ (2 * augment.shift * more[1:])  # coordinates run from -1 to 1, so a picture is 2 wide
     contrast = 1 + augment.lighting * (2 * chances[5] - 1)
     brightness = augment.lighting * (2 * chances[6] - 1) / 2
-    return np.concatenate([np.column_stack([matrix, shift]).ravel(), [contrast, brightness]]).astype(np.float32)
+    return np.concatenate([np.column_stack([matrix, centre]).ravel(), [contrast, brightness]]).astype(np.float32)
 
 
 def apply(images: Tensor, draws: Tensor) -> Tensor:

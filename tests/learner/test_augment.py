@@ -69,6 +69,65 @@ def test_zoom_shows_a_part_of_the_picture_and_nothing_beyond_it():
     assert 1 <= min(scales) < 1.2 and 1.8 < max(scales) <= 2
 
 
+def test_zoom_between_two_factors_draws_all_ratios_alike_and_may_show_more_than_the_picture():
+    scales = [1 / draw(Augment(zoom=[0.5, 2]), 1, SHA, view)[0] for view in range(400)]
+    assert 0.5 <= min(scales) < 0.52 and 1.9 < max(scales) <= 2
+    assert 160 <= sum(scale < 1 for scale in scales) <= 240  # four standard deviations of 400 fair coins
+    smaller = torch.from_numpy(draw(Augment(zoom=[0.5, 0.5]), 1, SHA, 0))
+    marks = torch.zeros(1, 3, 8, 8)
+    marks[..., 2:6, 2:6] = 1
+    light = float(apply(marks, smaller[None]).sum()) / float(marks.sum())
+    assert light > 0.5  # half as large, and the reflections of it beside
+
+
+def test_shift_moves_a_dot_by_up_to_its_share_of_width_and_height():
+    dot = torch.zeros(1, 3, 40, 40)
+    dot[..., 20, 20] = 1
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    moved = []
+    for view in range(60):
+        light = changed(Augment(shift=0.25), dot, view)[0, 0]
+        assert float(light.sum()) == pytest.approx(1, abs=1e-4)  # spread over neighbours, none of it lost
+        moved.append((float((light * rows).sum()) - 20, float((light * columns).sum()) - 20))
+    down, right = np.array(moved).T
+    for distance in (down, right):  # a quarter of 40 pixels is 10
+        assert -10 <= distance.min() < -7 and 7 < distance.max() <= 10
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.4
+
+
+def test_shift_moves_as_far_whatever_else_happens_to_the_picture():
+    with_turns = Augment(rotate=180, zoom=[2, 2], flip_horizontal=True)
+    for view in range(20):
+        still, moved = (
+            draw(Augment(**{**vars(with_turns), "shift": shift}), 1, SHA, view)[:6].reshape(2, 3) for shift in (0, 0.25)
+        )
+        distance = np.linalg.solve(still[:, :2], still[:, 2] - moved[:, 2])  # in the finished picture, which is 2 wide
+        assert np.abs(distance).max() <= 0.5 + 1e-5
+
+
+def test_shear_slants_an_upright_line_and_leaves_the_middle_where_it_is():
+    line = torch.zeros(1, 3, 41, 41)
+    line[..., 20] = 1
+    columns = torch.arange(41.0)
+    slants = []
+    for view in range(60):
+        light = changed(Augment(shear=0.2), line, view)[0, 0]
+        place = (light * columns).sum(1) / light.sum(1)  # where the line crosses each row
+        assert float(place[20]) == pytest.approx(20, abs=0.05)
+        slants.append(float(place[40] - place[0]))
+        assert np.allclose(np.diff(place.numpy()), slants[-1] / 40, atol=0.02)  # straight
+    # its ends, 20 pixels above and below the middle, move by up to a fifth of that, in opposite directions
+    assert -8.1 <= min(slants) < -6 and 6 < max(slants) <= 8.1
+
+
+def test_settings_of_before_shear_and_shift_draw_what_they_drew():
+    old = Augment(rotate=20, zoom=1.5, lighting=0.3, flip_horizontal=True, flip_vertical=True, quarter_turns=True)
+    was = [-0.22709467, 0.8532257, 0.11625387, -0.8532257, -0.22709467, 0.05986917, 0.8499511, -0.03611843]
+    assert draw(old, 1, SHA, 3) == pytest.approx(was, rel=1e-6)
+    was = [0.5934848, 0, 0.18094973, 0, 0.5934848, -0.06777062, 1, 0]
+    assert draw(Augment(zoom=2), 7, SHA, 0) == pytest.approx(was, rel=1e-6)
+
+
 def test_lighting_changes_contrast_and_brightness_and_keeps_values_in_range(image):
     pictures = [changed(Augment(lighting=0.5), image, view) for view in range(50)]
     assert all(picture.min() >= 0 and picture.max() <= 1 for picture in pictures)
