@@ -1,0 +1,98 @@
+"""The recipes that ship: each can be read, fits its backbone, and says what it is for."""
+
+from itertools import pairwise, takewhile
+
+import pytest
+
+from learner.datasets.gallery import KNOWN
+from learner.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
+
+STAGES = {known.arch: list(known.stages) for known in KNOWN_BACKBONES} | {"small_cnn": ["conv1", "conv2", "conv3"]}
+ANY = ["vgg16", FALLBACK_ARCH]
+"""What `auto` may become."""
+
+
+def read(name: str) -> Recipe:
+    return read_recipe(name, "photos")
+
+
+def comment(name: str) -> str:
+    lines = (RECIPES / f"{name}.yaml").read_text("utf-8").splitlines()
+    return " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+
+
+def test_all_that_were_promised_are_there():
+    promised = {"quick", "default", "gradual", "elpv", "flowers17", "calico_tabby", "calico_tabby_baseline"}
+    promised |= {"flower5_to_flower102", "knifey_spoony", "vgg19", "resnet50", "attention_vgg16"}
+    promised |= {"size_similarity", "size_similarity_everything", "size_similarity_frozen"}
+    assert promised == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_it_can_be_read_and_fits_its_backbone(name):
+    recipe = read(name)
+    for backbone in ANY if recipe.backbone == "auto" else [recipe.backbone]:
+        recipe.check(STAGES[backbone])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_it_begins_with_a_comment_that_says_which_data_set_it_wants(name):
+    said = comment(name)
+    assert len(said) > 100
+    assert any(words in said for words in ("Data set: ", "Data sets: ", "any data set", "data set (ELPV)", "photos"))
+    gallery = {"flowers17": ["flowers-17"], "knifey_spoony": ["knifey-spoony"]}
+    gallery["flower5_to_flower102"] = ["flower-photos", "flowers-102"]
+    for key in gallery.get(name, []):
+        assert key in said and key in KNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("calico_tabby", ["71.7 %", "66.7 %"]),
+        ("calico_tabby_baseline", ["71.7 %", "66.7 %"]),
+        ("knifey_spoony", ["73.77 %", "77.55 %"]),
+        ("elpv", ["88.42 %"]),
+    ],
+)
+def test_a_published_figure_stands_in_its_comment(name, figures):
+    assert all(figure in comment(name) for figure in figures)
+
+
+def test_calico_tabby_freezes_the_first_15_layers_as_keras_counts_them():
+    # With its input layer, Keras's VGG16 has 1 + 3 + 3 + 4 + 4 = 15 layers up to the pooling of block4.
+    recipe = read("calico_tabby")
+    assert [phase.first_trainable_group(STAGES["vgg16"]) for phase in recipe.phases] == [5, 4]
+    assert recipe.phases[1].group_rates(STAGES["vgg16"], batch_norm=False) == [0, 0, 0, 0, 1e-4, 1e-4]
+    assert recipe.phases[1].momenta() == (0.9, 0.9)
+    assert recipe.image_size == read("calico_tabby_baseline").image_size == 150
+    assert recipe.augment == read("calico_tabby_baseline").augment
+
+
+def test_knifey_spoony_enlarges_as_keras_does():
+    # Keras's zoom_range is the share of the picture that is shown; Thaw's factor is how much larger things become.
+    assert read("knifey_spoony").augment.zoom_range == pytest.approx((1 / 1.5, 1 / 0.9), abs=0.005)
+
+
+def test_gradual_thaws_one_block_a_phase_and_each_learns_2_6_times_slower_than_the_one_above():
+    recipe, stages = read("gradual"), STAGES["vgg16"]
+    assert [phase.first_trainable_group(stages) for phase in recipe.phases] == [5, 4, 3, 2, 1, 0]
+    for phase in recipe.phases[1:]:
+        learning = [rate for rate in phase.group_rates(stages, batch_norm=False) if rate]
+        assert [high / low for low, high in pairwise(learning)] == pytest.approx([2.6] * (len(learning) - 1), rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["vgg19", "resnet50", "attention_vgg16"])
+def test_medical_recipes_never_turn_a_picture_over(name):
+    augment = read(name).augment
+    assert not augment.flip_vertical and not augment.quarter_turns
+    assert augment.rotate <= 10 and augment.lighting <= 0.2
+
+
+def test_the_three_strategies_differ_in_how_deep_they_thaw_and_in_nothing_that_is_not_training():
+    names = ["size_similarity_everything", "size_similarity", "size_similarity_frozen"]
+    recipes = [read(name) for name in names]
+    assert [min(p.first_trainable_group(STAGES["vgg16"]) for p in recipe.phases) for recipe in recipes] == [0, 3, 5]
+    rest = [{key: value for key, value in recipe.to_dict().items() if key != "phases"} for recipe in recipes]
+    assert rest[0] == rest[1] == rest[2]
