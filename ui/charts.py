@@ -28,6 +28,12 @@ INKS = {
     True: Inks(train="#a3b0b8", valid="#8cc4dc", accuracy="#d3a3e6", text="#e8eef1"),
 }
 """By whether the page is dark."""
+LINES = {
+    False: ("#2f5f7a", "#8a4fa3", "#9a3d1f", "#3f7a3a", "#7b8891", "#7a6a1d"),
+    True: ("#8cc4dc", "#d3a3e6", "#f0a58a", "#9fd39a", "#a3b0b8", "#d9c978"),
+}
+"""Colours of runs that are compared, by whether the page is dark; dashes tell them apart too."""
+_DASHES = ([1, 0], [8, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4])
 END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
 """A line's name stands above its end, inside the chart, where a phone has room for it."""
 START = {"align": "left", "dx": 6, "fontSize": 12}
@@ -47,10 +53,12 @@ def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phas
     train = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
     valid = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
     tables = {"train": train, "train start": train[:1], "valid": valid, "valid end": valid[-1:]}
-    return _with_data(_curves_spec(dark), tables, phases, _last(epochs, steps))
+    return _with_data(_curves_spec(dark), tables, phases, epochs, steps)
 
 
-def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str], dark: bool = False) -> Spec:
+def rate_curves(
+    epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence[str], dark: bool = False
+) -> Spec:
     """Learning rate of every group that learns, on a logarithmic axis; the lowest and the highest are named."""
     rates = [
         {"epoch": step.at, "rate": rate, "part": part}
@@ -60,23 +68,85 @@ def rate_curves(steps: Sequence[Step], phases: Sequence[Phase], groups: Sequence
     ]
     ends = list({row["part"]: row for row in rates if row["epoch"] == rates[-1]["epoch"]}.values())
     tables = {"rates": rates, "highest": ends[-1:], "lowest": ends[:1] if len(ends) > 1 else []}
-    return _with_data(_rates_spec(dark), tables, phases, _last([], steps))
+    return _with_data(_rates_spec(dark), tables, phases, epochs, steps)
 
 
-def _last(epochs: Sequence[Epoch], steps: Sequence[Step]) -> float:
-    return max([1.0, *(epoch.epoch for epoch in epochs), *(step.at for step in steps)])
+def gradient_curve(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase], dark: bool = False) -> Spec:
+    """Length of the gradient, on a logarithmic axis."""
+    rows = [{"epoch": step.at, "figure": step.grad_norm} for step in steps if step.grad_norm]
+    return _with_data(_figure_spec("Gradient norm", True, dark), {"figures": rows}, phases, epochs, steps)
 
 
-def _with_data(spec: Spec, tables: dict[str, list[dict[str, Any]]], phases: Sequence[Phase], last: float) -> Spec:
-    """`spec` with its named tables, and the phases as bands that end at `last`, where the plan is cut short."""
-    bands, start = [], 0
-    rows = 2 if len(phases) > 2 else 1  # names of narrow bands side by side would run into each other
+def throughput_curve(
+    epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase], dark: bool = False
+) -> Spec:
+    """Training images a second."""
+    rows = [{"epoch": step.at, "figure": step.images_per_s} for step in steps if step.images_per_s]
+    return _with_data(_figure_spec("Images a second", False, dark), {"figures": rows}, phases, epochs, steps)
+
+
+def comparison(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, dark: bool = False) -> Spec:
+    """A line a run, its name at its end. `lines` are points (x, y) by name; `x` and `y` say what they are, with unit.
+
+    Names of lines that end close to each other are moved apart.
+    """
+    inks = LINES[dark]
+    rows = [
+        {"x": left, "y": up, "run": name, "ink": inks[index % len(inks)], "dash": index}
+        for index, (name, points) in enumerate(lines.items())
+        for left, up in points
+    ]
+    ends = _apart(list({row["run"]: row for row in rows}.values()))
+    return _comparison_spec(x, y) | {"datasets": {"lines": rows, "ends": ends}}
+
+
+def _apart(ends: list[dict[str, Any]], share: float = 0.07) -> list[dict[str, Any]]:
+    """`ends` with a height for each name, at least this share of the range above the one below."""
+    placed: list[dict[str, Any]] = []
+    height = max((row["y"] for row in ends), default=1.0) or 1.0
+    for row in sorted(ends, key=lambda row: row["y"]):
+        lowest = placed[-1]["place"] + share * height if placed else row["y"]
+        placed.append(row | {"place": max(row["y"], lowest)})
+    return placed
+
+
+def phase_spans(
+    epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase]
+) -> list[tuple[int, float, float]]:
+    """Index, start and end, in epochs, of every phase that has begun, the last one until where training stands.
+
+    A phase that was ended early is as long as it was, and one that has not ended as long as planned.
+    """
+    last = max([1.0, *(epoch.epoch for epoch in epochs), *(step.at for step in steps)])
+    spans, start = [], 0.0
     for index, phase in enumerate(phases):
-        end = start + phase.epochs
+        later = next((epoch.epoch - 1 for epoch in epochs if epoch.phase > index), None)
+        end = float(start + phase.epochs if later is None else later)
         if start < last:
-            tint = ICE if phase.trainable == "head" else AMBER
-            bands.append({"start": start, "end": min(end, last), "name": phase.name, "tint": tint, "row": index % rows})
+            spans.append((index, start, min(end, last)))
         start = end
+    return spans
+
+
+def _with_data(
+    spec: Spec,
+    tables: dict[str, list[dict[str, Any]]],
+    phases: Sequence[Phase],
+    epochs: Sequence[Epoch],
+    steps: Sequence[Step],
+) -> Spec:
+    """`spec` with its named tables, and the phases as bands."""
+    rows = 2 if len(phases) > 2 else 1  # names of narrow bands side by side would run into each other
+    bands = [
+        {
+            "start": start,
+            "end": end,
+            "name": phases[index].name,
+            "tint": ICE if phases[index].trainable == "head" else AMBER,
+            "row": index % rows,
+        }
+        for index, start, end in phase_spans(epochs, steps, phases)
+    ]
     return spec | {"datasets": tables | {"bands": bands}}
 
 
@@ -115,6 +185,39 @@ def _rates_spec(dark: bool) -> Spec:
     ]
     layers = alt.layer(*_bands(INKS[dark].text), alt.layer(lines, *names))
     return layers.resolve_scale(y="independent").properties(height=200).to_dict()
+
+
+@cache
+def _figure_spec(name: str, logarithmic: bool, dark: bool) -> Spec:
+    scale = alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)
+    figure = alt.Y("figure:Q", title=name, scale=scale, axis=alt.Axis(tickCount=4))
+    line = _line("figures", figure, ".3~g", INKS[dark].valid, strokeWidth=1.6)
+    layers = alt.layer(*_bands(INKS[dark].text), line)
+    return layers.resolve_scale(y="independent").properties(height=180).to_dict()
+
+
+@cache
+def _comparison_spec(x: str, y: str) -> Spec:
+    across = alt.X("x:Q", title=x, axis=alt.Axis(grid=False, tickMinStep=1), scale=alt.Scale(domainMin=0, nice=False))
+    rate = y == "Accuracy"
+    up = alt.Y(
+        "y:Q",
+        title=y,
+        scale=alt.Scale(domain=[0, 1.1]) if rate else alt.Scale(zero=True),
+        axis=_ACCURACY_AXIS if rate else alt.Axis(tickCount=5),
+    )
+    ink = alt.Color("ink:N", scale=None)
+    dash = alt.StrokeDash("dash:O", scale=alt.Scale(domain=list(range(len(_DASHES))), range=list(_DASHES)), legend=None)
+    told = [
+        alt.Tooltip("run:N", title="Run"),
+        alt.Tooltip("x:Q", title=x, format=".4~g"),
+        alt.Tooltip("y:Q", title=y, format=".1%" if rate else ".4f"),
+    ]
+    lines = _chart("lines").mark_line(strokeWidth=2.2).encode(x=across, y=up, color=ink, strokeDash=dash, tooltip=told)
+    points = _chart("lines").mark_point(filled=True, size=26, opacity=1).encode(x=across, y=up, color=ink, tooltip=told)
+    place = alt.Y("place:Q", title=y)
+    names = _chart("ends").mark_text(**END).encode(x=across, y=place, color=ink, text="run:N")
+    return alt.layer(lines, points, names).properties(height=300).to_dict()
 
 
 def _bands(ink: str) -> list[alt.Chart]:

@@ -99,6 +99,42 @@ def picture_grid(pictures: Sequence[Picture]) -> None:
     )
 
 
+_MARKS = {
+    True: '<circle cx="8" cy="8" r="7" fill="none" stroke="currentColor" stroke-width="1.6"/>'
+    '<path d="M4.6 8.2l2.4 2.4 4.4-5" fill="none" stroke="currentColor" stroke-width="1.6"/>',
+    False: '<path d="M8 1 15 14.4H1z" fill="none" stroke="currentColor" stroke-width="1.6"/>'
+    '<path d="M8 5.6v4M8 11.2v1.4" stroke="currentColor" stroke-width="1.8"/>',
+}
+
+
+def verdict(right: bool) -> str:
+    """A mark that differs in shape as well as colour: a tick in a circle, or a triangle. Returns an SVG."""
+    word, kind = ("right", "thaw-right") if right else ("wrong", "thaw-wrong")
+    return (
+        f'<svg class="{kind}" role="img" aria-label="{word}" viewBox="0 0 16 16" width="15" height="15">'
+        f"<title>{word}</title>{_MARKS[right]}</svg>"
+    )
+
+
+def trail(probs: Sequence[float], shown: int) -> str:
+    """How a probability moved, one value an epoch, each 0 to 1; a dot at index `shown`. Returns an SVG.
+
+    The dashed line is at one half.
+    """
+    width, height = 96, 24
+    step = width / max(len(probs) - 1, 1)
+    points = [(round(index * step, 1), round(1 + (height - 2) * (1 - prob), 1)) for index, prob in enumerate(probs)]
+    drawn = " ".join(f"{x},{y}" for x, y in points) if len(points) > 1 else f"0,{points[0][1]} {width},{points[0][1]}"
+    x, y = points[shown]
+    told = f"Probability of its own class: {percent(probs[0])} at first, {percent(probs[shown])} as shown"
+    return (
+        f'<svg class="thaw-trail" role="img" aria-label="{told}" viewBox="-3 -2 {width + 6} {height + 4}"><title>{told}'
+        f'</title><path d="M0 {height / 2}h{width}" stroke="currentColor" stroke-width=".6" stroke-dasharray="2 3" '
+        f'opacity=".6"/><polyline points="{drawn}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+        f'<circle cx="{x}" cy="{y}" r="2.6" fill="currentColor"/></svg>'
+    )
+
+
 def probability_bars(classes: Sequence[str], probs: Sequence[float]) -> None:
     """One bar a class, from 0 to 100 %."""
     st.html(

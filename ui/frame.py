@@ -34,6 +34,13 @@ STYLE = """<style>
 .thaw-bars .track {background: rgba(128, 144, 152, .18); border-radius: .25rem; height: .9rem}
 .thaw-bars .bar {background: currentColor; opacity: .75; border-radius: .25rem; height: 100%}
 .thaw-bars .figure {text-align: right; font-variant-numeric: tabular-nums}
+.thaw-samples figcaption {line-height: 1.3}
+.thaw-samples svg {vertical-align: -.15em}
+.thaw-trail {display: block; width: 100%; max-width: 9rem; margin-top: .15rem; color: inherit; opacity: .8}
+.thaw-right {color: light-dark(#2c6e49, #8fd3ab)}
+.thaw-wrong {color: light-dark(#a3341f, #f5a58f)}
+.thaw-gains {display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 0 0 .75rem; font-size: .9rem}
+.thaw-gains b {font-weight: 600}
 @media (max-width: 640px) {
   .thaw-grid {grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .5rem}
   .st-key-steps [data-testid="stPageLink"] a {padding: .3rem .3rem}

@@ -1,0 +1,126 @@
+"""The list of runs with their sparklines, the queue in its order, and what was deleted."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from learner.recipe import Recipe
+from learner.store import ACTIVE, Run, Store
+from learner.store.runs import UNDO_S
+from learner.watching import accuracies
+from learner.words import count
+from ui import state
+from ui.live.acting import act
+from ui.live.naming import accuracy_text, dataset_text, status_text, took
+
+HIGHEST_LIST_PX = 300
+
+
+def show_list(store: Store, chosen_id: int) -> None:
+    """Every run, then the queue and the deleted ones. Choosing another run draws the whole page anew."""
+    runs = store.runs.all()
+    waiting = [run.id for run in store.runs.queue()]
+    curves = accuracies(store, [run.id for run in runs])
+    table = pd.DataFrame([_row(run, waiting, curves.get(run.id, [])) for run in runs])
+    ids = [run.id for run in runs]
+    key = f"runs-{len(runs)}"  # rows of another list are other runs
+    st.dataframe(
+        table,
+        hide_index=True,
+        on_select=lambda: _choose(key, ids),
+        selection_mode="single-row",
+        key=key,
+        height="auto" if len(runs) < 7 else HIGHEST_LIST_PX,
+        column_config={
+            "Run": st.column_config.NumberColumn(width=50),
+            "Accuracy by epoch": st.column_config.LineChartColumn(
+                y_min=0, y_max=1, width=130, help="On the validation images, from 0 to 100 %."
+            ),
+            "Thawing gained": st.column_config.NumberColumn(
+                format="%+.1f points",
+                width=125,
+                help="Accuracy now, above that at the end of the first phase.",
+            ),
+            "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+        },
+        alt="Every run with its status, accuracy by epoch, best accuracy, gain, data set, start and duration.",
+    )
+    if waiting:
+        _show_queue(store, [run for run_id in waiting for run in runs if run.id == run_id])
+    _show_deleted(store)
+    chosen = state.current_run(runs)
+    if chosen is None or chosen.id != chosen_id:
+        st.rerun()
+
+
+def _row(run: Run, waiting: Sequence[int], curve: Sequence[tuple[int, float]]) -> dict:
+    ends = dict(curve)  # the last epoch of a phase stays
+    first = next(iter(ends.values()), None)
+    return {
+        "Run": run.id,
+        "Status": status_text(run, waiting),
+        "Accuracy by epoch": [accuracy for _, accuracy in curve],
+        "Best accuracy": accuracy_text(run),
+        "Thawing gained": 100 * (curve[-1][1] - first) if len(ends) > 1 else None,
+        "Data set": dataset_text(run),
+        "Started": None if run.started_at is None else datetime.fromtimestamp(run.started_at),
+        "Took": "–" if run.status in ACTIVE else took(run),
+    }
+
+
+def _choose(key: str, ids: Sequence[int]) -> None:
+    rows = st.session_state[key].selection.rows
+    if rows:
+        state.remember_run(ids[rows[0]])
+
+
+def _show_queue(store: Store, waiting: Sequence[Run]) -> None:
+    """The order in which runs will be taken, and its buttons."""
+    with st.expander(f"{count(len(waiting), 'run')} waiting, in this order", expanded=len(waiting) < 5):
+        for place, run in enumerate(waiting):
+            recipe = Recipe.from_dict(run.recipe)
+            epochs = sum(phase.epochs for phase in recipe.phases)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(
+                    f"{place + 1}. **Run {run.id}** · {dataset_text(run)} · {count(epochs, 'epoch')}", width="stretch"
+                )
+                for label, icon, places, off in (
+                    ("Earlier", "arrow_upward", -1, place == 0),
+                    ("Later", "arrow_downward", 1, place == len(waiting) - 1),
+                ):
+                    st.button(
+                        label,
+                        icon=f":material/{icon}:",
+                        key=f"{label}-{run.id}",
+                        disabled=off,
+                        help=f"Run {run.id} one place {label.lower()}",
+                        on_click=act,
+                        args=(store.runs.move, run.id, places),
+                    )
+                st.button(
+                    "Cancel",
+                    key=f"cancel-{run.id}",
+                    help=f"Take run {run.id} out of the queue",
+                    on_click=act,
+                    args=(store.runs.ask, run.id, "stop"),
+                )
+
+
+def _show_deleted(store: Store) -> None:
+    deleted = store.runs.deleted()
+    if not deleted:
+        return
+    with st.expander(f"{count(len(deleted), 'deleted run')}"):
+        st.caption(f"For {UNDO_S // 3600} hours after it was deleted, a run can be had back with its model.")
+        for run in deleted:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"**Run {run.id}** · {dataset_text(run)} · {accuracy_text(run)}", width="stretch")
+                st.button(
+                    "Bring back",
+                    key=f"undelete-{run.id}",
+                    help=f"Bring run {run.id} back",
+                    on_click=act,
+                    args=(store.runs.undelete, run.id),
+                )
