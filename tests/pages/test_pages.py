@@ -93,7 +93,8 @@ class TestTrain:
             "deleted_rows": [],
         }
         app.run()
-        assert "Phase 2, lr: Use auto, one number such as 0.002, or two, lowest first" in app.error[0].value
+        told = "Phase 2 (Fine-tuning), lr, lowest stage: 0.5 is more than the head's 0.1; the lowest stage is to learn"
+        assert told in app.error[0].value
         assert next(b for b in app.button if b.label == "Start training").disabled
 
     def test_no_phase_at_all_is_a_mistake_too(self, open_page, pets):

@@ -1,0 +1,121 @@
+"""The layers of the network as a table, with what learns in each phase. Listing them is another process's work."""
+
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from learner.layers import layers_file, learning_parameters, read_layers, start_layers
+from learner.recipe import Recipe
+from learner.store import Store
+from ui.frame import telling_errors
+from ui.training.fields import key
+
+LOOK_AGAIN_S = 1.0
+
+
+class Listing:
+    """One process a network that is not listed yet, shared by every tab; remembers why one failed."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._processes: dict[Path, subprocess.Popen] = {}
+        self._failures: dict[Path, str] = {}
+
+    def advance(self, store: Store, recipe: Recipe, classes: int) -> str:
+        """Start listing the layers of a settled recipe unless that is under way; returns why it failed, if it has."""
+        file = layers_file(store.workspace, recipe, classes)
+        with self._lock:
+            if file in self._failures or file.exists():
+                return self._failures.get(file, "")
+            if file not in self._processes:
+                self._processes[file] = start_layers(store, recipe)
+            process = self._processes[file]
+            if process.poll() is not None:
+                lines = self._processes.pop(file).stderr.read().strip().splitlines()
+                known = process.returncode == 2 and lines
+                if not file.exists():
+                    self._failures[file] = lines[-1] if known else "The network could not be built for this table."
+            return self._failures.get(file, "")
+
+    def try_again(self, store: Store, recipe: Recipe, classes: int) -> None:
+        with self._lock:
+            self._failures.pop(layers_file(store.workspace, recipe, classes), None)
+
+
+@st.cache_resource
+def get_listing() -> Listing:
+    """This server's one."""
+    return Listing()
+
+
+def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -> None:
+    """An expander with the layers of a settled recipe; they are listed when it is opened for the first time."""
+    box = st.expander("Layers: shapes, parameters, and what learns", on_change="rerun", key=key("layers"))
+    if not box.open:
+        return
+    with box:
+        layers = read_layers(store.workspace, recipe, classes)
+        if layers is None:
+            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, recipe, classes)
+            return
+        firsts = [phase.first_trainable_group(stages) for phase in recipe.phases]
+        for phase, first in zip(recipe.phases, firsts, strict=True):
+            learning, all_ = learning_parameters(layers, stages, first)
+            st.markdown(f"**{phase.name}**: {learning:,} of {all_:,} parameters learn ({learning / all_:.1%})")
+        table = layer_table(layers, [phase.name for phase in recipe.phases], firsts, stages)
+        st.dataframe(
+            table,
+            hide_index=True,
+            height=min(38 + 35 * len(table), 460),
+            column_config={
+                "Parameters": st.column_config.NumberColumn(format="localized"),
+                "Output": st.column_config.TextColumn(
+                    help=f"Channels × height × width for one image of {recipe.image_size} pixels a side"
+                ),
+            },
+            alt="Layers with their output shapes and parameters, and for each phase whether they learn.",
+        )
+
+
+def layer_table(layers: list[dict[str, Any]], phases: list[str], firsts: list[int], stages: list[str]) -> pd.DataFrame:
+    """One row a layer; for each phase, whose lowest learning group is in `firsts`, whether it learns or is frozen."""
+    groups = {stage: index for index, stage in enumerate([*stages, "head"])}
+    rows = [
+        {
+            "Part": layer["stage"],
+            "Layer": layer["name"],
+            "Kind": layer["kind"],
+            "Output": " × ".join(str(side) for side in layer["shape"]),
+            "Parameters": layer["parameters"],
+        }
+        | {
+            name: "" if not layer["parameters"] else "learns" if groups[layer["stage"]] >= first else "frozen"
+            for name, first in zip(_unique(phases), firsts, strict=True)
+        }
+        for layer in layers
+    ]
+    return pd.DataFrame(rows)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names of columns: phases that are called alike get their number."""
+    return [
+        f"{name} ({number})" if names.count(name) > 1 or name in ("Part", "Layer", "Kind", "Output") else name
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def _watch(store: Store, recipe: Recipe, classes: int) -> None:
+    with telling_errors():
+        why = get_listing().advance(store, recipe, classes)
+        if why:
+            st.warning(why)
+            st.button("List them again", on_click=get_listing().try_again, args=(store, recipe, classes))
+        elif read_layers(store.workspace, recipe, classes) is not None:
+            st.rerun()
+        else:
+            st.caption("Building the network once to list its layers, about 8 s")

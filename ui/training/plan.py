@@ -1,0 +1,106 @@
+"""What a recipe plans: one frost strip a phase, the rates over all of them, the layers, and what it will cost here."""
+
+import json
+from dataclasses import replace
+
+import streamlit as st
+
+from learner.errors import ThawError
+from learner.expecting import amounts_of, expected_plan, settle
+from learner.recipe import Recipe
+from learner.rows import Budget
+from learner.speed import Amounts, RunPlan
+from learner.store import Store
+from learner.weights import KnownBackbone
+from learner.words import count
+from ui import plans, state
+from ui.components import show_strip
+from ui.frame import telling_errors
+from ui.measuring import get_measuring
+from ui.rate_plan import rate_chart
+from ui.training.layers import show_layers
+
+LOOK_AGAIN_S = 1.0
+"""While this machine is measured."""
+
+
+def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) -> None:
+    """All of it, for a recipe whose backbone and weights are named."""
+    stages = list(known.stages)
+    trouble, settled, plan = "", None, None
+    try:
+        settled = settle(store, recipe)
+        plan = expect(store, settled)
+    except ThawError as error:
+        trouble = str(error)
+    for index, phase in enumerate(recipe.phases):
+        cost = plan.phases[index] if plan else None
+        st.markdown(
+            f"**{phase.name}**, {count(phase.epochs, 'epoch')}" + (f": {plans.about(cost.expected_s)}" if cost else "")
+        )
+        show_strip(stages, phase.group_rates(stages, known.batch_norm))
+        if cost:
+            st.caption(plans.cache_text(cost))
+    with st.expander("Learning rates over all phases"):
+        st.altair_chart(rate_chart(recipe.phases, stages, known.batch_norm, state.is_dark()), width="stretch")
+        st.caption(
+            "Logarithmic: each step down is a tenth. What falls below the drawing is next to nothing; one_cycle ends "
+            "at a hundred-thousandth of its highest rate."
+        )
+    if settled:
+        show_layers(store, settled, stages, classes)
+    st.subheader("What this will cost")
+    if plan:
+        show_cost(plan, recipe.repeats)
+    elif trouble:
+        st.warning(f"That cannot be told. {trouble}")
+    else:
+        show_measuring(store, settled)
+
+
+def show_cost(plan: RunPlan, repeats: int) -> None:
+    st.markdown(plans.total_text(plan) + (f" For each of {repeats} runs, one after another." if repeats > 1 else ""))
+    st.caption(
+        f"{plans.precision_text(plan)} Expected for {plan.device}, with nothing else to do; loading and the last "
+        "check come on top. Less where the cache has something from an earlier run already."
+    )
+
+
+@st.cache_data(ttl="10m", max_entries=200, show_spinner=False)
+def amounts_for(recipe: str) -> Amounts:
+    """How much there is to do for a settled recipe (JSON). Kept, as it times the reading of some images."""
+    return amounts_of(state.get_store(), Recipe.from_dict(json.loads(recipe)))
+
+
+def expect(store: Store, settled: Recipe) -> RunPlan | None:
+    """The plan of a settled recipe, or None until this machine was measured for it."""
+    plain = Recipe(
+        settled.dataset,
+        version=settled.version,
+        image_size=settled.image_size,
+        seed=settled.seed,
+        valid_fraction=settled.valid_fraction,
+        grouped=settled.grouped,
+        folds=settled.folds,
+        fold=settled.fold,
+    )
+    amounts = replace(amounts_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
+    return expected_plan(store, settled, amounts)
+
+
+def show_measuring(store: Store, settled: Recipe) -> None:
+    """What stands in the way of a plan: a measurement that is under way, or one that failed."""
+    failure = get_measuring().failure(settled)
+    if not failure:
+        st.fragment(watch_measuring, run_every=LOOK_AGAIN_S)(store, settled)
+        return
+    st.warning(failure)
+    st.button("Measure again", on_click=get_measuring().try_again, args=(settled,))
+
+
+def watch_measuring(store: Store, settled: Recipe) -> None:
+    with telling_errors():
+        stands = get_measuring().advance(store, settled)
+        if get_measuring().failure(settled) or expect(store, settled) is not None:
+            st.rerun()
+        st.caption(stands)
