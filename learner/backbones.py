@@ -20,7 +20,7 @@ from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, WeightsError
-from learner.weights import KNOWN_BACKBONES, WeightsSource, choose_backbone, find_weights, local_file
+from learner.weights import KNOWN_BACKBONES, SMALL_CNN, WeightsSource, choose_backbone, find_weights, local_file
 from learner.workspace import Workspace
 
 CHECK_PIXELS = 96
@@ -69,6 +69,9 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
         if isinstance(weights, WeightsSource):
             raise BackboneError("backbone: auto chooses its own weights; name the backbone these weights are for.")
         arch, weights = choose_backbone("auto", weights, workspace)
+    if arch == SMALL_CNN:
+        source = weights if isinstance(weights, WeightsSource) else find_weights(arch, weights, workspace)
+        return _load(_small_cnn(source))
     model = _create(arch)
     body = _cut(arch, model)
     config = model.pretrained_cfg
@@ -89,11 +92,35 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
         source=source,
         timm_names={name: timm_name[id(tensor)] for name, tensor in body.state_dict(keep_vars=True).items()},
     )
+    return _load(backbone)
+
+
+def _load(backbone: Backbone) -> Backbone:
+    """`backbone` with the weights of its source."""
+    source = backbone.source
     if source.kind == "package":
         _load_in_order(backbone, local_file(source))
+    elif source.kind == "run":
+        _load_from_run(backbone, local_file(source))
     elif source.kind != "random":
         load_state(backbone, local_file(source))
     return backbone
+
+
+def _small_cnn(source: WeightsSource) -> Backbone:
+    """The convolutional part of the small network that Keras's well-known cats-and-dogs tutorial trains from scratch.
+
+    Three convolutions (32, 32 and 64 channels, 3 × 3, no padding), each with ReLU and max-pooling; images are only
+    scaled to 0…1. Source: https://blog.keras.io/building-powerful-image-classification-models-using-very-little-data.html
+    """
+    widths = (3, 32, 32, 64)
+    stages = (
+        (f"conv{i}", nn.Sequential(nn.Conv2d(widths[i - 1], widths[i], 3), nn.ReLU(), nn.MaxPool2d(2)))
+        for i in range(1, len(widths))
+    )
+    body = nn.Sequential(OrderedDict(stages))
+    names = {name: name for name in body.state_dict()}
+    return Backbone(SMALL_CNN, body, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), widths[-1], 150, source, names)
 
 
 def load_state(backbone: Backbone, state: Path | Mapping) -> None:
@@ -296,6 +323,18 @@ def _load_in_order(backbone: Backbone, path: Path) -> None:
             f"and {len(unlike)} are out of order: {_first_few(unlike)}. Install the package again."
         )
     _copy([(target, tensor) for (_, target), (_, tensor) in pairs])
+
+
+def _load_from_run(backbone: Backbone, path: Path) -> None:
+    """Load the body out of a run's `model.safetensors`, whatever its head was."""
+    body = {name[2:]: tensor for name, tensor in _flatten(_read(path), str(path)).items() if name.startswith("0.")}
+    targets = backbone.body.state_dict()
+    if {name: tensor.shape for name, tensor in body.items()} != {name: t.shape for name, t in targets.items()}:
+        raise WeightsError(
+            f"The model in {path} has another body than {backbone.arch}. Name the backbone that the run was trained "
+            "with, or leave backbone: auto."
+        )
+    _copy([(target, body[name]) for name, target in targets.items()])
 
 
 def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:

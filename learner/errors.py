@@ -46,3 +46,9 @@ class ModelError(ThawError):
 
 class ImageError(ThawError):
     """A file is not an image that can be read."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that memory ran out, in whatever class Python, torch or CUDA say that."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

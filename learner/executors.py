@@ -1,16 +1,21 @@
 """How a run is started, and how it ends whatever happens. `python -m learner.executors ID` is one run's process."""
 
 import ctypes
+import errno
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from learner.errors import RunStopped, ThawError
-from learner.progress import Listener
+from filelock import FileLock, Timeout
+
+from learner.errors import RunStopped, ThawError, is_out_of_memory
+from learner.progress import Listener, Progression, RunTakenOver
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
 from learner.workspace import Workspace
@@ -19,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
+WAIT_S = 1.0
+"""How often a run that waits for the device looks whether it is to stop."""
 NICENESS = 10
 """Training gives way to the pages: with both on two cores, a page would otherwise wait for its turn."""
 
@@ -42,21 +49,30 @@ def start_local(run_id: int, workspace: Workspace) -> subprocess.Popen:
         )
 
 
-def execute(store: Store, run_id: int, listener: Listener | None = None) -> str:
+def execute(store: Store, run_id: int, listener: Listener | None = None, goes_on: bool = False) -> str:
     """Train a claimed run in this process and write how it ended; returns its status.
 
-    A KeyboardInterrupt ends the run as `interrupted` and is raised again.
+    A KeyboardInterrupt ends the run as `interrupted`, or (`goes_on`) puts it back into the queue, and is raised again.
+    One run at a time uses a device: this waits until the one before it is done.
     """
     _keep_memory()
     over = threading.Event()
+    store.runs.take(run_id)
     threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
     try:
-        from learner.training import train
+        with _device_to_itself(store, run_id):
+            from learner.training import train
 
-        store.runs.end(run_id, train(store, run_id, listener))
+            store.runs.end(run_id, train(store, run_id, listener))
     except KeyboardInterrupt:
-        store.runs.end(run_id, "interrupted", "The training process was told to end. The best checkpoint is kept.")
+        if goes_on:
+            store.runs.requeue(run_id, "The worker was ended; the run goes on when one is started.", died=False)
+        else:
+            reason = f"The training process was told to end. Go on with: python -m learner runs resume {run_id}"
+            store.runs.end(run_id, "interrupted", reason)
         raise
+    except RunTakenOver as error:
+        log.warning("%s", error)
     except RunStopped as error:
         store.runs.end(run_id, "stopped", str(error))
     except ThawError as error:
@@ -68,6 +84,36 @@ def execute(store: Store, run_id: int, listener: Listener | None = None) -> str:
     finally:
         over.set()
     return store.runs.get(run_id).status
+
+
+def device_lock(workspace: Workspace) -> FileLock:
+    """Held by the process that trains on this machine. The system frees it when that process ends, however it ends."""
+    folder = workspace.root / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{socket.gethostname()}.lock")
+
+
+@contextmanager
+def _device_to_itself(store: Store, run_id: int) -> Iterator[None]:
+    lock = device_lock(store.workspace)
+    progression = None
+    while not _acquired(lock):
+        progression = progression or Progression(store, run_id)
+        progression.say("Waiting until the run before it is done with this machine")
+        if progression.stops_now:
+            raise RunStopped("The run was stopped before anything was learnt.")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=WAIT_S)
+    except Timeout:
+        return False
+    return True
 
 
 def _keep_memory() -> None:
@@ -90,10 +136,10 @@ def _message(error: ThawError) -> str:
 
 def _in_words(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text:
-        return "Memory ran out. Use a smaller batch size or image size, or let fewer stages learn."
-    if isinstance(error, OSError) and error.errno == 28:
-        return "The disk is full. Free some space and start the run again; what was learnt so far is kept."
+    if is_out_of_memory(error):
+        return "Memory ran out, even with the smallest batch. Use a smaller image size, or let fewer stages learn."
+    if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in text or "No space left" in text:
+        return "The disk is full. Free some space and resume the run: it goes on from its last resume point."
     return f"Something went wrong inside Thaw ({type(error).__name__}). The run's log has the details."
 
 
@@ -114,7 +160,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     try:
-        execute(Store(), int(sys.argv[1]))
+        execute(Store(), int(sys.argv[1]), goes_on=True)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -2,8 +2,9 @@
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.transforms import ColReader, IndexSplitter, Normalize
@@ -20,7 +21,8 @@ from torch import nn
 
 from learner.backbones import build
 from learner.errors import ModelError
-from learner.heads import build_head
+from learner.heads import build_head, portable
+from learner.recipe import Head
 
 FORMAT = 1
 
@@ -43,6 +45,10 @@ class ModelSpec:
     """Channels between body and head."""
     precision: str = "fp32"
     """What it was trained and validated in."""
+    head: dict[str, Any] = field(default_factory=lambda: asdict(Head()))
+    """Fields of a `learner.recipe.Head`."""
+    map_size: list[int] = field(default_factory=lambda: [1, 1])
+    """Height and width of the feature map between body and head."""
     format: int = FORMAT
 
 
@@ -88,7 +94,8 @@ def read_spec(path: Path) -> ModelSpec:
 def build_model(spec: ModelSpec) -> nn.Sequential:
     """The architecture that `spec` names, its weights not loaded."""
     body = build(spec.arch, weights="random").body
-    return nn.Sequential(body, build_head(spec.num_features, len(spec.classes)))
+    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), tuple(spec.map_size))
+    return nn.Sequential(body, head)
 
 
 def export_safetensors(checkpoint: Path, target: Path) -> Path:
@@ -121,7 +128,8 @@ def export_learner(checkpoint: Path, target: Path) -> Path:
         )
         rows = DataFrame({"image": [str(blank)] * 2, "label": [spec.classes[0]] * 2})
         dls = block.dataloaders(rows, bs=1, num_workers=0, device="cpu")
-        learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=[accuracy, error_rate])
+        plain = nn.Sequential(model[0], portable(model[1]))
+        learn = Learner(dls, plain, loss_func=CrossEntropyLossFlat(), metrics=[accuracy, error_rate])
         temporary = target.with_name(target.name + ".part")
         learn.path = target.parent.resolve()
         learn.export(temporary.name)

@@ -9,7 +9,7 @@ from learner.loaders import ImageLoader, Views
 from learner.network import Network
 from learner.progress import Progression
 from learner.rows import DiskError
-from learner.speed import PhasePlan, RunPlan
+from learner.speed import PhasePlan
 
 
 class Feed:
@@ -26,18 +26,21 @@ class Feed:
         cuts = range(1, len(self._cache.shapes))
         return frozenset(cut for cut in cuts if self._train and self._cache.has(cut, self._train + self._valid))
 
-    def decode(self, plan: RunPlan, progression: Progression) -> None:
-        """Decode the images that are not yet in their store. Raises ImageError, and StopAsked when asked to stop."""
+    def decode(self, expected_s: float, progression: Progression, phase: int | None = None) -> float:
+        """Decode the images that are not yet in their store, which should take `expected_s`; returns the true seconds.
+
+        Raises ImageError, and StopAsked when asked to stop.
+        """
         began = time.monotonic()
         loaders = (self._dls.train, self._dls.valid)
         total = self._cache.missing_pixels([file for loader in loaders for file in loader.pixels.files])
 
         def tick(images: int) -> None:
-            progression.prepare("Reading the images, once", images, total, plan.decode_s)
+            progression.prepare("Reading the images, once", images, total, expected_s, phase)
 
         for loader in loaders:
             loader.pixels = self._cache.pixels(loader.pixels.files, tick)
-        plan.true_decode_s = time.monotonic() - began
+        return time.monotonic() - began
 
     def begin(self, index: int, plan: PhasePlan, progression: Progression) -> None:
         """Compute what the phase keeps, and start its network and loaders from there.

@@ -1,7 +1,7 @@
 """Images of a data set as batches: decoded once, prepared on the device, or replaced by outputs of frozen stages."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from learner.recipe import Augment
 from learner.rows import Rows
 
 BATCHES_AHEAD = 2
+_ORDER = 0x0DE7
+"""Keeps the numbers that decide the order apart from those that decide the views."""
 
 T = TypeVar("T")
 
@@ -33,6 +35,32 @@ class LabelledFile:
     path: Path
     label: str
     sha256: str
+    weight: float = 1.0
+    """How often it is shown beside others; see `Order`."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order training images come. It follows from seed and epoch alone, so that a run can go on anywhere."""
+
+    seed: int
+    chances: np.ndarray | None = None
+    """(images,) that add up to 1: an epoch draws as many images as there are by these, with replacement. None: each
+    comes once."""
+
+    @classmethod
+    def of(cls, files: list[LabelledFile], seed: int, oversample: bool) -> "Order":
+        """Images by their weights and, with `oversample`, so that every class comes equally often."""
+        counts = Counter(file.label for file in files)
+        chances = np.array([file.weight / (counts[file.label] if oversample else 1) for file in files])
+        return cls(seed, None if np.ptp(chances) == 0 else chances / chances.sum())
+
+    def of_epoch(self, epoch: int, images: int) -> np.ndarray:
+        """(images,) indices for an epoch, counted from 0 over the whole run."""
+        random = np.random.default_rng([self.seed, epoch, _ORDER])
+        if self.chances is None:
+            return random.permutation(images)
+        return random.choice(images, images, p=self.chances)
 
 
 @dataclass(frozen=True)
@@ -119,15 +147,22 @@ class ImageLoader(DataLoader):
         batch_size: int,
         device: torch.device,
         views: Views | None = None,
-        shuffle: bool = False,
+        order: Order | None = None,
     ):
-        drop_last = shuffle and len(targets) % batch_size == 1  # batch-norm cannot learn from a batch of one
-        super().__init__(pixels.files, bs=batch_size, shuffle=shuffle, drop_last=drop_last, device=device)
-        self.pixels, self.targets, self.preprocess, self.views = pixels, targets, preprocess, views
+        drop_last = order is not None and len(targets) % batch_size == 1  # batch-norm cannot learn from a batch of one
+        super().__init__(pixels.files, bs=batch_size, drop_last=drop_last, device=device)
+        self.pixels, self.targets, self.preprocess, self.views, self.order = pixels, targets, preprocess, views, order
         self.epoch = 0
-        """Of the whole run, from 0; decides which view of an image comes."""
+        """Of the whole run, from 0; decides the order and which view of an image comes."""
+        self.first_batch = 0
+        """Batches of the epoch that are left out, as a run that was killed has seen them already."""
         self.features: Rows | None = None
         self.feature_dtype = torch.float32
+
+    def get_idxs(self) -> list[int]:
+        if self.order is None:
+            return list(range(self.n))
+        return self.order.of_epoch(self.epoch, self.n)[self.first_batch * self.bs :].tolist()
 
     def create_batches(self, samples: Iterable[int]) -> Iterator[tuple]:
         chunks = chunked(samples, self.bs, self.drop_last)
@@ -163,8 +198,9 @@ def make_dataloaders(
     views: Views | None,
     batch_size: int,
     device: torch.device,
+    order: Order,
 ) -> DataLoaders:
-    """Loaders for training, shuffled and in `views`, and for validation, in order and as the images are."""
+    """Loaders for training, in `order` and `views`, and for validation, one after the other and as the images are."""
     index_of = {label: index for index, label in enumerate(classes)}
     batch_size = min(batch_size, len(train))
 
@@ -172,7 +208,7 @@ def make_dataloaders(
         targets = np.array([index_of[file.label] for file in files], dtype=np.int64)
         return ImageLoader(Pixels(files, decoder, None), targets, preprocess, batch_size, device, **how)
 
-    return DataLoaders(loader(train, views=views, shuffle=True), loader(valid), device=device)
+    return DataLoaders(loader(train, views=views, order=order), loader(valid), device=device)
 
 
 def ahead(jobs: Iterable[Callable[[], T]]) -> Iterator[T]:

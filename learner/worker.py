@@ -1,13 +1,15 @@
 """The worker: takes queued runs, one at a time, and gives each a fresh process."""
 
 import logging
+import shutil
 import signal
 import subprocess
 import threading
 
+from filelock import Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from learner.executors import start_local
+from learner.executors import device_lock, start_local
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
 
@@ -50,21 +52,27 @@ class Worker:
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is not None:
             self._close()
-        if self._process is None:
+        if self._process is None and self._is_device_free():
             self._run_id = self._store.runs.claim()
             if self._run_id is not None:
                 log.info("Run %d begins", self._run_id)
                 self._process = start_local(self._run_id, self._store.workspace)
 
+    def _is_device_free(self) -> bool:
+        """Whether no other process trains here, such as a command, or the run of a worker that was killed."""
+        lock = device_lock(self._store.workspace)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        lock.release()
+        return True
+
     def _close(self) -> None:
-        """The run's process has ended; where it could not say how, say it for it."""
+        """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
         code = self._process.returncode
         ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        self._store.runs.end(
-            self._run_id,
-            "interrupted",
-            f"The training process ended {ending} before the run was done. The best checkpoint so far is kept.",
-        )
+        self._store.runs.requeue(self._run_id, f"The training process ended {ending} before the run was done.")
         log.info("Run %d is %s", self._run_id, self._store.runs.get(self._run_id).status)
         self._process = self._run_id = None
 
@@ -84,7 +92,9 @@ class Worker:
             try:
                 self._store.runs.worker_beat(worker_id)
                 for run_id in self._store.runs.requeue_silent():
-                    log.warning("Run %d was silent for too long and is marked interrupted", run_id)
+                    log.warning("Run %d was silent for too long: its process is gone", run_id)
+                for run_id in self._store.runs.purge():
+                    shutil.rmtree(self._store.workspace.run_folder(run_id), ignore_errors=True)
             except SQLAlchemyError:
                 log.exception("The worker's heartbeat could not be written")
             over.wait(HEARTBEAT_S)

@@ -240,16 +240,17 @@ class Runs:
 
     # Reports of a running run
 
-    def started(self, run_id: int, facts: dict[str, Any]) -> None:
-        """Say which process executes the run, and what it decided at the start."""
-        self._set(run_id, pid=os.getpid(), host=socket.gethostname(), facts=facts, heartbeat_at=time.time())
+    def take(self, run_id: int) -> None:
+        """Say that this process executes the run from now on."""
+        self._set(run_id, pid=os.getpid(), host=socket.gethostname(), heartbeat_at=time.time())
 
     def add_facts(self, run_id: int, **facts: Any) -> None:
-        """Add to what `started` wrote, or replace parts of it."""
+        """Say what the run decided, or replace parts of it."""
         self._set(run_id, facts=self.get(run_id).facts | facts)
 
     def beat(self, run_id: int) -> None:
-        self._set(run_id, heartbeat_at=time.time())
+        with self._engine.begin() as connection:
+            connection.execute(update(Run).where(Run.id == run_id, *_mine()).values(heartbeat_at=time.time()))
 
     def report(self, run_id: int, progress: dict[str, Any]) -> str:
         """Write where training stands; returns what somebody asked of the run (`REQUESTS`), or nothing."""
@@ -286,7 +287,7 @@ class Runs:
             connection.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.status == "running")
-                .values(status=status, reason=reason, asked="", finished_at=time.time())
+                .values(status=status, reason=reason, asked="", deaths=0, finished_at=time.time())
             )
 
     def requeue(self, run_id: int, reason: str, died: bool = True) -> None:
@@ -377,6 +378,11 @@ class Runs:
     def _set(self, run_id: int, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(Run).where(Run.id == run_id).values(**values))
+
+
+def _mine() -> tuple[ColumnElement[bool], ...]:
+    """That a run is running, and in this process."""
+    return Run.status == "running", Run.pid == os.getpid(), Run.host == socket.gethostname()
 
 
 def _copy_epochs(session: Session, parent: tuple[int, int], run_id: int) -> None:

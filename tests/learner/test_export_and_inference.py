@@ -22,6 +22,7 @@ from learner.errors import ModelError, RunError
 from learner.export import ModelSpec, export_learner, export_safetensors, load_model, read_spec, save_model
 from learner.heads import build_head
 from learner.inference import BATCH, Predictor
+from learner.recipe import Head
 from learner.store import Store
 
 WITHOUT_THAW = """
@@ -111,7 +112,7 @@ def test_a_vgg16s_learner_pkl_is_at_most_70_megabytes(tmp_path):
     spec = ModelSpec(
         "vgg16", backbone.stages, list("abcde"), 224, list(backbone.mean), list(backbone.std), backbone.num_features
     )
-    model = nn.Sequential(backbone.body, build_head(backbone.num_features, 5))
+    model = nn.Sequential(backbone.body, build_head(Head(), backbone.num_features, 5, (1, 1)))
     save_model(model, spec, tmp_path / "vgg16.safetensors")
     pkl = export_learner(tmp_path / "vgg16.safetensors", tmp_path)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -19,14 +19,14 @@ from learner.executors import execute
 from learner.features import FeatureCache, Item, every_view
 from learner.feeding import Feed
 from learner.heads import build_head
-from learner.loaders import LabelledFile, Preprocess, Views, make_dataloaders
+from learner.loaders import LabelledFile, Order, Preprocess, Views, make_dataloaders
 from learner.network import Network
+from learner.phases import build_learner
 from learner.precision import Precision
 from learner.progress import Listener
-from learner.recipe import Augment, Phase, Recipe
+from learner.recipe import Augment, Head, Phase, Recipe
 from learner.results import load_predictions
 from learner.store import Store
-from learner.training import build_learner
 from tests import samples
 from tests.samples import ROOT, SMALL
 
@@ -109,7 +109,7 @@ def test_in_bf16_the_difference_is_no_larger_than_bf16s_own_noise(pets):
 def test_a_network_that_skips_its_first_stages_gives_the_same_logits():
     torch.manual_seed(0)
     backbone = build(SMALL, "random")
-    network = Network(backbone.body, build_head(backbone.num_features, 3), FP32).eval()
+    network = Network(backbone.body, build_head(Head(), backbone.num_features, 3, (1, 1)), FP32).eval()
     x = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
         whole = network(x)
@@ -259,11 +259,11 @@ def test_weights_above_the_cut_do_not_matter(cache_of, items):
 def test_fastais_lr_finder_works_on_what_is_kept_and_leaves_the_weights(workspace, items, monkeypatch):
     torch.manual_seed(0)
     backbone = build(SMALL, "random")
-    network = Network(backbone.body, build_head(backbone.num_features, 2), FP32)
+    network = Network(backbone.body, build_head(Head(), backbone.num_features, 2, (1, 1)), FP32)
     files = [replace(item.file, label=("cat", "dog")[index % 2]) for index, item in enumerate(items)]
     cache = FeatureCache(workspace, network, SMALL, Preprocess(32, backbone.mean, backbone.std))
     dls = make_dataloaders(
-        files, files, ["cat", "dog"], cache.decoder, Preprocess(32, backbone.mean, backbone.std), None, 3, CPU
+        files, files, ["cat", "dog"], cache.decoder, Preprocess(32, backbone.mean, backbone.std), None, 3, CPU, Order(0)
     )
     learn = build_learner(network, dls)
     learn.path = workspace.root  # lr_find puts the weights there meanwhile
@@ -349,7 +349,7 @@ def test_a_stop_while_features_are_computed_keeps_what_was_learnt_before(pets, m
     class StopsWhilePreparing(Listener):
         def on_progress(self, progress) -> None:
             if progress.phase == 2 and progress.epoch == 0:
-                pets.runs.request_stop(run_id)
+                pets.runs.ask(run_id, "stop")
 
     run_id = pets.submit(small_recipe(phases=THREE_PHASES, cache="on"), running=True)
     assert execute(pets, run_id, StopsWhilePreparing()) == "stopped"

@@ -12,7 +12,7 @@ import learner.loaders
 from learner.errors import ImageError
 from learner.executors import execute
 from learner.images import read_squished
-from learner.loaders import Decoder, LabelledFile, Preprocess, Views, ahead, make_dataloaders
+from learner.loaders import Decoder, LabelledFile, Order, Preprocess, Views, ahead, make_dataloaders
 from learner.recipe import Augment, Phase
 from tests.samples import make_photos, small_recipe
 
@@ -32,7 +32,7 @@ def files(tmp_path) -> list[LabelledFile]:
 
 def loaders(files, views=None, batch_size=4):
     cpu = torch.device("cpu")
-    return make_dataloaders(files, files, ["even", "odd"], Decoder(16), PLAIN, views, batch_size, cpu)
+    return make_dataloaders(files, files, ["even", "odd"], Decoder(16), PLAIN, views, batch_size, cpu, Order(0))
 
 
 def numbers(x: torch.Tensor) -> list[int]:

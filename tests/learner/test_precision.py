@@ -11,7 +11,7 @@ from learner.heads import build_head
 from learner.loaders import Preprocess
 from learner.network import Network, lowered
 from learner.precision import Precision, precision_for_inference, precisions
-from learner.recipe import Phase
+from learner.recipe import Head, Phase
 from tests.samples import SMALL, small_recipe
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_a_model_is_used_in_what_it_was_trained_in_where_that_is_fast(processor)
 def network() -> Network:
     torch.manual_seed(0)
     backbone = build(SMALL, "random")
-    return Network(backbone.body, build_head(backbone.num_features, 2), Precision("bf16", ""))
+    return Network(backbone.body, build_head(Head(), backbone.num_features, 2, (1, 1)), Precision("bf16", ""))
 
 
 def test_stages_compute_in_bf16_and_head_and_logits_in_fp32(network):

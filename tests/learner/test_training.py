@@ -19,14 +19,14 @@ from learner.datasets import add_dataset
 from learner.executors import execute
 from learner.export import load_model
 from learner.heads import build_head
-from learner.loaders import Decoder, LabelledFile, Preprocess, make_dataloaders
+from learner.loaders import Decoder, LabelledFile, Order, Preprocess, make_dataloaders
 from learner.network import Network
+from learner.phases import build_learner, fit_phase, prepare_phase
 from learner.precision import Precision
 from learner.progress import Listener
-from learner.recipe import Phase, Recipe
+from learner.recipe import Head, Phase, Recipe
 from learner.results import load_predictions, load_result
 from learner.store import Store
-from learner.training import build_learner, run_phase
 from learner.workspace import Workspace
 from tests.samples import SMALL, small_recipe
 
@@ -78,10 +78,18 @@ def learn(photos):
         views=None,
         batch_size=8,
         device=torch.device("cpu"),
+        order=Order(0),
     )
-    learn = build_learner(Network(backbone.body, build_head(backbone.num_features, 2), Precision("fp32", "")), dls)
+    learn = build_learner(
+        Network(backbone.body, build_head(Head(), backbone.num_features, 2, (1, 1)), Precision("fp32", "")), dls
+    )
     learn.add_cb(FrozenStagesEval())
     return learn
+
+
+def run_phase(learn, phase: Phase) -> None:
+    prepare_phase(learn, phase, STAGES)
+    fit_phase(learn, Recipe("pets"), phase, STAGES)
 
 
 def state(learn) -> dict[str, dict[str, torch.Tensor]]:
@@ -127,19 +135,19 @@ def test_freezing_counts_in_stages_as_fastai_users_expect(learn, freeze, frozen)
 
 def test_a_phase_changes_its_stages_and_leaves_every_bit_of_those_below(learn):
     start = state(learn)
-    run_phase(learn, Phase("a", trainable="head", epochs=1, lr=0.01), STAGES)
+    run_phase(learn, Phase("a", trainable="head", epochs=1, lr=0.01))
     head_trained = state(learn)
     assert changed(start, head_trained) == {"head"}
 
-    run_phase(learn, Phase("b", trainable="layer3", epochs=1, lr=RATES), STAGES)
+    run_phase(learn, Phase("b", trainable="layer3", epochs=1, lr=RATES))
     upper_trained = state(learn)
     assert changed(head_trained, upper_trained) == {"layer3", "layer4", "head"}
 
-    run_phase(learn, Phase("c", trainable="all", epochs=1, lr=RATES), STAGES)
+    run_phase(learn, Phase("c", trainable="all", epochs=1, lr=RATES))
     all_trained = state(learn)
     assert changed(upper_trained, all_trained) == {*STAGES, "head"}
 
-    run_phase(learn, Phase("d", trainable="head", epochs=1, lr=0.01), STAGES)
+    run_phase(learn, Phase("d", trainable="head", epochs=1, lr=0.01))
     assert changed(all_trained, state(learn)) == {"head"}
 
 
@@ -148,7 +156,7 @@ def test_batch_norm_statistics_move_in_stages_that_learn_only(learn):
         return {f"{part} {n}": t for part, tensors in state.items() for n, t in tensors.items() if "running" in n}
 
     before = statistics(state(learn))
-    run_phase(learn, Phase("b", trainable="layer4", epochs=1, lr=0.01), STAGES)
+    run_phase(learn, Phase("b", trainable="layer4", epochs=1, lr=0.01))
     after = statistics(state(learn))
     assert any(name.startswith("layer1 ") for name in before)
     for name in before:
@@ -400,7 +408,7 @@ class StopsAt(Listener):
 
     def on_progress(self, progress) -> None:
         if (progress.phase, progress.epoch, progress.batch) == self.where:
-            self.store.runs.request_stop(self.run_id)
+            self.store.runs.ask(self.run_id, "stop")
             self.where = None
 
 
@@ -424,7 +432,7 @@ def test_a_stop_in_the_middle_of_an_epoch_checks_and_keeps_what_was_learnt(pets,
 
 def test_a_stop_before_the_first_batch_is_a_stop_and_no_failure(pets):
     run_id = pets.submit(small_recipe(), running=True)
-    pets.runs.request_stop(run_id)
+    pets.runs.ask(run_id, "stop")
     execute(pets, run_id)
     ended = pets.runs.get(run_id)
     assert ended.status == "stopped"
@@ -441,7 +449,7 @@ def test_a_run_is_interrupted_by_ctrl_c_and_keeps_its_checkpoint(pets):
         execute(pets, run_id, CtrlC())
     ended = pets.runs.get(run_id)
     assert (ended.status, ended.best_epoch) == ("interrupted", 1)
-    assert "checkpoint is kept" in ended.reason
+    assert f"runs resume {run_id}" in ended.reason
     assert pets.checkpoint(run_id).exists()
 
 
