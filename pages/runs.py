@@ -38,21 +38,20 @@ def show_page() -> None:
     with telling_errors():
         st.fragment(show_list, run_every=slowly)(store, chosen.id)
     active = chosen.status in ACTIVE
-    st.fragment(show_run, run_every=REFRESH_S if active else None)(store, chosen.id, chosen.status)
-    if series := series_text(chosen, runs):
-        st.caption(series)
+    series = series_text(chosen, runs)
+    st.fragment(show_run, run_every=REFRESH_S if active else None)(store, chosen.id, chosen.status, series)
     st.fragment(show_details, run_every=CURVES_REFRESH_S if active else None)(store, chosen.id)
     st.fragment(show_comparing, run_every=slowly)(store)
 
 
-def show_run(store: Store, run_id: int, drawn_as: str) -> None:
+def show_run(store: Store, run_id: int, drawn_as: str, series: str | None) -> None:
     """Where the chosen run stands; while it is active this is drawn anew every second, without the rest of the page."""
     with telling_errors():
         run = store.runs.get(run_id)
         if run.status != drawn_as or run.deleted_at is not None:
             st.rerun()
         recipe = Recipe.from_dict(run.recipe)
-        show_standing(store, run, recipe)
+        show_standing(store, run, recipe, series)
         show_control(store, run, recipe)
 
 

@@ -34,6 +34,7 @@ STYLE = """<style>
 .thaw-bars .track {background: rgba(128, 144, 152, .18); border-radius: .25rem; height: .9rem}
 .thaw-bars .bar {background: currentColor; opacity: .75; border-radius: .25rem; height: 100%}
 .thaw-bars .figure {text-align: right; font-variant-numeric: tabular-nums}
+.thaw-samples {margin-bottom: 1rem}
 .thaw-samples figcaption {line-height: 1.3}
 .thaw-samples svg {vertical-align: -.15em}
 .thaw-trail {display: block; width: 100%; max-width: 9rem; margin-top: .15rem; color: inherit; opacity: .8}

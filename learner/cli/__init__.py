@@ -1,7 +1,6 @@
 """`python -m learner …`: the same work as the pages, from a shell. Heavy modules load inside the commands."""
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,28 +15,23 @@ from typer.exceptions import TyperException
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
-from learner.cli.plans import foresee, plan_dict, print_expected_and_true, print_plan
+from learner.cli.plans import foresee, plan_dict, print_plan
 from learner.cli.printing import (
     AsJson,
-    RunBar,
     check_target,
-    epoch_line,
     err,
     out,
     print_json,
     print_result,
     progress_bar,
     run_dict,
-    table_of,
-    took,
     write_csv,
 )
+from learner.cli.runs import runs, train_here
 from learner.errors import ModelError, RunError, ThawError
-from learner.executors import PATIENT_THREADS, execute
-from learner.recipe import Recipe, read_recipe
-from learner.speed import RunPlan
+from learner.recipe import read_recipe
 from learner.store import Store
-from learner.words import count, duration, file_size, percent
+from learner.words import count, file_size, percent
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -46,7 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs = typer.Typer(help="Runs: list, show, stop.")
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(cache, name="cache")
@@ -110,7 +103,7 @@ def train(
         if not store.runs.workers():
             err.print("No worker is running. Start one: python -m learner worker")
         return
-    status = _train_here(store, run_id, plan, quiet=as_json)
+    status = train_here(store, run_id, plan, quiet=as_json)
     run = store.runs.get(run_id)
     if status == "failed":
         raise RunError(f"Run {run_id} failed. {run.reason}")
@@ -121,71 +114,6 @@ def train(
     print_result(store, run)
     if written:
         out.print(f"Model: {written} ({file_size(written.stat().st_size)})", markup=False)
-
-
-@runs.callback(invoke_without_command=True)
-def runs_list(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the runs, newest first."""
-    if context.invoked_subcommand is not None:
-        return
-    store = Store()
-    store.runs.requeue_silent()
-    every = store.runs.all()
-    if as_json:
-        print_json({"runs": [run_dict(store, run) for run in every]})
-        return
-    if not every:
-        out.print("No runs yet. Start one: python -m learner train --dataset NAME")
-        return
-    table = table_of("Run", "Status", "Data set", "Best accuracy", "Took", right=("Run", "Best accuracy", "Took"))
-    for run in every:
-        name, number = store.runs.dataset_of(run)
-        best = percent(run.best_accuracy) if run.best_accuracy is not None else "–"
-        table.add_row(str(run.id), run.status, f"{name} (version {number})", best, took(run))
-    out.print(table)
-
-
-@runs.command("show")
-def runs_show(run_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
-    """Show a run: its status, every epoch and its result."""
-    store = Store()
-    store.runs.requeue_silent()
-    run = store.runs.get(run_id)
-    if as_json:
-        print_json(run_dict(store, run, whole=True))
-        return
-    name, number = store.runs.dataset_of(run)
-    out.print(f"Run {run.id}: {run.status}, data set {name} (version {number})", markup=False)
-    if run.reason:
-        out.print(run.reason, markup=False)
-    if run.facts:
-        out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
-        weights = run.facts["weights"]
-        out.print(" ".join([weights["reason"], *(f"({place})" for place in weights["tried"])]), markup=False)
-    if run.status == "running":
-        left = run.progress.get("seconds_left")
-        out.print(
-            f"{run.progress.get('message', 'Starting')}, {percent(run.progress.get('done', 0))} done"
-            + (f", {duration(left)} left" if left is not None else "")
-        )
-    phases = Recipe.from_dict(run.recipe).phases
-    for epoch in store.runs.epochs(run_id):
-        out.print(epoch_line(epoch.__dict__, phases[epoch.phase].name), markup=False)
-    if cost := RunPlan.from_facts(run.facts):
-        print_expected_and_true(cost, finished=run.status == "finished")
-    if run.status in ("finished", "stopped"):
-        print_result(store, run)
-
-
-@runs.command("stop")
-def runs_stop(run_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
-    """Stop a run; what it has learnt so far is kept."""
-    status = Store().runs.ask(run_id, "stop")
-    out.print(
-        f"Run {run_id} was taken out of the queue."
-        if status == "stopped"
-        else f"Run {run_id} stops after checking what it has learnt so far."
-    )
 
 
 # Models
@@ -277,24 +205,6 @@ def _dataset_name(store: Store, dataset: str, quiet: bool) -> str:
     if not path.exists():
         store.datasets.version(dataset)  # raises, naming the data sets that there are
     return import_path(store, path, quiet).name
-
-
-def _train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
-    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
-    folder = store.workspace.run_folder(run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    with progress_bar(disabled=quiet) as bar:
-        task = bar.add_task(f"Run {run_id}", total=1.0)
-        try:
-            return execute(store, run_id, RunBar(bar, task, recipe))
-        except KeyboardInterrupt:
-            bar.stop()
-            store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
-            learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
-            kept = store.workspace.checkpoint(run_id).exists()
-            err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'}")
-            raise
 
 
 def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> Path:

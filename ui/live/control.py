@@ -7,6 +7,7 @@ from learner.errors import RecipeError
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from ui.drafts import put_on_train
+from ui.frame import next_step
 from ui.live.acting import act, delete
 
 ASKED = {
@@ -21,32 +22,35 @@ def show_control(store: Store, run: Run, recipe: Recipe) -> None:
     if run.status == "running":
         _control_running(store, run)
         return
-    with st.container(horizontal=True, key="control"):
+    with st.container(horizontal=True, vertical_alignment="center", key="control"):
         if run.status == "queued":
             _ask(store, run, "Take it out of the queue", "stop")
             _ask(store, run, "Pause", "pause", "It keeps its place in the list and waits until you resume it.")
-        elif run.status == "paused":
+            return
+        if run.status in ("finished", "stopped") and run.best_accuracy is not None:
+            next_step("results", "See what it gets right and wrong")
+        if run.status == "paused":
             _resume(store, run, "Resume", primary=True)
             _ask(store, run, "Stop and keep what it has learnt", "stop")
         elif run.status != "finished" and store.workspace.resume_point(run.id).exists():
-            _resume(store, run, "Resume where it stopped", primary=run.status != "stopped")
+            _resume(store, run, "Resume where it stopped", primary=run.best_accuracy is None or run.status != "stopped")
         elif run.status != "finished" and run.best_accuracy is None:
-            _resume(store, run, "Start it again", primary=False)
-        if run.status != "queued":
-            if st.button("Change the recipe", help="Opens it on the Train page; this run stays as it is."):
-                put_on_train(recipe)
-                st.switch_page("pages/train.py")
-            st.button(
-                "Delete run",
-                icon=":material/delete:",
-                type="tertiary",
-                on_click=delete,
-                args=(run.id,),
-                help="You can take that back.",
-            )
-    if run.status == "finished":
-        _show_more_epochs(store, run, recipe)
-    _show_again_from(store, run, recipe)
+            _resume(store, run, "Start it again", primary=True)
+        if st.button("Change the recipe", help="Opens it on the Train page; this run stays as it is."):
+            put_on_train(recipe)
+            st.switch_page("pages/train.py")
+        st.button(
+            "Delete run",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=delete,
+            args=(run.id,),
+            help="You can take that back.",
+        )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="further"):
+        if run.status == "finished":
+            _show_more_epochs(store, run, recipe)
+        _show_again_from(store, run, recipe)
 
 
 def _control_running(store: Store, run: Run) -> None:
@@ -95,7 +99,7 @@ def _resume(store: Store, run: Run, label: str, primary: bool) -> None:
 
 def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
     """Give a finished run more epochs: one more phase like its last, with gentler rates."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="more"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="more", width="content"):
         number = st.number_input(
             "More epochs",
             1,
@@ -117,9 +121,9 @@ def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
 def _show_again_from(store: Store, run: Run, recipe: Recipe) -> None:
     """Start another run from the end of one of its phases, where the model of that moment was kept."""
     kept = [index for index in range(len(recipe.phases)) if store.workspace.phase_end(run.id, index).exists()]
-    if not kept or run.status == "queued":
+    if not kept:
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", key="again"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="again", width="content"):
         index = st.selectbox(
             "Start again from the end of",
             kept,

@@ -32,6 +32,7 @@ def show_list(store: Store, chosen_id: int) -> None:
         on_select=lambda: _choose(key, ids),
         selection_mode="single-row",
         key=key,
+        placeholder="–",
         height="auto" if len(runs) < 7 else HIGHEST_LIST_PX,
         column_config={
             "Run": st.column_config.NumberColumn(width=50),
@@ -48,7 +49,7 @@ def show_list(store: Store, chosen_id: int) -> None:
         alt="Every run with its status, accuracy by epoch, best accuracy, gain, data set, start and duration.",
     )
     if waiting:
-        _show_queue(store, [run for run_id in waiting for run in runs if run.id == run_id])
+        _show_queue(store, [run for run_id in waiting for run in runs if run.id == run_id], chosen_id in waiting)
     _show_deleted(store)
     chosen = state.current_run(runs)
     if chosen is None or chosen.id != chosen_id:
@@ -76,9 +77,9 @@ def _choose(key: str, ids: Sequence[int]) -> None:
         state.remember_run(ids[rows[0]])
 
 
-def _show_queue(store: Store, waiting: Sequence[Run]) -> None:
+def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
     """The order in which runs will be taken, and its buttons."""
-    with st.expander(f"{count(len(waiting), 'run')} waiting, in this order", expanded=len(waiting) < 5):
+    with st.expander(f"The queue: {count(len(waiting), 'run')}", expanded=opened):
         for place, run in enumerate(waiting):
             recipe = Recipe.from_dict(run.recipe)
             epochs = sum(phase.epochs for phase in recipe.phases)

@@ -12,14 +12,15 @@ from learner.store import Run, Store
 from learner.words import count, duration, file_size, percent
 from ui import plans
 from ui.components import show_strip
-from ui.frame import next_step
 from ui.live.naming import STATUS, ordinal, took
 
 
-def show_standing(store: Store, run: Run, recipe: Recipe) -> None:
-    """Heading, what it is, and where it stands; the buttons follow elsewhere."""
+def show_standing(store: Store, run: Run, recipe: Recipe, series: str | None) -> None:
+    """Heading, what it is, and where it stands; the buttons follow elsewhere. `series` is its place among repeats."""
     st.subheader(f"Run {run.id}: {STATUS[run.status].lower()}")
     st.caption(facts_line(run))
+    if series:
+        st.caption(series)
     for note in run.facts.get("notes", []):
         st.info(note)
     if run.status == "queued":
@@ -78,7 +79,8 @@ def _show_queued(store: Store, run: Run) -> None:
 def _show_progress(run: Run, recipe: Recipe) -> None:
     progress = run.progress
     whole = progress.get("message") or "Starting the training process"
-    st.progress(progress.get("done", 0.0), text=whole + _left(progress.get("seconds_left")))
+    done = progress.get("done", 0.0)
+    st.progress(done, text=f"{whole} · {100 * done:.0f} % of the whole run{_left(progress.get('seconds_left'))}")
     phase = progress.get("phase")
     if phase is None or phase >= len(recipe.phases):
         _show_machine(progress)
@@ -98,7 +100,7 @@ def _show_progress(run: Run, recipe: Recipe) -> None:
 
 
 def _left(seconds: float | None) -> str:
-    return f" · {duration(seconds)} left" if seconds is not None else ""
+    return f", {duration(seconds)} left" if seconds is not None else ""
 
 
 def _show_machine(progress: dict[str, Any]) -> None:
@@ -121,7 +123,6 @@ def _show_ending(store: Store, run: Run) -> None:
     kept = run.best_accuracy is not None
     if run.status in ("finished", "stopped") and kept:
         st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
-        next_step("results", "See what it gets right and wrong")
     elif run.status == "failed":
         st.error(run.reason)
     elif run.status == "paused":
