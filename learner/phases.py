@@ -1,5 +1,7 @@
 """One Learner over a network of stages, and what a phase does with it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from fastai.callback import schedule  # noqa: F401  importing it gives Learner its fit methods
 from fastai.callback.core import CancelBackwardException, CancelEpochException, CancelStepException
@@ -28,6 +30,8 @@ class PhaseLearner(Learner):
     """Epochs of the fit that were done before."""
     scaler_state: dict | None = None
     """Of a GradScaler, to go on with."""
+    before_first_batch: Callable[[], None] | None = None
+    """Called once, when the loader has begun: that draws a random number, too."""
 
     @property
     def step_is_due(self) -> bool:
@@ -37,6 +41,9 @@ class PhaseLearner(Learner):
     def all_batches(self) -> None:
         self.n_iter = len(self.dl)
         for batch in enumerate(self.dl, self.dl.first_batch if self.training else 0):
+            if self.before_first_batch is not None:
+                self.before_first_batch()
+                self.before_first_batch = None
             self.one_batch(*batch)
 
     def _do_fit(self) -> None:

@@ -74,6 +74,7 @@ def restore_best(path: Path, place: Place, best_model: Path) -> None:
         temporary.unlink(missing_ok=True)
         link_or_copy(kept, temporary)
         temporary.replace(best_model)
+        temporary.unlink(missing_ok=True)  # two names of one file are not replaced by each other
 
 
 def remove_point(path: Path) -> None:

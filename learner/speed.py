@@ -178,10 +178,10 @@ def plan_run(recipe: Recipe, speed: Speed, amounts: Amounts) -> RunPlan:
     views = recipe.views if recipe.augment.changes_anything else 1
     kept = {0} | set(amounts.kept)
     plans = []
-    kept_by_size = {recipe.image_size: kept}
+    kept_by_size = {speed.image_size: kept}
     for index, phase in enumerate(recipe.phases):
         cut = phase.first_trainable_group(stages)
-        size = phase.image_size or recipe.image_size
+        size = phase.image_size or speed.image_size
         reads_anew = size not in kept_by_size
         kept = {one for one in kept_by_size.get(size, {0}) if one <= _lowest_trained(recipe, stages, index)}
         later = _also(recipe, stages, index, cut)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -167,7 +168,10 @@ class _Training:
         else:
             self.learn.opt.load_state_dict(point["optimizer"])
             self.learn.scaler_state = point["scaler"]
-            restore_random(point["random"])
+            if self.place.tally.batch:  # within an epoch, whose loader had begun
+                self.learn.before_first_batch = partial(restore_random, point["random"])
+            else:
+                restore_random(point["random"])
         self.learn.first_epoch = self.place.epoch
         if not self.reporter.is_phase_over:
             fit_phase(self.learn, self.recipe, phase, self.stages)

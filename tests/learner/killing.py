@@ -1,0 +1,89 @@
+"""Train a run in processes of its own that are killed with SIGKILL, until one gets to the end."""
+
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from learner.executors import execute
+from learner.recipe import Recipe
+from learner.results import load_result
+from learner.store import Store
+from learner.workspace import Workspace
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["learner.training"])  # importing torch for each process would take most of the time
+
+
+def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
+    os.environ["THAW_HOME"] = str(root)
+    import learner.callbacks
+
+    learner.callbacks.POINT_EVERY_S = 0.0
+    if points_everywhere:
+        learner.callbacks.POINT_INSIDE_EPOCH_S = 0.0
+    if prepare:
+        prepare()
+    execute(Store(Workspace(root)), run_id, goes_on=True)
+
+
+def train_in_a_process(
+    store: Store,
+    run_id: int,
+    kill_after_s: float | None = None,
+    points_everywhere: bool = True,
+    prepare: Callable[[], None] | None = None,
+) -> int:
+    """Claim and train a queued run; returns the process's exit code, -9 where it was killed."""
+    assert store.runs.claim() == run_id
+    process = _PROCESSES.Process(target=_train, args=(store.workspace.root, run_id, points_everywhere, prepare))
+    process.start()
+    process.join(kill_after_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    if store.runs.get(run_id).status == "running":
+        store.runs.requeue(run_id, "It was killed.", died=False)
+    return process.exitcode
+
+
+def train_under_fire(store: Store, recipe: Recipe, seed: int, seconds: float, kills: int) -> tuple[int, int]:
+    """Kill the run's process `kills` times at random moments of up to `seconds`; returns the run's id and the kills."""
+    chance = random.Random(seed)
+    run_id = store.submit(recipe)
+    for done in itertools.count():
+        patience = chance.uniform(0, seconds) if done < kills else None
+        train_in_a_process(store, run_id, patience, points_everywhere=chance.random() < 0.5)
+        if store.runs.get(run_id).status not in ("queued", "running"):
+            return run_id, done
+    raise AssertionError
+
+
+def left_behind(store: Store, run_id: int) -> dict:
+    """Everything of a run that must not depend on how often it was killed."""
+    folder = store.workspace.run_folder(run_id)
+    run = store.runs.get(run_id)
+    keys = ("epoch", "phase", "train_loss", "valid_loss", "accuracy", "lrs", "grad_norm", "samples")
+    return {
+        "status": (run.status, run.reason),
+        "best": (run.best_accuracy, run.best_epoch),
+        "epochs": [{key: getattr(epoch, key) for key in keys} for epoch in store.runs.epochs(run_id)],
+        "steps": [(step.at, step.train_loss) for step in store.runs.steps(run_id)],
+        "weights": {name: tensor.tobytes() for name, tensor in load_file(folder / "model.safetensors").items()},
+        "last weights": {
+            path.name: {name: tensor.tobytes() for name, tensor in load_file(path).items()}
+            for path in sorted((folder / "phases").iterdir())
+        },
+        "result": load_result(folder),
+        "predictions": (folder / "predictions.csv").read_text(),
+        "files": sorted(path.name for path in folder.iterdir() if path.name != "log.txt"),
+    }
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

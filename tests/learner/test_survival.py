@@ -1,0 +1,183 @@
+"""A run that is killed at any moment ends with the same numbers, to the last bit, as one that was not."""
+
+import os
+from functools import partial
+
+import pytest
+
+from learner.datasets import add_dataset
+from learner.recipe import Augment, Phase
+from learner.store import Store
+from learner.workspace import Workspace
+from tests.learner.killing import die, left_behind, train_in_a_process, train_under_fire
+from tests.samples import make_photos, small_recipe
+
+KILLS = int(os.environ.get("THAW_TEST_KILLS", "20"))
+"""How often the random test kills; 100 takes some minutes."""
+A_KILL_S = 2.0
+"""Kills come up to so long after a process has begun; the whole run takes about twice that."""
+
+RECIPE = small_recipe(
+    batch_size=4,
+    augment=Augment(flip_horizontal=True, rotate=10),
+    views=2,
+    phases=[
+        Phase("Warm-up", epochs=2, lr=0.01),
+        Phase("Upper half", trainable="layer3", epochs=2, lr=[1e-4, 1e-3], optimizer="ranger", schedule="flat_cos"),
+        Phase("Fine-tuning", trainable="all", epochs=2, lr=[1e-4, 1e-3], optimizer="sgd"),
+    ],
+    cache="on",
+    precision="fp32",
+)
+OTHER = small_recipe(
+    batch_size=4,
+    mix="mixup",
+    accumulate=2,
+    balance="oversample",
+    clip_norm=1.0,
+    phases=[
+        Phase("Warm-up", epochs=1, lr=0.01, optimizer="rmsprop"),
+        Phase("Small", trainable="layer4", epochs=6, lr=1e-2, image_size=48, patience=1, optimizer="adam"),
+        Phase("Fine-tuning", trainable="all", epochs=1, lr=[1e-4, 1e-3]),
+    ],
+    precision="fp32",
+)
+RECIPES = {"cached": RECIPE, "mixed": OTHER}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return make_photos(tmp_path_factory.mktemp("photos"), {"cat": 14, "dog": 10, "owl": 9})
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory, photos):
+    """Makes an empty workspace with the photos, and with the same measured speeds, so that all plans are the same."""
+    first = Workspace(tmp_path_factory.mktemp("survival"))
+
+    def make() -> Store:
+        store = Store(Workspace(tmp_path_factory.mktemp("survival")))
+        add_dataset(store, photos, "pets")
+        if first.speeds.exists():
+            store.workspace.speeds.parent.mkdir(parents=True)
+            store.workspace.speeds.write_text(first.speeds.read_text())
+        return store
+
+    make.first = first
+    return make
+
+
+@pytest.fixture(scope="module")
+def unharmed(fresh):
+    """What each recipe leaves when nothing happens."""
+
+    def run(recipe):
+        store = fresh()
+        run_id = store.submit(recipe)
+        assert train_in_a_process(store, run_id) == 0, store.runs.get(run_id).reason
+        assert store.runs.get(run_id).status == "finished", store.runs.get(run_id).reason
+        return left_behind(store, run_id)
+
+    return {name: run(recipe) for name, recipe in RECIPES.items()}
+
+
+@pytest.mark.parametrize(("name", "seed"), [("cached", 1), ("mixed", 2)])
+def test_random_kills_change_nothing(fresh, unharmed, name, seed):
+    killed = 0
+    while killed < KILLS // 2:
+        store = fresh()
+        run_id, kills = train_under_fire(store, RECIPES[name], seed + killed, A_KILL_S, KILLS // 2 - killed)
+        killed += max(kills, 1)
+        assert left_behind(store, run_id) == unharmed[name]
+
+
+# Moments that chance may miss. Each function arms a process that is about to train.
+
+
+def _at_batch(number: int, phase: int) -> None:
+    from learner.progress import Progression
+
+    whole, seen = Progression.batch, []
+
+    def batch(self, index, *where, **how):
+        whole(self, index, *where, **how)
+        seen.extend([index] * (index == phase))
+        if len(seen) == number:
+            die()
+
+    Progression.batch = batch
+
+
+def _before(module: str, name: str, number: int = 1) -> None:
+    """Die before the `number`-th call of a function."""
+    from importlib import import_module
+
+    place = import_module(module)
+    whole, calls = getattr(place, name), []
+
+    def dying(*arguments, **how):
+        calls.append(name)
+        if len(calls) == number:
+            die()
+        return whole(*arguments, **how)
+
+    setattr(place, name, dying)
+
+
+def _half_a_checkpoint() -> None:
+    """Die when half of a resume point is on the disk."""
+    import torch
+
+    whole, calls = torch.save, []
+
+    def save(state, file):
+        calls.append(state)
+        if len(calls) == 3:
+            whole(state, file)
+            file.flush()
+            os.truncate(file.fileno(), file.tell() // 2)
+            die()
+        whole(state, file)
+
+    torch.save = save
+
+
+def _while_rows_are_written(number: int) -> None:
+    from learner.rows import RowWriter
+
+    whole, calls = RowWriter._add, []
+
+    def add(self, names, rows):
+        whole(self, names, rows)
+        calls.append(names)
+        if len(calls) == number:
+            self._file.flush()
+            die()
+
+    RowWriter._add = add
+
+
+MOMENTS = {
+    "in warm-up": partial(_at_batch, 3, 0),
+    "in fine-tuning": partial(_at_batch, 7, 2),
+    "before a phase's end is kept": partial(_before, "learner.training", "save_model", 3),
+    "between phases": partial(_before, "learner.training", "prepare_phase", 2),
+    "while a checkpoint is written": _half_a_checkpoint,
+    "while images are decoded into the cache": partial(_while_rows_are_written, 2),
+    "while features are computed": partial(_while_rows_are_written, 12),
+    "before the last check": partial(_before, "learner.training", "evaluate"),
+    "before learner.pkl is written": partial(_before, "learner.training", "export_learner"),
+    "before the resume point is removed": partial(_before, "learner.training", "remove_point"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("points_everywhere", [True, False], ids=["after each batch", "after each epoch"])
+def test_a_kill_changes_nothing(fresh, unharmed, moment, points_everywhere):
+    store = fresh()
+    run_id = store.submit(RECIPE)
+    code = train_in_a_process(store, run_id, points_everywhere=points_everywhere, prepare=MOMENTS[moment])
+    assert code == -9, store.runs.get(run_id).reason
+    assert store.runs.get(run_id).status == "queued"
+    assert train_in_a_process(store, run_id, points_everywhere=points_everywhere) == 0
+    assert left_behind(store, run_id) == unharmed["cached"]
