@@ -10,15 +10,15 @@ from ui.components import AMBER, ICE
 PHASES = [Phase("Warm-up", epochs=2), Phase("Fine-tuning", trainable="all", epochs=3)]
 
 
-def step(at: float, loss: float | None = 1.0, lrs: tuple[float, ...] = (0.0, 0.1)) -> Step:
-    return Step(run_id=1, at=at, train_loss=loss, lrs=list(lrs))
+def step(at: float, loss: float | None = 1.0, lrs: tuple[float, ...] = (0.0, 0.1), **figures: float) -> Step:
+    return Step(run_id=1, at=at, train_loss=loss, lrs=list(lrs), **figures)
 
 
-def epoch(number: int, valid_loss: float | None = 0.5) -> Epoch:
+def epoch(number: int, valid_loss: float | None = 0.5, phase: int = 0) -> Epoch:
     return Epoch(
         run_id=1,
         epoch=number,
-        phase=0,
+        phase=phase,
         train_loss=1.0,
         valid_loss=valid_loss,
         accuracy=0.9,
@@ -28,10 +28,14 @@ def epoch(number: int, valid_loss: float | None = 0.5) -> Epoch:
     )
 
 
-def test_both_charts_are_valid_vega_lite():
+def test_every_chart_is_valid_vega_lite():
     for spec in (
         charts.curves([epoch(1)], [step(0.5)], PHASES),
-        charts.rate_curves([step(0.5)], PHASES, ["a", "head"]),
+        charts.rate_curves([epoch(1)], [step(0.5)], PHASES, ["a", "head"]),
+        charts.gradient_curve([epoch(1)], [step(0.5, grad_norm=2.0)], PHASES),
+        charts.throughput_curve([epoch(1)], [step(0.5, images_per_s=9.0)], PHASES),
+        charts.comparison({"run 1": [(1, 0.5)]}, "Epoch", "Accuracy"),
+        charts.comparison({"run 1": [(0.5, 1.2)]}, "Minutes of training", "Validation loss", dark=True),
     ):
         alt.LayerChart.from_dict(spec)  # validates against the schema
 
@@ -39,6 +43,41 @@ def test_both_charts_are_valid_vega_lite():
 def test_bands_follow_the_phases_and_end_where_training_stands():
     bands = charts.curves([epoch(1), epoch(2)], [step(2.5)], PHASES)["datasets"]["bands"]
     assert [(band["start"], band["end"], band["tint"]) for band in bands] == [(0, 2, ICE), (2, 2.5, AMBER)]
+
+
+def test_a_phase_that_was_ended_early_is_as_long_as_it_was():
+    epochs = [epoch(1), epoch(2, phase=1), epoch(3, phase=1)]
+    assert charts.phase_spans(epochs, [], PHASES) == [(0, 0.0, 1.0), (1, 1.0, 3)]
+
+
+def test_a_phase_that_has_not_begun_has_no_band():
+    assert charts.phase_spans([epoch(1), epoch(2)], [], PHASES) == [(0, 0.0, 2)]
+    assert charts.phase_spans([], [], PHASES) == [(0, 0.0, 1.0)]
+
+
+def test_gradient_and_throughput_leave_out_what_was_not_measured():
+    steps = [step(0.5), step(1.0, grad_norm=2.5, images_per_s=40.0), step(1.5, grad_norm=1.5)]
+    rows = charts.gradient_curve([], steps, PHASES)["datasets"]["figures"]
+    assert rows == [{"epoch": 1.0, "figure": 2.5}, {"epoch": 1.5, "figure": 1.5}]
+    rows = charts.throughput_curve([], steps, PHASES)["datasets"]["figures"]
+    assert rows == [{"epoch": 1.0, "figure": 40.0}]
+
+
+def test_compared_runs_have_a_line_a_colour_and_a_dash_each_and_a_name_at_the_end():
+    lines = {f"run {number}": [(1, 0.5), (2, 0.6)] for number in range(6)} | {"run 9": []}
+    tables = charts.comparison(lines, "Epoch", "Accuracy")["datasets"]
+    for told_apart_by in ("ink", "dash"):
+        assert len({row[told_apart_by] for row in tables["lines"]}) == 6
+    assert [(row["run"], row["x"], row["y"]) for row in tables["ends"]] == [
+        (f"run {number}", 2, 0.6) for number in range(6)
+    ]
+
+
+def test_names_of_lines_that_end_together_are_moved_apart():
+    lines = {"high": [(1, 1.0)], "low": [(1, 0.5)], "lower": [(1, 0.49)]}
+    places = {row["run"]: row["place"] for row in charts.comparison(lines, "Epoch", "Accuracy")["datasets"]["ends"]}
+    assert (places["lower"], places["high"]) == (0.49, 1.0)
+    assert places["low"] >= places["lower"] + 0.07
 
 
 def test_names_of_many_phases_stand_in_two_rows_so_that_narrow_bands_stay_readable():
@@ -62,7 +101,7 @@ def test_a_loss_that_was_no_number_leaves_a_gap():
 
 def test_only_groups_that_learn_have_a_rate_and_the_outermost_are_named():
     steps = [step(0.5, lrs=(0.0, 0.0, 0.2)), step(2.5, lrs=(0.01, 0.03, 0.1))]
-    tables = charts.rate_curves(steps, PHASES, ["block1", "block2", "head"])["datasets"]
+    tables = charts.rate_curves([], steps, PHASES, ["block1", "block2", "head"])["datasets"]
     assert [(row["part"], row["rate"]) for row in tables["rates"]] == [
         ("head", 0.2),
         ("block1", 0.01),

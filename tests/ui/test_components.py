@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ui.components import AMBER, ICE, NEUTRAL, frost_strip, rate_text
+from ui.components import AMBER, ICE, NEUTRAL, frost_strip, rate_text, trail, verdict
 
 
 def drawing(html: str) -> ET.Element:
@@ -43,3 +43,23 @@ def test_names_from_outside_cannot_become_markup():
 )
 def test_rates_are_short_enough_to_stand_under_a_block(rate, said):
     assert rate_text(rate) == said
+
+
+def test_right_and_wrong_differ_in_shape_and_in_words():
+    right, wrong = drawing(verdict(True)), drawing(verdict(False))
+    assert (right.get("aria-label"), wrong.get("aria-label")) == ("right", "wrong")
+    assert [part.tag for part in right] != [part.tag for part in wrong]
+
+
+def test_a_trail_has_a_point_an_epoch_and_a_dot_at_the_shown_one():
+    svg = drawing(trail([0.0, 0.5, 1.0], shown=1))
+    points = [tuple(map(float, pair.split(","))) for pair in svg.find("polyline").get("points").split()]
+    assert points == [(0, 23), (48, 12), (96, 1)]  # upwards as the probability rises
+    dot = svg.find("circle")
+    assert (float(dot.get("cx")), float(dot.get("cy"))) == points[1]
+    assert svg.get("aria-label") == "Probability of its own class: 0.0 % at first, 50.0 % as shown"
+
+
+def test_a_trail_of_one_epoch_is_a_flat_line():
+    points = drawing(trail([0.5], shown=0)).find("polyline").get("points").split()
+    assert [point.split(",")[1] for point in points] == ["12.0", "12.0"]
