@@ -58,7 +58,7 @@ def show_page() -> None:
         f"Version {summary.version.number}: {count(summary.images, 'image')} in "
         f"{count(len(summary.classes), 'class', 'classes')}"
     )
-    weights = choose_weights(store, draft, fields, second, third, fixed=parent is not None)
+    weights = choose_weights(store, draft, fields, second, third, st.container(), fixed=parent is not None)
     settings = edit_common(draft, fields, summary)
     settings |= edit_more(draft, fields, versions, fixed_head=parent is not None)
     suggest_balance(summary, settings["balance"])

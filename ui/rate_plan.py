@@ -19,6 +19,9 @@ START_DIVISOR, END_DIVISOR = 25.0, 1e5
 ROOM_BELOW = 30
 """The axis ends so many times below the lowest peak; what falls lower leaves the drawing."""
 
+ROOM_FOR_NAMES = 0.2
+"""Share of all epochs that a phase in the middle has when names fit into it."""
+
 
 def rate_at(schedule: str, peak: float, done: float) -> float:
     """The rate when a share `done` (0 to 1) of the phase is over; `peak` is the phase's rate for that part.
@@ -62,10 +65,12 @@ def _lines(phase: Phase, stages: Sequence[str], batch_norm: bool) -> dict[str, f
 
 
 def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool, dark: bool = False) -> alt.LayerChart:
-    """One line a part on a logarithmic axis, over a band a phase; the highest and the lowest of each are named."""
+    """One line a part on a logarithmic axis, over a band a phase; the highest and the lowest are named."""
     ink = INKS[dark]
     rows = pd.DataFrame(rate_rows(phases, stages, batch_norm))
     peaks = [rate for phase in phases for rate in _lines(phase, stages, batch_norm).values()]
+    low, high = min(peaks) / ROOM_BELOW, max(peaks) * 4
+    powers = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
     epochs = sum(phase.epochs for phase in phases)
     x = alt.X(
         "epoch:Q",
@@ -75,8 +80,8 @@ def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool,
     y = alt.Y(
         "rate:Q",
         title="Learning rate",
-        scale=alt.Scale(type="log", domain=[min(peaks) / ROOM_BELOW, max(peaks) * 4], nice=False),
-        axis=alt.Axis(format=".0e", tickCount=5),
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(format=".0e", values=powers),
     )
     tooltip = [
         alt.Tooltip("part:N", title="Part"),
@@ -88,23 +93,27 @@ def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool,
         .mark_line(clip=True, color=ink.valid, strokeWidth=1.6)
         .encode(x=x, y=y, detail="line:N", tooltip=tooltip)
     )
-    names = (
-        alt.Chart(pd.DataFrame(_names(phases, stages, batch_norm)))
-        .mark_text(color=ink.text, fontSize=11, baseline="bottom", dy=-3)
+    named = alt.Chart(pd.DataFrame(_names(phases, stages, batch_norm)))
+    names = [
+        named.transform_filter(f"datum.place == '{place}'")
+        .mark_text(color=ink.text, fontSize=11, baseline=baseline, dy=dy)
         .encode(x="epoch:Q", y="rate:Q", text="name:N")
-    )
-    layers = alt.layer(*_bands(phases, ink.text), lines, names)
-    return layers.properties(height=240, padding={"top": 8})
+        for place, baseline, dy in (("above", "bottom", -4), ("below", "top", 5))
+    ]
+    return alt.layer(*_bands(phases, ink.text), lines, *names).properties(height=280)
 
 
 def _names(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool) -> list[dict[str, Any]]:
-    """The highest and the lowest part of every phase, at their peak."""
-    rows, start = [], 0
-    for phase in phases:
+    """The highest part and the lowest, at their peak; in a phase in the middle only where there is room."""
+    rows, start, epochs = [], 0, sum(phase.epochs for phase in phases)
+    for number, phase in enumerate(phases):
         lines = list(_lines(phase, stages, batch_norm).items())
         peak = WARM_UP if phase.schedule == "one_cycle" else 0.4
-        for name, rate in {0: lines[0], len(lines) - 1: lines[-1]}.values():
-            rows.append({"epoch": start + peak * phase.epochs, "rate": rate, "name": f"{name} {rate_text(rate)}"})
+        if number in (0, len(phases) - 1) or phase.epochs >= ROOM_FOR_NAMES * epochs:
+            ends = {"below": lines[0], "above": lines[-1]} if len(lines) > 1 else {"above": lines[0]}
+            for place, (name, rate) in ends.items():
+                told = {"name": f"{name} {rate_text(rate)}", "place": place}
+                rows.append({"epoch": start + peak * phase.epochs, "rate": rate} | told)
         start += phase.epochs
     return rows
 

@@ -11,6 +11,7 @@ import streamlit as st
 from learner.layers import layers_file, learning_parameters, read_layers, start_layers
 from learner.recipe import Recipe
 from learner.store import Store
+from learner.words import percent
 from ui.frame import telling_errors
 from ui.training.fields import key
 
@@ -29,7 +30,7 @@ class Listing:
         """Start listing the layers of a settled recipe unless that is under way; returns why it failed, if it has."""
         file = layers_file(store.workspace, recipe, classes)
         with self._lock:
-            if file in self._failures or file.exists():
+            if file in self._failures or read_layers(store.workspace, recipe, classes) is not None:
                 return self._failures.get(file, "")
             if file not in self._processes:
                 self._processes[file] = start_layers(store, recipe)
@@ -37,7 +38,7 @@ class Listing:
             if process.poll() is not None:
                 lines = self._processes.pop(file).stderr.read().strip().splitlines()
                 known = process.returncode == 2 and lines
-                if not file.exists():
+                if read_layers(store.workspace, recipe, classes) is None:
                     self._failures[file] = lines[-1] if known else "The network could not be built for this table."
             return self._failures.get(file, "")
 
@@ -63,9 +64,11 @@ def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -
             st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, recipe, classes)
             return
         firsts = [phase.first_trainable_group(stages) for phase in recipe.phases]
+        said = []
         for phase, first in zip(recipe.phases, firsts, strict=True):
-            learning, all_ = learning_parameters(layers, stages, first)
-            st.markdown(f"**{phase.name}**: {learning:,} of {all_:,} parameters learn ({learning / all_:.1%})")
+            learning, total = learning_parameters(layers, stages, first)
+            said.append(f"**{phase.name}**: {learning:,} of {total:,} parameters learn ({percent(learning / total)})")
+        st.markdown("  \n".join(said))
         table = layer_table(layers, [phase.name for phase in recipe.phases], firsts, stages)
         st.dataframe(
             table,

@@ -9,7 +9,6 @@ import streamlit as st
 from learner.errors import RecipeError, ThawError
 from learner.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from ui import drafts
-from ui.training.fields import in_words
 
 MOST_BYTES = 100_000
 """A larger file is no recipe."""
@@ -80,7 +79,7 @@ def _upload(dataset: str) -> None:
     try:
         recipe = read_upload(file.getvalue(), file.name, dataset)
     except RecipeError as error:
-        told = "".join(f"\n- {in_words(problem)}" for problem in error.problems)
+        told = "".join(f"\n- {problem}" for problem in error.problems)
         st.error(f"{file.name} cannot be used:{told}")
         return
     except ThawError as error:

@@ -212,18 +212,22 @@ def changed_settings(values: dict[str, Any]) -> list[str]:
     return said + _changed_training(values) + _changed_split(values) + _changed_images(values)
 
 
+def _share(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
 def _changed_training(values: dict[str, Any]) -> list[str]:
     usual, head = Recipe("any").to_dict(), values["head"]
     said = []
     if head != vars(Head()):
         widths = f" {'-'.join(str(width) for width in head['widths'])}" if head["kind"] in ("fc", "attention") else ""
         flat = ", flattened" if head["kind"] == "fc" and head["pool"] == "flatten" else ""
-        dropout = f", dropout {head['dropout']:.0%}" if head["kind"] != "linear" else ""
+        dropout = f", dropout {_share(head['dropout'])}" if head["kind"] != "linear" else ""
         said.append(f"{head['kind']} head{widths}{flat}{dropout}")
     words = {
         "balance": "class weights" if values["balance"] == "weights" else "oversampling",
         "loss": f"focal loss ({values['focal_gamma']:g})",
-        "label_smoothing": f"labels smoothed by {values['label_smoothing']:.0%}",
+        "label_smoothing": f"labels smoothed by {_share(values['label_smoothing'])}",
         "clip_norm": f"gradients up to {values['clip_norm']:g}",
         "accumulate": f"{values['accumulate']} batches a step",
         "mix": {"mixup": "MixUp", "cutmix": "CutMix"}.get(values["mix"], ""),
@@ -233,7 +237,11 @@ def _changed_training(values: dict[str, Any]) -> list[str]:
 
 def _changed_split(values: dict[str, Any]) -> list[str]:
     said = [f"fold {values['fold']} of {values['folds']}"] if values["folds"] else []
-    said += [] if values["valid_fraction"] == 0.2 or values["folds"] else [f"{values['valid_fraction']:.0%} validation"]
+    said += (
+        []
+        if values["valid_fraction"] == 0.2 or values["folds"]
+        else [f"{_share(values['valid_fraction'])} for validation"]
+    )
     said += [] if values["seed"] == 42 else [f"seed {values['seed']}"]
     said += [] if values["repeats"] == 1 else [f"{values['repeats']} repeats"]
     said += [] if values["version"] is None else [f"version {values['version']} of the data"]
@@ -244,14 +252,14 @@ def _changed_images(values: dict[str, Any]) -> list[str]:
     augment = values["augment"]
     said = [NAMES[name].lower() for name in FLIPS if augment[name]]
     said += [f"turns up to {augment['rotate']:g}°"] if augment["rotate"] else []
-    said += [f"moved up to {augment['shift']:.0%}"] if augment["shift"] else []
-    said += [f"slanted up to {augment['shear']:.0%}"] if augment["shear"] else []
+    said += [f"moved up to {_share(augment['shift'])}"] if augment["shift"] else []
+    said += [f"slanted up to {_share(augment['shear'])}"] if augment["shear"] else []
     zoom = augment["zoom"]
     if isinstance(zoom, list):
         said.append(f"enlarged {zoom[0]:g} to {zoom[1]:g} times")
     elif zoom != 1:
         said.append(f"enlarged up to {zoom:g} times")
-    said += [f"light up to {100 * augment['lighting']:.0f} %"] if augment["lighting"] else []
+    said += [f"light up to {_share(augment['lighting'])}"] if augment["lighting"] else []
     if said:
         views = values["views"]
         said.append(f"{count(views, 'copy', 'copies')} of an image" if views else "changed anew in every epoch")

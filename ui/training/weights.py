@@ -39,8 +39,8 @@ class Chosen:
         return next((known for known in KNOWN_BACKBONES if known.arch == (self.arch or self.backbone)), None)
 
 
-def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, right, fixed: bool) -> Chosen:
-    """Two select boxes, with which weights will be used and why beneath them. `fixed` ones cannot be changed."""
+def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, right, below, fixed: bool) -> Chosen:
+    """Two select boxes, and `below` them which weights will be used and why. `fixed` ones cannot be changed."""
     archs = [AUTO, *LABELS]
     archs += [draft["backbone"]] if draft["backbone"] not in archs else []
     backbone = fields.at("backbone", left).selectbox(
@@ -56,15 +56,17 @@ def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, ri
     if fixed:
         return Chosen(backbone, weights, _arch_of_run(store, st.session_state[state.PARENT][0]), weights)
     if weights.startswith("run:"):
-        return _of_run(store, backbone, weights, right)
+        return _of_run(store, backbone, weights, below)
     found = find_backbone(backbone, weights, str(store.workspace.root))
     if isinstance(found, str):
-        right.error(found)
+        below.error(found)
         return Chosen(backbone, weights, None, weights)
     arch, source = found
-    right.caption(f"**{LABELS.get(arch, arch)}.** {source.reason}" if backbone == AUTO else source.reason)
+    line = below.container(horizontal=True, vertical_alignment="center")
+    told = f"**{LABELS.get(arch, arch)}.** {source.reason}" if backbone == AUTO else source.reason
+    line.caption(told, width="content")
     if source.tried:
-        with right.popover("Why, and how to change that", type="tertiary"):
+        with line.popover("Why, and how to change that", type="tertiary"):
             st.markdown(
                 f"To train VGG16, put a file of its ImageNet weights, `{VGG16_FILE}`, into "
                 f"`{store.workspace.weights}`, or start Thaw with a way to the internet. What was tried:"
