@@ -162,10 +162,10 @@ class TestRuns:
         store.runs.report(run_id, {"message": "Warm-up: learning", "done": 0.25, "seconds_left": 70, "phase": None})
         app = open_page("runs")
         assert "Run 1: training" in words(app)
-        assert "Warm-up: learning · 1 min 10 s left" in app.get("progress")[0].proto.text
+        assert "Warm-up: learning · 25 % of the whole run, 1 min 10 s left" in app.get("progress")[0].proto.text
         store.runs.report(run_id, {"message": "Warm-up: learning", "epoch": 1, "epochs": 2, "batch": 1, "batches": 9})
         next(b for b in app.run().button if b.label == "Stop and keep what it has learnt").click().run()
-        assert store.runs.get(run_id).stop_requested
+        assert store.runs.get(run_id).asked == "stop"
         assert "what it has learnt so far is checked" in app.info[0].value
 
     @pytest.mark.parametrize("status", ["failed", "interrupted"])
@@ -176,11 +176,13 @@ class TestRuns:
         assert "The disk is full." in words(app)
         assert not app.exception
 
-    def test_a_run_whose_process_fell_silent_is_shown_as_interrupted(self, open_page, store, pets):
+    def test_a_run_whose_process_fell_silent_is_shown_waiting_again_with_the_reason(self, open_page, store, pets):
         run_id = store.submit(TWO_PHASES, running=True)
         with store.runs.session() as session, session.begin():
             session.get(Run, run_id).heartbeat_at = time.time() - 60
-        assert "Run 1: interrupted" in words(open_page("runs"))
+        app = open_page("runs")
+        assert "Run 1: waiting" in words(app)
+        assert "ended without a word" in words(app)
 
     def test_the_address_names_the_run_so_a_reload_keeps_it(self, open_page, store, pets):
         first, second = store.submit(TWO_PHASES), store.submit(TWO_PHASES)

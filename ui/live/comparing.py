@@ -72,15 +72,15 @@ def _show_table(runs: dict[int, Run], curves: dict[int, list[Epoch]]) -> None:
         there = compared.epochs_until is not None
         rows.append(
             {
-                "Run": _name(runs[compared.run_id]).split(": ")[0],
+                "Run": compared.run_id,
                 "Best accuracy": "–" if compared.best_accuracy is None else percent(compared.best_accuracy),
-                "Epochs": str(compared.epochs),
+                "Epochs": compared.epochs,
                 "Time": duration(compared.seconds),
                 until: f"epoch {compared.epochs_until}, {duration(compared.seconds_until)}" if there else "–",
                 "Later phases gained": ", ".join(points(gain) for gain in gains) or "–",
             }
         )
-    st.table(rows, border="horizontal", alt="The chosen runs and what each took.")
+    st.dataframe(rows, hide_index=True, alt="The chosen runs and what each took.")
     if goal is not None:
         st.caption(f"{percent(goal)} is the highest accuracy that all of them reached.")
     _show_spread([runs[run_id] for run_id in curves])
