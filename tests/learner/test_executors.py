@@ -25,10 +25,11 @@ def test_an_error_of_a_loading_process_is_told_without_its_traceback():
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (MemoryError(), "Memory ran out. Use a smaller batch size"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "Memory ran out."),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory."), "Memory ran out."),
-        (OSError(28, "No space left on device"), "The disk is full. Free some space"),
+        (MemoryError(), "Memory ran out, even with the smallest batch. Use a smaller image"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "Memory ran out"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), "Memory ran out"),
+        (OSError(28, "No space left on device"), "The disk is full. Free some space and resume the run"),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), "The disk is full."),
         (ValueError("x"), "Something went wrong inside Thaw (ValueError). The run's log has the details."),
     ],
 )

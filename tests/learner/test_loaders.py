@@ -2,6 +2,8 @@
 
 import hashlib
 import threading
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,7 +45,8 @@ def numbers(x: torch.Tensor) -> list[int]:
 def test_an_epoch_has_every_image_once_with_its_label_and_another_order_each_time(files):
     train = loaders(files).train
     orders = []
-    for _ in range(3):
+    for epoch in range(3):
+        train.epoch = epoch
         order = []
         for x, y in train:
             assert [number % 2 for number in numbers(x)] == y.tolist()
@@ -51,6 +54,32 @@ def test_an_epoch_has_every_image_once_with_its_label_and_another_order_each_tim
         assert sorted(order) == list(range(11))
         orders.append(tuple(order))
     assert len(set(orders)) == 3
+
+
+def test_an_epoch_goes_on_after_the_batches_that_were_seen(files):
+    train = loaders(files).train
+    train.epoch = 1
+    whole = [numbers(x) for x, _ in train]
+    train.first_batch = 2
+    assert [numbers(x) for x, _ in train] == whole[2:]
+    assert len(train) == 3  # of the whole epoch, which the schedule counts
+
+
+def test_oversampling_shows_every_class_about_as_often(files):
+    few = [replace(file, label="odd" if index < 2 else "even") for index, file in enumerate(files)]
+    drawn = Counter(
+        few[index].label for epoch in range(200) for index in Order.of(few, 7, oversample=True).of_epoch(epoch, 11)
+    )
+    # 2,200 fair draws: five standard deviations of the share are 5 × sqrt(0.25 / 2200), 5.4 %
+    assert drawn["odd"] / drawn.total() == pytest.approx(0.5, abs=0.054)
+
+
+def test_an_image_of_weight_2_comes_twice_as_often_as_others(files):
+    heavy = [replace(file, weight=2.0 if index == 3 else 1.0) for index, file in enumerate(files)]
+    order = Order.of(heavy, 0, oversample=False)
+    drawn = Counter(index for epoch in range(300) for index in order.of_epoch(epoch, 11))
+    assert drawn[3] / drawn.total() == pytest.approx(2 / 12, abs=5 * (2 / 12 * 10 / 12 / 3300) ** 0.5)
+    assert Order.of(files, 0, oversample=False).chances is None
 
 
 def test_validation_comes_in_order_and_unchanged(files):

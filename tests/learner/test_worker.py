@@ -1,4 +1,4 @@
-"""A real worker process: it trains what is queued, and whatever is killed is told as interrupted."""
+"""A real worker process: it trains what is queued, and takes up again whatever was killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 
 import learner.store.runs
 from learner.datasets import add_dataset
-from learner.executors import NICENESS
+from learner.executors import NICENESS, device_lock
 from learner.recipe import Phase
 from learner.results import load_result
 from learner.store import Run, Store
@@ -69,7 +69,7 @@ def under_way(store: Store, run_id: int, epochs: int = 1) -> Run:
     return store.runs.get(run_id)
 
 
-def test_a_killed_run_is_interrupted_with_the_signals_name_and_the_next_one_is_trained(store, worker):
+def test_a_killed_run_goes_on_by_itself_and_the_next_one_waits(store, worker):
     killed, following = store.submit(LONG), store.submit(small_recipe())
     run = under_way(store, killed)
     process = psutil.Process(run.pid)
@@ -78,10 +78,11 @@ def test_a_killed_run_is_interrupted_with_the_signals_name_and_the_next_one_is_t
     assert store.runs.get(following).status == "queued"  # one at a time
 
     os.kill(run.pid, signal.SIGKILL)
-    run = ended(store, killed, seconds=30)
-    assert run.status == "interrupted"
-    assert run.reason.startswith("The training process ended by signal SIGKILL before the run was done.")
-    assert store.checkpoint(killed).exists()
+    until(lambda: store.runs.get(killed).pid not in (run.pid, worker.pid))
+    under_way(store, killed, epochs=len(store.runs.epochs(killed)) + 2)
+    assert store.runs.get(following).status == "queued"
+    store.runs.ask(killed, "stop_after_epoch")
+    assert ended(store, killed).status == "stopped"
 
     run = ended(store, following)
     assert (run.status, run.reason) == ("finished", "")
@@ -99,7 +100,7 @@ def test_a_stop_ends_a_run_within_seconds_and_keeps_its_model_while_hearts_beat(
     until(lambda: store.runs.get(run_id).heartbeat_at > first, 10)
     until(lambda: store.runs.workers()[0].heartbeat_at > worker_row.heartbeat_at, 10)
 
-    assert store.runs.request_stop(run_id) == "running"
+    assert store.runs.ask(run_id, "stop") == "running"
     run = ended(store, run_id, seconds=30)
     epochs = store.runs.epochs(run_id)
     assert run.status == "stopped"
@@ -109,37 +110,66 @@ def test_a_stop_ends_a_run_within_seconds_and_keeps_its_model_while_hearts_beat(
     assert (store.workspace.run_folder(run_id) / "learner.pkl").exists()
 
 
-def test_a_worker_told_to_end_ends_its_run_as_interrupted_and_exits_with_0(store, worker):
+def test_a_paused_run_frees_the_machine_and_goes_on_when_asked(store, worker):
+    paused = store.submit(LONG)
+    under_way(store, paused)
+    store.runs.ask(paused, "pause")
+    run = ended(store, paused)
+    assert run.status == "paused"
+    done = len(store.runs.epochs(paused))
+    following = store.submit(small_recipe())
+    assert ended(store, following).status == "finished"
+
+    store.runs.resume(paused)
+    under_way(store, paused, epochs=done + 1)
+    store.runs.ask(paused, "stop")
+    assert ended(store, paused).status == "stopped"
+    assert [epoch.epoch for epoch in store.runs.epochs(paused)] == list(range(1, len(store.runs.epochs(paused)) + 1))
+
+
+def test_the_worker_leaves_the_machine_to_a_command_that_trains(store, worker):
+    with device_lock(store.workspace):
+        run_id = store.submit(small_recipe())
+        time.sleep(2)
+        assert store.runs.get(run_id).status == "queued"
+    assert ended(store, run_id).status == "finished"
+
+
+def test_a_worker_told_to_end_leaves_its_run_to_the_next_worker(store, worker):
     run_id, waiting = store.submit(LONG), store.submit(LONG)
     run = under_way(store, run_id)
     worker.terminate()
     assert worker.wait(30) == 0
     assert not psutil.pid_exists(run.pid)
     run = store.runs.get(run_id)
-    assert run.status == "interrupted"
-    assert run.reason == "The training process was told to end. The best checkpoint is kept."
-    assert store.checkpoint(run_id).exists()
-    assert store.runs.get(waiting).status == "queued"
+    assert (run.status, run.deaths) == ("queued", 0)
+    assert run.reason == "The worker was ended; the run goes on when one is started."
+    assert [entry.id for entry in store.runs.queue()] == [run_id, waiting]
     assert store.runs.workers() == []
     assert "Traceback" not in (store.workspace.root / "worker.txt").read_text()
-    store.runs.request_stop(waiting)
+    store.runs.ask(waiting, "stop")
 
 
-def test_when_the_worker_is_killed_too_any_reader_finds_the_run_interrupted(store, monkeypatch):
+def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, monkeypatch):
+    """The run that the test before left goes on with a new worker; then both are killed, as by a power cut."""
     worker = start_worker(store.workspace)
-    run_id = store.submit(LONG)
-    run = under_way(store, run_id)
+    [entry] = store.runs.queue()
+    run_id = entry.id
+    done = len(store.runs.epochs(run_id))
+    run = under_way(store, run_id, epochs=done + 1)
+    until(lambda: store.runs.get(run_id).pid != worker.pid)
+    run = store.runs.get(run_id)
     worker.kill()
     os.kill(run.pid, signal.SIGKILL)
     worker.wait()
 
-    assert store.runs.mark_silent_as_interrupted() == []  # it may only be slow
+    assert store.runs.requeue_silent() == []  # it may only be slow
     assert learner.store.runs.SILENT_AFTER_S + learner.store.runs.HEARTBEAT_S < 30
     monkeypatch.setattr(learner.store.runs, "SILENT_AFTER_S", 1)
     time.sleep(1.5)
-    assert store.runs.mark_silent_as_interrupted() == [run_id]
+    assert store.runs.requeue_silent() == [run_id]
     run = store.runs.get(run_id)
-    assert run.status == "interrupted"
+    assert (run.status, run.deaths) == ("queued", 1)
     assert "ended without a word" in run.reason
-    assert store.checkpoint(run_id).exists()
     assert store.runs.workers() == []
+    store.runs.ask(run_id, "stop")
