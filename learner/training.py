@@ -131,6 +131,8 @@ class _Training:
 
     def _run_phases(self, point: dict | None) -> bool:
         """All phases from where the run stands; False where somebody asked it to end before."""
+        if self.progression.asked:
+            return False
         decoded_s = self.sized.feed.decode(self.plan.decode_s, self.progression)
         self.plan.true_decode_s = self.plan.true_decode_s or decoded_s
         for index in range(self.place.phase, len(self.recipe.phases)):
