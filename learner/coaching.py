@@ -1,5 +1,6 @@
 """The coach: reads a run's curves and says what they mean and what to try. Pure: figures in, sentences out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -115,6 +116,12 @@ def has_batch_norm(facts: Mapping[str, Any]) -> bool:
         return any("BatchNorm" in layer["kind"] for layer in layers if layer["stage"] != "head")
     known = {backbone.arch: backbone.batch_norm for backbone in KNOWN_BACKBONES}
     return known.get(facts.get("backbone", ""), True)
+
+
+def lost_phase(reason: str) -> int | None:
+    """Index of the phase whose loss stopped being a number, from the reason that `learner.training` gave for it."""
+    told = re.search(r"The loss stopped being a number.* in phase (\d+)", reason)
+    return int(told[1]) - 1 if told else None
 
 
 def recalls_of(result: Mapping[str, Any]) -> dict[str, float]:

@@ -63,7 +63,7 @@ def show_details(store: Store, run_id: int) -> None:
         recipe = Recipe.from_dict(run.recipe)
         epochs, steps = store.runs.epochs(run_id), thinned_steps(store, run_id)
         show_curves(run, recipe, epochs, steps)
-        show_coach(store, run, recipe, epochs, steps)
+        show_coach(store, run, recipe, epochs)
         show_photos(store, run, epochs)
         show_folded_curves(run, recipe, epochs, steps)
         show_cost(run)

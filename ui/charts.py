@@ -97,6 +97,8 @@ def comparison(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: st
         for left, up in points
     ]
     ends = _apart(list({row["run"]: row for row in rows}.values()))
+    furthest = max((row["x"] for row in rows), default=0)
+    ends = [row | {"early": row["x"] < 0.3 * furthest} for row in ends]
     return _comparison_spec(x, y) | {"datasets": {"lines": rows, "ends": ends}}
 
 
@@ -216,8 +218,14 @@ def _comparison_spec(x: str, y: str) -> Spec:
     lines = _chart("lines").mark_line(strokeWidth=2.2).encode(x=across, y=up, color=ink, strokeDash=dash, tooltip=told)
     points = _chart("lines").mark_point(filled=True, size=26, opacity=1).encode(x=across, y=up, color=ink, tooltip=told)
     place = alt.Y("place:Q", title=y)
-    names = _chart("ends").mark_text(**END).encode(x=across, y=place, color=ink, text="run:N")
-    return alt.layer(lines, points, names).properties(height=300).to_dict()
+    names = [  # of a line that ends early, to its right: to the left is the axis
+        _chart("ends")
+        .transform_filter(f"datum.early == {early}")
+        .mark_text(**style)
+        .encode(x=across, y=place, color=ink, text="run:N")
+        for early, style in (("false", END), ("true", START))
+    ]
+    return alt.layer(lines, points, *names).properties(height=300).to_dict()
 
 
 def _bands(ink: str) -> list[alt.Chart]:

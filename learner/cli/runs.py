@@ -21,7 +21,7 @@ from learner.cli.printing import (
     table_of,
     took,
 )
-from learner.coaching import advise, has_batch_norm, recalls_of, with_more_epochs
+from learner.coaching import advise, has_batch_norm, lost_phase, recalls_of, with_more_epochs
 from learner.comparing import common_accuracy, compare, phase_gains
 from learner.errors import RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
@@ -252,5 +252,5 @@ def _print_advice(store: Store, run: Run, recipe: Recipe, epochs: list[Epoch]) -
     ended = run.status == "finished"
     result = load_result(store.workspace.run_folder(run.id)) if ended else None
     recalls = recalls_of(result) if result else None
-    for advice in advise(recipe, epochs, has_batch_norm(run.facts), recalls, ended):
+    for advice in advise(recipe, epochs, has_batch_norm(run.facts), recalls, ended, lost_phase(run.reason)):
         out.print(f"Coach: {advice.text}", markup=False)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from learner.coaching import advise, has_batch_norm, recalls_of, with_more_epochs
+from learner.coaching import advise, has_batch_norm, lost_phase, recalls_of, with_more_epochs
 from learner.errors import RecipeError
 from learner.recipe import Augment, Phase, Recipe
 from learner.store import Epoch
@@ -175,6 +175,15 @@ def test_a_loss_that_is_no_number_is_all_there_is_to_say():
         assert advice[0].recipe.phases[1].lr == [1e-6, 1e-4]
         assert (advice[0].recipe.clip_norm, advice[0].parent) == (1.0, 0)
     assert advise(TWO, [], False, lost_in=0)[0].parent is None
+
+
+def test_the_phase_is_read_from_the_reason_of_a_failed_run():
+    reason = (
+        "The loss stopped being a number, which mostly means that the learning rate is too high. Try a tenth of it in "
+    )
+    assert lost_phase(reason + "phase 2, Fine-tuning.") == 1
+    assert lost_phase("The disk is full in phase 2.") is None
+    assert lost_phase("") is None
 
 
 def test_what_matters_most_comes_first_and_no_more_than_three():

@@ -112,6 +112,7 @@ def test_a_deleted_run_is_had_back_by_undo_which_stays_until_something_else_is_d
     assert f"Deleted run {second}." in words(app)
     press(app, "Undo")
     assert [run.id for run in store.runs.all()] == [second, first]
+    assert f"Run {second}: finished" in words(app)
     assert "Deleted run" not in words(app)
 
 
@@ -252,6 +253,14 @@ def test_advice_starts_from_nothing_where_no_phases_end_was_kept(open_page, stor
     finished(store, OVERWRITTEN)
     app = press(open_page("runs"), "Try a tenth of the rates")
     assert app.session_state["parent"] is None
+
+
+def test_a_loss_that_was_no_number_is_tried_again_with_a_lower_rate(open_page, store, pets):
+    run_id = begin(store)
+    learn(store, run_id, *WELL[:3])
+    store.runs.end(run_id, "failed", "The loss stopped being a number. Try a tenth of it in phase 2, Fine-tuning.")
+    app = press(open_page("runs"), "Try a tenth of the rates")
+    assert app.session_state["draft"]["phases"][1]["lr"] == [1e-6, 1e-4]
 
 
 def test_the_coach_is_quiet_about_a_good_run(open_page, store, pets):

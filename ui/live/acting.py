@@ -24,6 +24,12 @@ def delete(run_id: int) -> None:
     st.session_state[DELETED] = run_id
 
 
+def bring_back(run_id: int) -> None:
+    """Undo a deletion, and look at that run again."""
+    act(state.get_store().runs.undelete, run_id)
+    state.remember_run(run_id)
+
+
 def show_undo() -> None:
     """The run that was just deleted, and the way back."""
     run_id = st.session_state.get(DELETED)
@@ -31,4 +37,4 @@ def show_undo() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="undo"):
         st.markdown(f"Deleted run {run_id}.", width="content")
-        st.button("Undo", on_click=act, args=(state.get_store().runs.undelete, run_id), icon=":material/undo:")
+        st.button("Undo", on_click=bring_back, args=(run_id,), icon=":material/undo:")

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from learner.coaching import Advice, advise, has_batch_norm, recalls_of
+from learner.coaching import Advice, advise, has_batch_norm, lost_phase, recalls_of
 from learner.recipe import Recipe
 from learner.results import load_result
-from learner.store import Epoch, Run, Step, Store
+from learner.store import Epoch, Run, Store
 from ui.drafts import put_on_train
 
 
-def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch], steps: Sequence[Step]) -> None:
+def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> None:
     """Nothing where there is nothing to be said."""
     result = load_result(store.workspace.run_folder(run.id)) if run.status == "finished" else None
     found = advise(
@@ -20,7 +20,7 @@ def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch], 
         has_batch_norm(run.facts),
         recalls=recalls_of(result) if result else None,
         ended=run.status == "finished",
-        lost_in=_lost_in(run, steps),
+        lost_in=lost_phase(run.reason),
     )
     if not found:
         return
@@ -37,9 +37,3 @@ def _parent(store: Store, run: Run, advice: Advice) -> tuple[int, int] | None:
     if advice.parent is None or not store.workspace.phase_end(run.id, advice.parent).exists():
         return None
     return run.id, advice.parent
-
-
-def _lost_in(run: Run, steps: Sequence[Step]) -> int | None:
-    """The phase in which a failed run's loss stopped being a number."""
-    lost = run.status == "failed" and steps and steps[-1].train_loss is None
-    return run.progress.get("phase") if lost else None

@@ -12,7 +12,7 @@ from learner.store.runs import UNDO_S
 from learner.watching import accuracies
 from learner.words import count
 from ui import state
-from ui.live.acting import act
+from ui.live.acting import act, bring_back
 from ui.live.naming import accuracy_text, dataset_text, status_text, took
 
 HIGHEST_LIST_PX = 300
@@ -122,6 +122,6 @@ def _show_deleted(store: Store) -> None:
                     "Bring back",
                     key=f"undelete-{run.id}",
                     help=f"Bring run {run.id} back",
-                    on_click=act,
-                    args=(store.runs.undelete, run.id),
+                    on_click=bring_back,
+                    args=(run.id,),
                 )
