@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
 from learner.recipe import Augment, Head, Phase, Recipe, read_recipe, recipe_names
@@ -185,7 +186,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("kind", "key", "value", "told"),
         [
-            ("text_input", "widths", "64, many", "Units of its hidden layers: It should be a valid integer"),
+            ("text_input", "widths", "64, many", "Units of its hidden layers: It should be a whole number"),
             ("number_input", "valid_fraction", 1.0, "Share for validation (%): It should be greater than"),
             ("number_input", "folds", 1, "Folds (0: one split): Use 0 for a plain split"),
             ("number_input", "least_zoom", 2.0, "Enlarge by up to (factor): Use one factor"),
@@ -326,3 +327,20 @@ def test_layers_arrive_once_they_are_asked_for(open_page, pets):
     learning = table[table["Parameters"] > 0]
     assert set(learning[learning["Warm-up"] == "learns"]["Part"]) == {"head"}
     assert set(learning["Fine-tuning"]) == {"learns"}
+
+
+def test_going_on_from_the_last_phase_begins_with_a_copy_of_it():
+    def script():
+        import streamlit as st
+
+        from tests.samples import TWO_PHASES
+        from ui import drafts
+
+        if st.button("Go on"):
+            drafts.put_on_train(TWO_PHASES, parent=(3, 1))
+
+    app = AppTest.from_function(script).run()
+    app.button[0].click().run()
+    assert app.session_state["parent"] == (3, 1) and app.session_state["dataset"] == "pets"
+    last, added = app.session_state["draft"]["phases"][1:]
+    assert added == last | {"name": "Further training"}

@@ -89,6 +89,7 @@ def key(name: str) -> str:
 def in_words(problem: str) -> str:
     """`phases.1.epochs: …` as the page's own words: phases are counted from 1 here."""
     path, _, rest = problem.partition(": ")
+    rest = rest.replace(", unable to parse string as an integer", "").replace("a valid integer", "a whole number")
     parts = path.split(".")
     if parts == ["phases"]:
         return "There is no phase. Add a row to the table." if "at least 1 item" in rest else f"Phases: {rest}"
