@@ -35,8 +35,7 @@ def show_page() -> None:
     chosen = state.current_run(runs)
     state.remember_run(chosen.id)
     slowly = CURVES_REFRESH_S if any(run.status in ACTIVE for run in runs) else None
-    with telling_errors():
-        st.fragment(show_list, run_every=slowly)(store, chosen.id)
+    st.fragment(show_list, run_every=slowly)(store, chosen.id)
     active = chosen.status in ACTIVE
     series = series_text(chosen, runs)
     st.fragment(show_run, run_every=REFRESH_S if active else None)(store, chosen.id, chosen.status, series)
@@ -44,30 +43,30 @@ def show_page() -> None:
     st.fragment(show_comparing, run_every=slowly)(store)
 
 
+@telling_errors()
 def show_run(store: Store, run_id: int, drawn_as: str, series: str | None) -> None:
     """Where the chosen run stands; while it is active this is drawn anew every second, without the rest of the page."""
-    with telling_errors():
-        run = store.runs.get(run_id)
-        if run.status != drawn_as or run.deleted_at is not None:
-            st.rerun()
-        recipe = Recipe.from_dict(run.recipe)
-        show_standing(store, run, recipe, series)
-        show_control(store, run, recipe)
+    run = store.runs.get(run_id)
+    if run.status != drawn_as or run.deleted_at is not None:
+        st.rerun()
+    recipe = Recipe.from_dict(run.recipe)
+    show_standing(store, run, recipe, series)
+    show_control(store, run, recipe)
 
 
+@telling_errors()
 def show_details(store: Store, run_id: int) -> None:
     """Curves, advice, photos, cost and log of the chosen run."""
-    with telling_errors():
-        store.runs.requeue_silent()
-        run = store.runs.get(run_id)
-        recipe = Recipe.from_dict(run.recipe)
-        epochs, steps = store.runs.epochs(run_id), thinned_steps(store, run_id)
-        show_curves(run, recipe, epochs, steps)
-        show_coach(store, run, recipe, epochs)
-        show_photos(store, run, epochs)
-        show_folded_curves(run, recipe, epochs, steps)
-        show_cost(run)
-        show_log(store, run)
+    store.runs.requeue_silent()
+    run = store.runs.get(run_id)
+    recipe = Recipe.from_dict(run.recipe)
+    epochs, steps = store.runs.epochs(run_id), thinned_steps(store, run_id)
+    show_curves(run, recipe, epochs, steps)
+    show_coach(store, run, recipe, epochs)
+    show_photos(store, run, epochs)
+    show_folded_curves(run, recipe, epochs, steps)
+    show_cost(run)
+    show_log(store, run)
 
 
 def show_cost(run: Run) -> None:

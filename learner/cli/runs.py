@@ -233,9 +233,10 @@ def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
         except KeyboardInterrupt:
             bar.stop()
             store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
+            go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
             learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
             kept = store.workspace.checkpoint(run_id).exists()
-            err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'}")
+            err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'} {go_on}")
             raise
 
 

@@ -142,7 +142,7 @@ def test_a_running_run_shows_both_bars_the_strip_and_what_it_takes_of_the_machin
     whole, phase = (bar.proto for bar in app.get("progress"))
     assert (whole.value, whole.text) == (62, "Fine-tuning: learning · 62 % of the whole run, 4 min 10 s left")
     assert (phase.value, phase.text) == (
-        25, "Fine-tuning, phase 2 of 2 · epoch 2 of 3 · batch 12 of 90, 2 min 40 s left",
+        25, "Fine-tuning: phase 2 of 2 · epoch 2 of 3 · batch 12 of 90, 2 min 40 s left",
     )  # fmt: skip
     assert "14.2 images a second · 93 % of the processor · 2.1 GB of 8.3 GB of memory" in words(app)
     assert "stem, layer1, layer2, layer3, layer4, head learns; none frozen" in words(app)
@@ -157,7 +157,7 @@ def test_a_run_that_says_little_is_shown_all_the_same(open_page, store, pets):
     store.runs.report(run_id, old)
     learn(store, run_id, *WELL)
     app.run()
-    assert "Fine-tuning, phase 2 of 2 · epoch 1 of 3" in words(app)
+    assert "Fine-tuning: phase 2 of 2 · epoch 1 of 3" in words(app)
     assert not app.exception and not app.error
 
 

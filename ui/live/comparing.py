@@ -9,6 +9,7 @@ from learner.comparing import common_accuracy, compare, phase_gains, spread
 from learner.store import Epoch, Run, Store
 from learner.words import duration, percent
 from ui import charts, state
+from ui.frame import telling_errors
 from ui.live.naming import points
 
 MOST_COMPARED = 6
@@ -16,6 +17,7 @@ ACCURACY, LOSS = "Accuracy", "Validation loss"
 EPOCHS, TIME = "Epochs", "Time"
 
 
+@telling_errors()
 def show_comparing(store: Store) -> None:
     """Choose runs, see them in one chart."""
     runs = {run.id: run for run in store.runs.all() if run.started_at is not None}

@@ -12,12 +12,14 @@ from learner.store.runs import UNDO_S
 from learner.watching import accuracies
 from learner.words import count
 from ui import state
+from ui.frame import telling_errors
 from ui.live.acting import act, bring_back
 from ui.live.naming import accuracy_text, dataset_text, status_text, took
 
 HIGHEST_LIST_PX = 300
 
 
+@telling_errors()
 def show_list(store: Store, chosen_id: int) -> None:
     """Every run, then the queue and the deleted ones. Choosing another run draws the whole page anew."""
     runs = store.runs.all()

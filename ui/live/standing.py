@@ -85,7 +85,7 @@ def _show_progress(run: Run, recipe: Recipe) -> None:
     if phase is None or phase >= len(recipe.phases):
         _show_machine(progress)
         return
-    within = f"{recipe.phases[phase].name}, phase {phase + 1} of {len(recipe.phases)}"
+    within = f"{recipe.phases[phase].name}: phase {phase + 1} of {len(recipe.phases)}"
     if progress.get("epoch"):  # 0 while a phase gets ready
         within += (
             f" · epoch {progress['epoch']} of {progress['epochs']} · batch {progress['batch']} of {progress['batches']}"
