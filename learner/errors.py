@@ -3,6 +3,8 @@
 Pages and commands only show these messages; any other exception is a defect in Thaw and goes to the log.
 """
 
+from collections.abc import Iterator
+
 
 class ThawError(Exception):
     """Base of all of them: something a person can put right."""
@@ -48,7 +50,21 @@ class ImageError(ThawError):
     """A file is not an image that can be read."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that memory ran out, in whatever class Python, torch or CUDA say that."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out, in whatever words Python, torch, oneDNN (the last) or CUDA say it."""
+    texts = ("out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive")
+    return any(
+        isinstance(cause, MemoryError) or any(text in str(cause).lower() for text in texts) for cause in _causes(error)
+    )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether it says that the disk is full, or comes from an error that says so."""
+    texts = ("no space left on device", "database or disk is full")
+    return any(any(text in str(cause).lower() for text in texts) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

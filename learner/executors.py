@@ -1,7 +1,6 @@
 """How a run is started, and how it ends whatever happens. `python -m learner.executors ID` is one run's process."""
 
 import ctypes
-import errno
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
-from learner.errors import RunStopped, ThawError, is_out_of_memory
+from learner.errors import RunStopped, ThawError, is_disk_full, is_out_of_memory
 from learner.progress import Listener, Progression, RunTakenOver
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
@@ -128,6 +127,12 @@ def _keep_memory() -> None:
             mallopt(parameter, 2**31 - 1)
 
 
+def give_memory_back() -> None:
+    """Return what is free to the system, which `_keep_memory` put off: after memory ran out, others need it."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _message(error: ThawError) -> str:
     """The error's own sentence: torch wraps an error of its loading processes into a traceback that ends with it."""
     text = str(error).strip()
@@ -135,10 +140,9 @@ def _message(error: ThawError) -> str:
 
 
 def _in_words(error: Exception) -> str:
-    text = str(error)
     if is_out_of_memory(error):
         return "Memory ran out, even with the smallest batch. Use a smaller image size, or let fewer stages learn."
-    if getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in text or "No space left" in text:
+    if is_disk_full(error):
         return "The disk is full. Free some space and resume the run: it goes on from its last resume point."
     return f"Something went wrong inside Thaw ({type(error).__name__}). The run's log has the details."
 

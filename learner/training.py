@@ -20,6 +20,7 @@ from learner.callbacks import FrozenStagesEval, Gradients, Place, Reporter, Samp
 from learner.datasets import image_path, split_by, summarize
 from learner.errors import RunError, RunStopped, is_out_of_memory
 from learner.evaluation import evaluate
+from learner.executors import give_memory_back
 from learner.expecting import amounts_for
 from learner.export import ModelSpec, export_learner, read_spec, save_model
 from learner.features import FeatureCache
@@ -69,6 +70,7 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
                 raise
             log.warning("Memory ran out: %s", error)
         gc.collect()  # the traceback that held the network is gone by now
+        give_memory_back()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -252,13 +252,19 @@ class Runs:
         with self._engine.begin() as connection:
             connection.execute(update(Run).where(Run.id == run_id, *_mine()).values(heartbeat_at=time.time()))
 
-    def report(self, run_id: int, progress: dict[str, Any]) -> str:
-        """Write where training stands; returns what somebody asked of the run (`REQUESTS`), or nothing."""
+    def report(self, run_id: int, progress: dict[str, Any]) -> str | None:
+        """Write where training stands; returns what somebody asked of the run (`REQUESTS`, or an empty text).
+
+        None: the run is no longer this process's, which must not go on.
+        """
         change = (
-            update(Run).where(Run.id == run_id).values(progress=progress, heartbeat_at=time.time()).returning(Run.asked)
+            update(Run)
+            .where(Run.id == run_id, *_mine())
+            .values(progress=progress, heartbeat_at=time.time())
+            .returning(Run.asked)
         )
         with self._engine.begin() as connection:
-            return connection.execute(change).scalar() or ""
+            return connection.execute(change).scalar()
 
     def add_step(self, run_id: int, **figures: Any) -> None:
         """Append one sample inside an epoch (the columns of `Step`)."""

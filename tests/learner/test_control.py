@@ -1,4 +1,4 @@
-"""What a person asks of a run while it trains and afterwards: pause, stop, resume, more epochs, another way from a phase."""
+"""What a person asks of a run: pause, stop, resume, more epochs, another way from a phase's end."""
 
 from dataclasses import replace
 

@@ -9,7 +9,7 @@ from learner.datasets import add_dataset
 from learner.recipe import Augment, Phase
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.learner.killing import die, left_behind, train_in_a_process, train_under_fire
+from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_process, train_under_fire
 from tests.samples import make_photos, small_recipe
 
 KILLS = int(os.environ.get("THAW_TEST_KILLS", "20"))
@@ -94,20 +94,6 @@ def test_random_kills_change_nothing(fresh, unharmed, name, seed):
 # Moments that chance may miss. Each function arms a process that is about to train.
 
 
-def _at_batch(number: int, phase: int) -> None:
-    from learner.progress import Progression
-
-    whole, seen = Progression.batch, []
-
-    def batch(self, index, *where, **how):
-        whole(self, index, *where, **how)
-        seen.extend([index] * (index == phase))
-        if len(seen) == number:
-            die()
-
-    Progression.batch = batch
-
-
 def _before(module: str, name: str, number: int = 1) -> None:
     """Die before the `number`-th call of a function."""
     from importlib import import_module
@@ -158,8 +144,8 @@ def _while_rows_are_written(number: int) -> None:
 
 
 MOMENTS = {
-    "in warm-up": partial(_at_batch, 3, 0),
-    "in fine-tuning": partial(_at_batch, 7, 2),
+    "in warm-up": partial(die_at_batch, 3, 0),
+    "in fine-tuning": partial(die_at_batch, 7, 2),
     "before a phase's end is kept": partial(_before, "learner.training", "save_model", 3),
     "between phases": partial(_before, "learner.training", "prepare_phase", 2),
     "while a checkpoint is written": _half_a_checkpoint,
