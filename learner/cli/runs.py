@@ -72,7 +72,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
         out.print(run.reason, markup=False)
     if run.parent is not None:
         out.print(f"It began from the end of phase {run.parent_phase + 1} of run {run.parent}.")
-    if run.facts:
+    if "backbone" in run.facts:
         out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
         weights = run.facts["weights"]
         out.print(" ".join([weights["reason"], *(f"({place})" for place in weights["tried"])]), markup=False)

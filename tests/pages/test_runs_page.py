@@ -161,6 +161,15 @@ def test_a_run_that_says_little_is_shown_all_the_same(open_page, store, pets):
     assert not app.exception and not app.error
 
 
+def test_a_run_that_ran_into_trouble_before_it_decided_anything_says_what_it_knows(open_page, store, pets):
+    run_id = store.submit(LONG, running=True)
+    store.runs.add_facts(run_id, notes=["Memory ran out."])
+    store.runs.add_step(run_id, at=0.5, train_loss=1.0, lrs=[])
+    app = open_page("runs")
+    assert [info.value for info in app.info] == ["Memory ran out."]
+    assert not app.exception and not app.error
+
+
 def test_what_a_run_decided_on_its_own_is_told(open_page, store, pets):
     begin(store, notes=["Memory ran out with 16 images a step, so it takes 8."])
     assert [info.value for info in open_page("runs").info] == ["Memory ran out with 16 images a step, so it takes 8."]

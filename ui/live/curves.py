@@ -45,7 +45,7 @@ def show_gains(recipe: Recipe, epochs: Sequence[Epoch]) -> None:
 def show_folded_curves(run: Run, recipe: Recipe, epochs: Sequence[Epoch], steps: Sequence[Step]) -> None:
     """Charts for a closer look; a folded one costs nothing."""
     dark = state.is_dark()
-    if steps and run.facts:
+    if steps and "stages" in run.facts:
         groups = [*run.facts["stages"], "head"]
         _folded(
             "Learning rates",

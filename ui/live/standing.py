@@ -36,7 +36,7 @@ def facts_line(run: Run) -> str:
     parts = [f"{run.recipe['dataset']}, version {run.recipe['version']}"]
     if run.parent is not None:
         parts.append(f"began from the end of phase {run.parent_phase + 1} of run {run.parent}")
-    if facts:
+    if "backbone" in facts:
         parts.append(f"{facts['backbone']} at {facts['image_size']} px on {facts['device']}")
         parts.append(f"{count(facts['train_images'], 'training image')}, {facts['valid_images']:,} for validation")
         if plan := RunPlan.from_facts(facts):
