@@ -76,10 +76,10 @@ def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
     return start_beside("learner.measuring", store, recipe)
 
 
-def start_beside(module: str, store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Run `module` with the recipe's JSON as its argument in another process, since pages load no torch."""
+def start_beside(module: str, store: Store, recipe: Recipe, *words: str) -> subprocess.Popen:
+    """Run `module` in another process, since pages load no torch; its arguments are the recipe's JSON and `words`."""
     return subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(recipe.to_dict())],
+        [sys.executable, "-m", module, json.dumps(recipe.to_dict()), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

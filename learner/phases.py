@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from fastai.callback import schedule  # noqa: F401  importing it gives Learner its fit methods
-from fastai.callback.core import CancelBackwardException, CancelEpochException, CancelStepException
+from fastai.callback.core import Callback, CancelBackwardException, CancelEpochException, CancelStepException
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -106,7 +106,7 @@ def fit_phase(learn: PhaseLearner, recipe: Recipe, phase: Phase, stages: list[st
     high, low = phase.momenta()
     learn.accumulate = recipe.accumulate
     learn.opt.set_hyper("mom", high)
-    with learn.added_cbs([_MIXES[recipe.mix](recipe.mix_alpha)] if recipe.mix != "none" else []):
+    with learn.added_cbs(mixing(recipe)):
         if phase.schedule == "one_cycle":
             learn.fit_one_cycle(phase.epochs, lr_max=rates, wd=phase.weight_decay, moms=(high, low, high))
         elif phase.schedule == "flat_cos":
@@ -114,6 +114,11 @@ def fit_phase(learn: PhaseLearner, recipe: Recipe, phase: Phase, stages: list[st
         else:
             learn.opt.set_hyper("lr", rates)
             learn.fit(phase.epochs, lr=rates, wd=phase.weight_decay)
+
+
+def mixing(recipe: Recipe) -> list[Callback]:
+    """What blends the images of a batch, if the recipe wants that."""
+    return [_MIXES[recipe.mix](recipe.mix_alpha)] if recipe.mix != "none" else []
 
 
 def has_batch_norm(body: nn.Module) -> bool:

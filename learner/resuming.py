@@ -37,7 +37,7 @@ def save_point(path: Path, learn: PhaseLearner, place: Place, best_model: Path) 
         "model": learn.model.state_dict(),
         "optimizer": _plain(learn.opt.state_dict()),
         "scaler": learn.scaler.state_dict() if getattr(learn, "scaler", None) else None,
-        "random": _random_states(),
+        "random": random_states(),
     }
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
@@ -94,7 +94,8 @@ def restore_random(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def _random_states() -> dict[str, Any]:
+def random_states() -> dict[str, Any]:
+    """Of every random generator, for `restore_random`."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
