@@ -1,12 +1,20 @@
 """The recipes that ship: each can be read, fits its backbone, and says what it is for."""
 
+from dataclasses import replace
 from itertools import pairwise, takewhile
 
 import pytest
+from safetensors.numpy import load_file
 
+from learner.datasets import add_dataset
 from learner.datasets.gallery import KNOWN
-from learner.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from learner.errors import RecipeError, RunError
+from learner.executors import execute
+from learner.recipe import RECIPES, Phase, Recipe, read_recipe, recipe_names
+from learner.store import Store
 from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
+from learner.workspace import Workspace
+from tests.samples import make_photos
 
 STAGES = {known.arch: list(known.stages) for known in KNOWN_BACKBONES} | {"small_cnn": ["conv1", "conv2", "conv3"]}
 ANY = ["vgg16", FALLBACK_ARCH]
@@ -96,3 +104,60 @@ def test_the_three_strategies_differ_in_how_deep_they_thaw_and_in_nothing_that_i
     assert [min(p.first_trainable_group(STAGES["vgg16"]) for p in recipe.phases) for recipe in recipes] == [0, 3, 5]
     rest = [{key: value for key, value in recipe.to_dict().items() if key != "phases"} for recipe in recipes]
     assert rest[0] == rest[1] == rest[2]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Store:
+    """A workspace with two data sets of a few small photos, one of which carries a body over to the other."""
+    store = Store(Workspace(tmp_path_factory.mktemp("recipes")))
+    for name, classes in (("flower-photos", {"rose": 4, "tulip": 4}), ("photos", {"cat": 6, "dog": 4, "owl": 5})):
+        add_dataset(store, make_photos(tmp_path_factory.mktemp(name), classes), name)
+    return store
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_it_trains_from_its_first_phase_to_a_model(tiny, name):
+    """One epoch a phase at 48 px from random weights; everything else is the recipe's own."""
+    recipe = read(name)
+    small = {"image_size": 48, "batch_size": 4, "views": min(recipe.views, 2), "precision": "fp32"}
+    if recipe.weights.startswith("run:"):
+        source = replace(read("quick"), dataset="flower-photos", weights="random", **small)
+        assert execute(tiny, tiny.submit(source, running=True)) == "finished"
+    else:
+        small["weights"] = "random"
+    phases = [replace(phase, epochs=1, image_size=phase.image_size and 64) for phase in recipe.phases]
+    run_id = tiny.submit(replace(recipe, **small, phases=phases), running=True)
+    assert execute(tiny, run_id) == "finished", tiny.runs.get(run_id).reason
+    run = tiny.runs.get(run_id)
+    assert [epoch.phase for epoch in tiny.runs.epochs(run_id)] == list(range(len(phases)))
+    trainable = [phase.first_trainable_group(run.facts["stages"]) for phase in phases]
+    assert [next(i for i, rate in enumerate(rates) if rate) for rates in run.facts["rates"]] == trainable
+    assert (tiny.workspace.run_folder(run_id) / "learner.pkl").exists()
+    if recipe.weights.startswith("run:"):
+        assert run.facts["weights"]["kind"] == "run"
+
+
+def test_a_body_that_is_carried_over_is_the_other_runs_bit_for_bit(tiny):
+    small = {"image_size": 48, "batch_size": 4, "precision": "fp32"}
+    first = tiny.submit(replace(read("quick"), dataset="flower-photos", weights="random", **small), running=True)
+    execute(tiny, first)
+    phases = [Phase("Warm-up", epochs=1)]
+    second = tiny.submit(replace(read("quick"), weights=f"run:{first}", phases=phases, **small), running=True)
+    assert execute(tiny, second) == "finished"
+    bodies = [
+        {name: tensor.tobytes() for name, tensor in load_file(tiny.checkpoint(run_id)).items() if name[0] == "0"}
+        for run_id in (first, second)
+    ]
+    assert bodies[0] == bodies[1]
+    assert tiny.runs.get(second).facts["classes"] == ["cat", "dog", "owl"]
+
+
+def test_a_body_that_cannot_be_carried_over_is_told(tiny):
+    with pytest.raises(RunError, match=r"needs a finished run on a data set 'nowhere', and there is none"):
+        tiny.submit(replace(read("quick"), weights="run:nowhere"))
+    with pytest.raises(RunError, match="There is no run 4711"):
+        tiny.submit(replace(read("quick"), weights="run:4711"))
+    source = tiny.submit(replace(read("quick"), weights="random", backbone="small_cnn", image_size=48), running=True)
+    execute(tiny, source)
+    with pytest.raises(RecipeError, match="its body does not fit vgg16"):
+        tiny.submit(replace(read("quick"), weights=f"run:{source}", backbone="vgg16"))
