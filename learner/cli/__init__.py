@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from learner.cli import asking
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
@@ -29,7 +30,7 @@ from learner.cli.printing import (
 )
 from learner.cli.runs import runs, train_here
 from learner.errors import ModelError, RunError, ThawError
-from learner.recipe import read_recipe
+from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
 from learner.words import count, file_size, percent
 
@@ -68,7 +69,13 @@ def main() -> None:
 @app.command()
 def train(
     dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or archive, which is added first.")],
-    recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")] = "default",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A shipped recipe's name, or a YAML file.",
+            show_default="the one named like the data set, such as flowers17, else default",
+        ),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Write the trained model here as a learner.pkl.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
@@ -84,9 +91,12 @@ def train(
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
     if model is not None:
         check_target(model)
+    recipe = recipe or recipe_for(Path(dataset).name)
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
     store = Store()
     plan = read_recipe(recipe, _dataset_name(store, dataset, quiet=as_json), set_)
+    if not as_json:
+        out.print(f"Recipe: {recipe}", markup=False)
     if dry_run:
         foreseen = foresee(store, plan, quiet=as_json)
         if as_json:
@@ -183,6 +193,8 @@ def worker() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     work()
 
+
+asking.add_to(app)
 
 # Helpers
 

@@ -18,6 +18,7 @@ from ui.components import show_strip
 from ui.frame import telling_errors
 from ui.measuring import get_measuring
 from ui.rate_plan import rate_chart
+from ui.training.finder import show_finder
 from ui.training.layers import show_layers
 
 LOOK_AGAIN_S = 1.0
@@ -48,6 +49,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
             "at a hundred-thousandth of its highest rate."
         )
     if settled:
+        show_finder(store, settled)
         show_layers(store, settled, stages, classes)
     st.subheader("What this will cost")
     if plan:

@@ -1,0 +1,200 @@
+"""Learning rates that are found by trying them: a button a phase, and what came of it. Trying is another process's."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from learner.rate_finds import RateFind, Rates, rates_file, read_progress, read_rates, start_finding, with_rates
+from learner.recipe import Recipe
+from learner.store import Store
+from learner.words import duration
+from ui import drafts, state
+from ui.charts import INKS
+from ui.components import rate_text
+from ui.frame import telling_errors
+
+LOOK_AGAIN_S = 1.0
+MAX_RISE = 1.3
+"""The drawing ends so many times above where the loss began; what explodes leaves it."""
+
+
+class Finder:
+    """One search at a time, shared by every tab; remembers why one failed."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._file: Path | None = None
+        self._failures: dict[Path, str] = {}
+
+    def start(self, store: Store, recipe: Recipe, index: int) -> None:
+        """Look for the rate of a phase of a settled recipe, unless another search is under way."""
+        with self._lock:
+            self._look()
+            if self._process is None:
+                self._file = rates_file(store.workspace, recipe, index)
+                self._failures.pop(self._file, None)
+                self._process = start_finding(store, recipe, index)
+
+    def stop(self) -> None:
+        """End the search that is under way; nothing of it is kept."""
+        with self._lock:
+            if self._process is not None:
+                self._process.terminate()
+                self._process.communicate()
+                self._process = self._file = None
+
+    def searches(self) -> Path | None:
+        """The file that the search under way will write; None where there is none."""
+        with self._lock:
+            self._look()
+            return self._file
+
+    def failure(self, file: Path) -> str:
+        """Why the last search for that file failed; empty where it did not."""
+        with self._lock:
+            self._look()
+            return self._failures.get(file, "")
+
+    def _look(self) -> None:
+        if self._process is None or self._process.poll() is None:
+            return
+        code, lines = self._process.returncode, self._process.stderr.read().strip().splitlines()
+        if code:
+            known = code == 2 and lines
+            self._failures[self._file] = lines[-1] if known else "The search ended before it had found anything."
+        self._process = self._file = None
+
+
+@st.cache_resource
+def get_finder() -> Finder:
+    """This server's one."""
+    return Finder()
+
+
+def show_finder(store: Store, settled: Recipe) -> None:
+    """An expander with a button for each phase of the recipe that the page shows, settled; none while a run goes on."""
+    if drafts.parent():
+        return
+    box = st.expander("Find learning rates", on_change="rerun", key="find_rates")
+    if not box.open:
+        return
+    with box:
+        st.caption(
+            "Tries rates from very low to very high on a copy of the network, a hundred steps of training, and looks "
+            "at the loss. It takes from half a minute to some minutes, the longer the more stages learn. For when "
+            "learning is slow or jumpy; the rates that Thaw chooses by itself are a safe beginning."
+        )
+        if any(_is_searched(store, settled, index) for index in range(len(settled.phases))):
+            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, settled)
+            return
+        for index in range(len(settled.phases)):
+            _show_phase(store, settled, index)
+
+
+def _is_searched(store: Store, recipe: Recipe, index: int) -> bool:
+    return get_finder().searches() == rates_file(store.workspace, recipe, index)
+
+
+def _watch(store: Store, recipe: Recipe) -> None:
+    with telling_errors():
+        searched = [index for index in range(len(recipe.phases)) if _is_searched(store, recipe, index)]
+        if not searched:
+            st.rerun()
+        doing = read_progress(store.workspace, recipe, searched[0]) or "Loading, about 10 s"
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.markdown(f"Finding a rate for **{recipe.phases[searched[0]].name}**. {doing}")
+        right.button("Stop looking", on_click=get_finder().stop, key="stop_finding", width="stretch")
+
+
+def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
+    name = recipe.phases[index].name
+    found = read_rates(store.workspace, recipe, index)
+    if found is None:
+        failure = get_finder().failure(rates_file(store.workspace, recipe, index))
+        if failure:
+            st.warning(failure)
+        st.button(
+            f"Find a rate for {name}",
+            on_click=get_finder().start,
+            args=(store, recipe, index),
+            key=f"find_rate {index}",
+            disabled=get_finder().searches() is not None,
+        )
+        return
+    st.markdown(f"**{name}**")
+    st.altair_chart(find_chart(found, state.is_dark()), width="stretch")
+    used = recipe.phases[index].lr == found.lr
+    st.caption(" ".join([found.why, *found.notes, f"Found in {duration(found.seconds)}."]))
+    st.button(
+        f"{in_short(found.lr)} is used" if used else f"Use {in_short(found.lr)}",
+        on_click=_use,
+        args=(index, found.lr),
+        key=f"use_rate {index}",
+        disabled=used,
+    )
+
+
+def _use(index: int, lr: Rates) -> None:
+    drafts.put_on_train(with_rates(Recipe.from_dict(st.session_state[state.DRAFT]), index, lr))
+
+
+def in_short(lr: Rates) -> str:
+    """`0.0023`, or the lowest part's rate and the highest."""
+    rates = list(lr.values()) if isinstance(lr, dict) else lr if isinstance(lr, list) else [lr]
+    low, high = min(rates), max(rates)
+    return rate_text(high) if low == high else f"{rate_text(low)} to {rate_text(high)}"
+
+
+def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
+    """Loss over the rate, which is logarithmic; suggestions are named, the chosen one is bold."""
+    ink = INKS[dark]
+    top = MAX_RISE * max(found.losses[: max(1, len(found.losses) // 3)])
+    rows = pd.DataFrame({"rate": found.rates, "loss": found.losses})
+    marks = sorted(found.suggestions.items(), key=lambda pair: pair[1])
+    named = pd.DataFrame(
+        [
+            {"rate": rate, "name": f"{name} {rate_text(rate)}", "row": row, "chosen": name == found.chosen}
+            for row, (name, rate) in enumerate(marks)
+        ]
+    )
+    x = alt.X(
+        "rate:Q",
+        title="Learning rate" + (" of the part that learns fastest" if not isinstance(found.lr, float) else ""),
+        scale=alt.Scale(type="log", domain=[found.rates[0], found.rates[-1]], nice=False),
+        axis=alt.Axis(format=".0e", grid=False, labelOverlap=True, tickCount=8),
+    )
+    y = alt.Y("loss:Q", title="Loss", scale=alt.Scale(domain=[0, top], nice=False))
+    tooltip = [alt.Tooltip("rate:Q", format=".2e", title="Rate"), alt.Tooltip("loss:Q", format=".3f", title="Loss")]
+    line = alt.Chart(rows).mark_line(clip=True, color=ink.valid, strokeWidth=2.2).encode(x=x, y=y, tooltip=tooltip)
+    rules = (
+        alt.Chart(named)
+        .mark_rule(color=ink.text)
+        .encode(
+            x="rate:Q",
+            strokeWidth=alt.condition("datum.chosen", alt.value(2), alt.value(1)),
+            strokeDash=alt.condition("datum.chosen", alt.value([1, 0]), alt.value([3, 3])),
+            tooltip=alt.Tooltip("name:N", title="Suggestion"),
+        )
+    )
+    # each name on a line of its own below the axis' top, left of its rule where the next ones stand to the right
+    names = [
+        alt.Chart(named)
+        .transform_filter(f"datum.row == {row}")
+        .mark_text(
+            align="left",
+            baseline="top",
+            dx=4,
+            fontSize=12,
+            color=ink.text,
+            fontWeight="bold" if marks[row][0] == found.chosen else "normal",
+        )
+        .encode(x="rate:Q", y=alt.value(4 + 16 * row), text="name:N")
+        for row in range(len(marks))
+    ]
+    told = f"The loss against the learning rate; {found.chosen} suggests {rate_text(found.suggestions[found.chosen])}."
+    return alt.layer(line, rules, *names).properties(height=240, description=told)
