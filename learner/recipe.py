@@ -3,6 +3,7 @@
 The docstring under a field is its help text in the page and in `docs/formats.md`.
 """
 
+import re
 import shlex
 from dataclasses import asdict, field
 from pathlib import Path
@@ -404,9 +405,20 @@ def read_recipe(name_or_file: str, dataset: str, changes: list[str] | None = Non
     if isinstance(values, dict):
         values["dataset"] = dataset
         values.setdefault("phases", [asdict(phase) for phase in _default_phases()])
-        for change in changes or []:
-            _apply(values, change)
+        apply_changes(values, changes or [])
     return Recipe.from_dict(values, source)
+
+
+def recipe_for(dataset: str) -> str:
+    """The shipped recipe that is named like a data set, as flowers-17 and flowers17; else `default`."""
+    plain = {re.sub(r"[\W_]", "", name): name for name in recipe_names()}
+    return plain.get(re.sub(r"[\W_]", "", dataset.lower()), "default")
+
+
+def apply_changes(values: dict[str, Any], changes: list[str]) -> None:
+    """Set each `dotted.key=value` in a recipe's dictionary. Raises RecipeError for a path that leads nowhere."""
+    for change in changes:
+        _apply(values, change)
 
 
 def choose_image_size(image_size: int | Literal["auto"], typical_side: int) -> int:

@@ -91,12 +91,13 @@ def train(
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
     if model is not None:
         check_target(model)
+    named = recipe is None and recipe_for(Path(dataset).name) != "default"
     recipe = recipe or recipe_for(Path(dataset).name)
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
     store = Store()
     plan = read_recipe(recipe, _dataset_name(store, dataset, quiet=as_json), set_)
-    if not as_json:
-        out.print(f"Recipe: {recipe}", markup=False)
+    if named and not as_json:
+        out.print(f"The recipe is {recipe}, as the data set has its name. To use another: --recipe default")
     if dry_run:
         foreseen = foresee(store, plan, quiet=as_json)
         if as_json:

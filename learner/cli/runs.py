@@ -25,7 +25,7 @@ from learner.coaching import advise, has_batch_norm, lost_phase, recalls_of, wit
 from learner.comparing import common_accuracy, compare, phase_gains
 from learner.errors import RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
-from learner.recipe import Recipe, _apply
+from learner.recipe import Recipe, apply_changes
 from learner.speed import RunPlan
 from learner.store import Epoch, Run, Store
 from learner.words import count, duration, percent
@@ -159,8 +159,7 @@ def runs_restart(
     """Queue another run that begins from the end of a phase (1 is the first) of this one."""
     store = Store()
     values = store.runs.get(run_id).recipe
-    for change in set_ or []:
-        _apply(values, change)
+    apply_changes(values, set_ or [])
     new_id = store.submit(Recipe.from_dict(values), parent=(run_id, after_phase - 1))
     _say_queued(
         store, f"Run {new_id} is queued. It begins from the end of phase {after_phase} of run {run_id}.", new_id

@@ -7,7 +7,7 @@ import yaml
 from fastcore.basics import even_mults
 
 from learner.errors import RecipeError
-from learner.recipe import Augment, Phase, Recipe, choose_image_size, read_recipe, recipe_names, setting_help
+from learner.recipe import Augment, Phase, Recipe, choose_image_size, read_recipe, recipe_for, setting_help
 
 VGG_STAGES = ["block1", "block2", "block3", "block4", "block5"]
 UNUSUAL = Recipe(
@@ -182,10 +182,10 @@ def test_check_finds_what_was_changed_after_the_recipe_was_made():
 # Shipped recipes and changes
 
 
-def test_every_shipped_recipe_loads_and_fits_vgg16():
-    assert "default" in recipe_names()
-    for name in recipe_names():
-        read_recipe(name, "pets").check(VGG_STAGES)
+def test_a_data_set_named_like_a_recipe_gets_that_one():
+    assert recipe_for("flowers17") == recipe_for("flowers-17") == recipe_for("Flowers 17") == "flowers17"
+    assert recipe_for("knifey-spoony") == "knifey_spoony"
+    assert recipe_for("my cats") == recipe_for("") == "default"
 
 
 def test_the_default_recipe_file_says_what_the_code_says():
@@ -199,7 +199,7 @@ def test_a_recipe_file_is_read_for_the_data_set_that_is_named_and_may_leave_keys
 
 
 def test_a_recipe_that_cannot_be_found_or_read_is_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"'defalt' has 1 mistake: there is no such file.*\(default"):
+    with pytest.raises(RecipeError, match=r"'defalt' has 1 mistake: there is no such file.*default, elpv"):
         read_recipe("defalt", "pets")
     with pytest.raises(RecipeError, match="there is no such file"):
         read_recipe(str(tmp_path), "pets")
@@ -322,7 +322,7 @@ def test_the_equivalent_command_names_only_what_differs():
 
 def test_every_key_has_its_help_text():
     help_of, values = setting_help(), Recipe("pets").to_dict()
-    assert {*values, *values["phases"][0], *values["augment"]} == set(help_of)
+    assert {*values, *values["phases"][0], *values["augment"], *values["head"]} == set(help_of)
     assert all(text.endswith(".") for text in help_of.values())
 
 
@@ -346,7 +346,7 @@ def test_a_cache_of_images_that_are_never_the_same_twice_is_refused():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("rotate", 181), ("zoom", 0.9), ("lighting", 1), ("flip_horizontal", "sideways"), ("shear", 0.1)],
+    [("rotate", 181), ("zoom", 0.9), ("lighting", 1), ("flip_horizontal", "sideways"), ("blur", 0.1)],
 )
 def test_augmentation_out_of_range_or_unknown_is_told_by_its_key(key, value):
     with pytest.raises(RecipeError, match=f"augment.{key}: "):
@@ -356,3 +356,59 @@ def test_augmentation_out_of_range_or_unknown_is_told_by_its_key(key, value):
 def test_an_unknown_precision_is_told_with_those_there_are():
     with pytest.raises(RecipeError, match=r"precision: .*'fp32', 'bf16' or 'fp16'"):
         Recipe.from_dict({"dataset": "pets", "precision": "fp8"})
+
+
+# Heads, rates by name, sizes and what goes with what
+
+
+def test_rates_by_name_are_those_of_the_nearest_named_part_above():
+    phase = Phase("x", "block3", lr={"block4": 1e-5, "head": 1e-3})
+    assert phase.group_rates(VGG_STAGES, batch_norm=False) == [0, 0, 1e-5, 1e-5, 1e-3, 1e-3]
+    assert Phase("x", "block5", lr={"block5": 1e-5}).group_rates(VGG_STAGES, False)[-2:] == [1e-5, 1e-5]
+
+
+def test_a_rate_for_a_part_that_is_not_there_is_told():
+    recipe = Recipe("pets", phases=[Phase("x", "all", lr={"layer9": 1e-3, "head": 1e-3})])
+    with pytest.raises(RecipeError, match=r"phases\.0\.lr: 'layer9' is not a part of auto"):
+        recipe.check(VGG_STAGES)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "momenta"),
+    [
+        ("adamw", "one_cycle", (0.95, 0.85)),
+        ("sgd", "flat_cos", (0.9, 0.9)),
+        ("rmsprop", "one_cycle", (0.0, 0.0)),
+        ("rmsprop", "constant", (0.0, 0.0)),
+    ],
+)
+def test_momentum_suits_optimizer_and_schedule(optimizer, schedule, momenta):
+    assert Phase("x", optimizer=optimizer, schedule=schedule).momenta() == pytest.approx(momenta)
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "says"),
+    [
+        ({"mix": "mixup", "cache": "on"}, "cache", "With mix: mixup it cannot be on"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "label_smoothing", "With loss: focal it should be 0"),
+        (
+            {"head": {"kind": "fc", "pool": "flatten"}, "phases": [{"name": "x", "image_size": 64}]},
+            "phases",
+            "no phase can have its own image_size",
+        ),
+        ({"augment": {"zoom": [1.2, 0.8]}}, "augment.zoom", "Use one factor from 1 to 3, or two"),
+        ({"head": {"kind": "fc", "widths": [0]}}, "head.widths.0", "greater than or equal to 1"),
+        ({"accumulate": 0}, "accumulate", "greater than or equal to 1"),
+        ({"phases": [{"name": "x", "momentum": 1}]}, "phases.0.momentum", ""),
+    ],
+)
+def test_what_does_not_go_together_is_told_at_its_key(values, key, says):
+    problems = mistakes({"dataset": "pets", **values})
+    assert any(problem.startswith(f"{key}") and says in problem for problem in problems), problems
+
+
+def test_a_phase_without_a_size_has_the_recipes():
+    assert (
+        Recipe.from_dict({"dataset": "pets", "phases": [{"name": "x", "image_size": "auto"}]}).phases[0].image_size
+        is None
+    )
