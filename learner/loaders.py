@@ -53,7 +53,8 @@ class Order:
         """Images by their weights and, with `oversample`, so that every class comes equally often."""
         counts = Counter(file.label for file in files)
         chances = np.array([file.weight / (counts[file.label] if oversample else 1) for file in files])
-        return cls(seed, None if np.ptp(chances) == 0 else chances / chances.sum())
+        alike = np.ptp(chances) == 0  # also where all weigh nothing
+        return cls(seed, None if alike else chances / chances.sum())
 
     def of_epoch(self, epoch: int, images: int) -> np.ndarray:
         """(images,) indices for an epoch, counted from 0 over the whole run."""

@@ -299,7 +299,10 @@ class _Training:
         self.train_files, self.valid_files = (
             [
                 LabelledFile(
-                    image_path(self.workspace, version.name, image), image.label, image.sha256, image.weight or 1.0
+                    image_path(self.workspace, version.name, image),
+                    image.label,
+                    image.sha256,
+                    1.0 if image.weight is None else image.weight,
                 )
                 for image in images
             ]
