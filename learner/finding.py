@@ -20,22 +20,21 @@ from fastai.callback.core import Callback, CancelFitException, CancelValidExcept
 from fastai.callback.schedule import minimum, slide, steep, valley
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
-from filelock import Timeout
 
+from learner.answers import keep_answer, say_progress
 from learner.callbacks import FrozenStagesEval, Gradients
 from learner.errors import RunError, ThawError
-from learner.executors import device_lock
 from learner.expecting import settle
 from learner.features import FeatureCache, every_view
 from learner.loaders import ImageLoader, Views
 from learner.losses import build_loss
 from learner.phases import PhaseLearner, build_learner, fit_phase, has_batch_norm, mixing, prepare_phase
-from learner.rate_finds import CHOSEN, RateFind, keep_rates, read_rates, say_progress, scaled_to
+from learner.rate_finds import CHOSEN, RateFind, rates_file, read_rates, scaled_to
 from learner.recipe import Phase, Recipe
 from learner.resuming import random_states, restore_random
 from learner.rows import DiskError
 from learner.store import Store
-from learner.trial import Trial, set_up
+from learner.trial import Trial, device_to_itself, set_up
 from learner.words import percent
 
 STEPS = 100
@@ -76,19 +75,9 @@ def find_rates(store: Store, recipe: Recipe, phase_index: int, tell: Tell = lamb
     found = read_rates(store.workspace, recipe, phase_index)
     if found is not None:
         return found
-    lock = device_lock(store.workspace)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            "This machine is training. Trying rates beside it would be slow, and would slow the run. Try again once "
-            "the run has ended."
-        ) from None
-    try:
+    with device_to_itself(store):
         found = _find(store, recipe, phase_index, tell)
-    finally:
-        lock.release()
-    keep_rates(store.workspace, recipe, phase_index, found)
+    keep_answer(rates_file(store.workspace, recipe, phase_index), found)
     return found
 
 
@@ -282,7 +271,7 @@ def main() -> None:
     try:
         store = Store()
         recipe = settle(store, recipe)
-        find_rates(store, recipe, index, lambda text: say_progress(store.workspace, recipe, index, text))
+        find_rates(store, recipe, index, lambda text: say_progress(rates_file(store.workspace, recipe, index), text))
     except ThawError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

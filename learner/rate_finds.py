@@ -3,11 +3,11 @@
 import hashlib
 import json
 import subprocess
-import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from learner.answers import read_answer
 from learner.expecting import start_beside
 from learner.recipe import Phase, Recipe
 from learner.store import Store
@@ -55,14 +55,7 @@ def rates_file(workspace: Workspace, recipe: Recipe, phase_index: int) -> Path:
 
 def read_rates(workspace: Workspace, recipe: Recipe, phase_index: int) -> RateFind | None:
     """What was found for that phase; None where nobody has looked yet."""
-    try:
-        return RateFind(**json.loads(rates_file(workspace, recipe, phase_index).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def keep_rates(workspace: Workspace, recipe: Recipe, phase_index: int, found: RateFind) -> None:
-    _write(rates_file(workspace, recipe, phase_index), json.dumps(asdict(found)))
+    return read_answer(rates_file(workspace, recipe, phase_index), RateFind)
 
 
 def start_finding(store: Store, recipe: Recipe, phase_index: int) -> subprocess.Popen:
@@ -71,19 +64,6 @@ def start_finding(store: Store, recipe: Recipe, phase_index: int) -> subprocess.
     It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
     """
     return start_beside("learner.finding", store, recipe, str(phase_index))
-
-
-def say_progress(workspace: Workspace, recipe: Recipe, phase_index: int, text: str) -> None:
-    """Leave a sentence for whoever waits."""
-    _write(rates_file(workspace, recipe, phase_index).with_suffix(".txt"), text)
-
-
-def read_progress(workspace: Workspace, recipe: Recipe, phase_index: int) -> str:
-    """What the process that looks is doing now; empty where it has said nothing yet."""
-    try:
-        return rates_file(workspace, recipe, phase_index).with_suffix(".txt").read_text("utf-8")
-    except OSError:
-        return ""
 
 
 def with_rates(recipe: Recipe, phase_index: int, lr: Rates) -> Recipe:
@@ -112,11 +92,3 @@ def _decides(recipe: Recipe, phase: Phase) -> dict[str, Any]:
         proportions = {part: rate / high for part, rate in phase.lr.items()}
     decides = {key: f"{share:.0e}" for key, share in proportions.items()}
     return asdict(replace(phase, name="-", epochs=1, patience=0, lr="auto")) | {"proportions": decides}
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{uuid.uuid4().hex}")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(file)

@@ -17,6 +17,7 @@ from ui.training.fields import HELP, NAMES, Fields, in_words, key
 from ui.training.phases import edit_phases, show_fixed
 from ui.training.picker import show_picker
 from ui.training.plan import show_plan
+from ui.training.recommend import show_recommendation
 from ui.training.settings import edit_more
 from ui.training.weights import Chosen, choose_weights
 
@@ -40,6 +41,8 @@ def show_page() -> None:
     parent = drafts.parent()
     fields = Fields()
     show_picker(chosen)
+    if parent is None:
+        show_recommendation(store, chosen)
     first, second, third = st.columns(3)
     name = first.selectbox("Data set", names, index=names.index(chosen), disabled=parent is not None)
     st.session_state[state.DATASET] = name

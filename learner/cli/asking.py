@@ -1,6 +1,7 @@
 """Commands that find something out before a training: rates, the strategy that suits a data set."""
 
 import os
+import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
 from learner.executors import PATIENT_THREADS
 from learner.rate_finds import Rates
-from learner.recipe import Phase, read_recipe
+from learner.recipe import Phase, Recipe, read_recipe
+from learner.recommendations import Recommendation, recommended_recipe
 from learner.store import Store
 from learner.words import duration
 
@@ -48,6 +50,43 @@ def find_rate(
     out.print(f"Use it: --set 'phases.{phase - 1}.lr={_as_yaml(found.lr)}'", markup=False)
 
 
+def recommend(
+    dataset: Dataset,
+    backbone: Annotated[str, typer.Option(help="A timm architecture, such as vgg16.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Recommend what to train: the head, some stages or everything, after a look at the data set."""
+    plan = Recipe(dataset, backbone=backbone)
+    store = Store()
+    store.datasets.version(dataset)
+    _load_patiently()
+    from learner.recommending import recommend as measure
+
+    with progress_bar(transient=True, disabled=as_json) as bar:
+        task = bar.add_task("Loading", total=None)
+        found = measure(store, plan, lambda text: bar.update(task, description=text))
+    recipe = recommended_recipe(found)
+    if as_json:
+        print_json(asdict(found) | {"reasons": found.sentences, "changed_recipe": recipe.to_dict()})
+        return
+    for sentence in found.sentences:
+        out.print(sentence, markup=False)
+    out.print(f"Measured in {duration(found.seconds)}. Train like that: {_command(found, recipe)}", markup=False)
+
+
+def _command(found: Recommendation, recipe: Recipe) -> str:
+    """The shipped recipe, with what was changed to suit the backbone."""
+    shipped = read_recipe(found.recipe, found.dataset)
+    last, theirs = len(recipe.phases) - 1, shipped.phases[-1]
+    changes = [f"backbone={recipe.backbone}"] if recipe.backbone != shipped.backbone else []
+    changes += [f"phases.{last}.trainable={recipe.phases[-1].trainable}"] * (
+        recipe.phases[-1].trainable != theirs.trainable
+    )
+    changes += [f"phases.{last}.lr=auto"] * (recipe.phases[-1].lr != theirs.lr)
+    words = ["python", "-m", "learner", "train", "--dataset", found.dataset, "--recipe", found.recipe]
+    return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
+
+
 def rate_words(lr: Rates) -> str:
     """`0.0023`, or the lowest part's rate and the head's."""
     low, high = Phase("-", lr=lr).rates(batch_norm=True)
@@ -68,3 +107,4 @@ def _load_patiently() -> None:
 def add_to(app: typer.Typer) -> None:
     """Make these commands `app`'s."""
     app.command("find-rate")(find_rate)
+    app.command()(recommend)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from fastai.data.core import DataLoaders
 
+from learner.answers import read_progress
 from learner.errors import RunError
 from learner.executors import device_lock
 from learner.expecting import settle
@@ -19,7 +20,7 @@ from learner.finding import FEWEST, SKIPPED_FIRST, SKIPPED_LAST, STEPS, explain,
 from learner.loaders import ImageLoader
 from learner.losses import build_loss
 from learner.phases import PhaseLearner, build_learner, fit_phase, prepare_phase
-from learner.rate_finds import rates_file, read_progress, read_rates, scaled_to, start_finding, with_rates
+from learner.rate_finds import rates_file, read_rates, scaled_to, start_finding, with_rates
 from learner.recipe import Augment, Phase
 from learner.resuming import random_states
 from learner.trial import set_up
@@ -215,7 +216,7 @@ class TestOfARecipe:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert read_rates(pets.workspace, recipe, 0).phase == "Warm-up"
-        assert read_progress(pets.workspace, recipe, 0) != ""
+        assert read_progress(rates_file(pets.workspace, recipe, 0)) != ""
         process = start_finding(pets, replace(recipe, backbone="nosuch"), 0)
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 2

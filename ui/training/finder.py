@@ -1,79 +1,24 @@
 """Learning rates that are found by trying them: a button a phase, and what came of it. Trying is another process's."""
 
-import subprocess
-import threading
-from pathlib import Path
+from functools import partial
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-from learner.rate_finds import RateFind, Rates, rates_file, read_progress, read_rates, start_finding, with_rates
+from learner.answers import read_progress
+from learner.rate_finds import RateFind, Rates, rates_file, read_rates, start_finding, with_rates
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.words import duration
 from ui import drafts, state
+from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.charts import INKS
 from ui.components import rate_text
 from ui.frame import telling_errors
 
-LOOK_AGAIN_S = 1.0
 MAX_RISE = 1.3
 """The drawing ends so many times above where the loss began; what explodes leaves it."""
-
-
-class Finder:
-    """One search at a time, shared by every tab; remembers why one failed."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen | None = None
-        self._file: Path | None = None
-        self._failures: dict[Path, str] = {}
-
-    def start(self, store: Store, recipe: Recipe, index: int) -> None:
-        """Look for the rate of a phase of a settled recipe, unless another search is under way."""
-        with self._lock:
-            self._look()
-            if self._process is None:
-                self._file = rates_file(store.workspace, recipe, index)
-                self._failures.pop(self._file, None)
-                self._process = start_finding(store, recipe, index)
-
-    def stop(self) -> None:
-        """End the search that is under way; nothing of it is kept."""
-        with self._lock:
-            if self._process is not None:
-                self._process.terminate()
-                self._process.communicate()
-                self._process = self._file = None
-
-    def searches(self) -> Path | None:
-        """The file that the search under way will write; None where there is none."""
-        with self._lock:
-            self._look()
-            return self._file
-
-    def failure(self, file: Path) -> str:
-        """Why the last search for that file failed; empty where it did not."""
-        with self._lock:
-            self._look()
-            return self._failures.get(file, "")
-
-    def _look(self) -> None:
-        if self._process is None or self._process.poll() is None:
-            return
-        code, lines = self._process.returncode, self._process.stderr.read().strip().splitlines()
-        if code:
-            known = code == 2 and lines
-            self._failures[self._file] = lines[-1] if known else "The search ended before it had found anything."
-        self._process = self._file = None
-
-
-@st.cache_resource
-def get_finder() -> Finder:
-    """This server's one."""
-    return Finder()
 
 
 def show_finder(store: Store, settled: Recipe) -> None:
@@ -97,7 +42,7 @@ def show_finder(store: Store, settled: Recipe) -> None:
 
 
 def _is_searched(store: Store, recipe: Recipe, index: int) -> bool:
-    return get_finder().searches() == rates_file(store.workspace, recipe, index)
+    return get_beside().under_way == rates_file(store.workspace, recipe, index)
 
 
 def _watch(store: Store, recipe: Recipe) -> None:
@@ -105,25 +50,26 @@ def _watch(store: Store, recipe: Recipe) -> None:
         searched = [index for index in range(len(recipe.phases)) if _is_searched(store, recipe, index)]
         if not searched:
             st.rerun()
-        doing = read_progress(store.workspace, recipe, searched[0]) or "Loading, about 10 s"
+        doing = read_progress(rates_file(store.workspace, recipe, searched[0])) or "Loading, about 10 s"
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.markdown(f"Finding a rate for **{recipe.phases[searched[0]].name}**. {doing}")
-        right.button("Stop looking", on_click=get_finder().stop, key="stop_finding", width="stretch")
+        right.button("Stop looking", on_click=get_beside().stop, key="stop_finding", width="stretch")
 
 
 def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
     name = recipe.phases[index].name
     found = read_rates(store.workspace, recipe, index)
     if found is None:
-        failure = get_finder().failure(rates_file(store.workspace, recipe, index))
+        file = rates_file(store.workspace, recipe, index)
+        failure = get_beside().failure(file)
         if failure:
             st.warning(failure)
         st.button(
             f"Find a rate for {name}",
-            on_click=get_finder().start,
-            args=(store, recipe, index),
+            on_click=get_beside().start,
+            args=(file, partial(start_finding, store, recipe, index)),
             key=f"find_rate {index}",
-            disabled=get_finder().searches() is not None,
+            disabled=get_beside().under_way is not None,
         )
         return
     st.markdown(f"**{name}**")

@@ -1,0 +1,79 @@
+"""What suits a data set: measured when a person asks, told in a few sentences, used with one button."""
+
+from functools import partial
+
+import streamlit as st
+
+from learner.answers import read_progress
+from learner.expecting import settle
+from learner.recipe import Recipe
+from learner.recommendations import (
+    Recommendation,
+    read_recommendation,
+    recommendation_file,
+    recommended_recipe,
+    start_recommending,
+)
+from learner.store import Store
+from ui import drafts
+from ui.beside import LOOK_AGAIN_S, get_beside
+from ui.frame import telling_errors
+from ui.training.weights import AUTO, find_backbone
+
+
+def show_recommendation(store: Store, dataset: str) -> None:
+    """An expander; what suits `dataset` is measured when it is opened for the first time."""
+    box = st.expander("What suits this data set?", on_change="rerun", key="recommend")
+    if not box.open:
+        return
+    with box, telling_errors():
+        found = find_backbone(AUTO, AUTO, str(store.workspace.root))
+        if isinstance(found, str):
+            st.warning(found)
+            return
+        recipe = settle(store, Recipe(dataset, backbone=found[0]))
+        recommendation = read_recommendation(store.workspace, recipe)
+        if recommendation is not None:
+            _show(recommendation)
+            return
+        st.caption(
+            "Looks at up to 1,000 images with the frozen network and at how many there are, and recommends to train "
+            "the head, some stages, or everything."
+        )
+        file = recommendation_file(store.workspace, recipe)
+        if get_beside().under_way == file:
+            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, recipe)
+            return
+        failure = get_beside().failure(file)
+        if failure:
+            st.warning(failure)
+        st.button(
+            f"Measure {dataset}",
+            on_click=get_beside().start,
+            args=(file, partial(start_recommending, store, recipe)),
+            key="measure_dataset",
+            disabled=get_beside().under_way is not None,
+            help="From half a minute to some minutes, most of it spent by the network looking at the images. What it "
+            "sees is kept for the training.",
+        )
+
+
+def _watch(store: Store, recipe: Recipe) -> None:
+    with telling_errors():
+        file = recommendation_file(store.workspace, recipe)
+        if get_beside().under_way != file:
+            st.rerun()
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.markdown(read_progress(file) or "Loading, about 10 s")
+        right.button("Stop measuring", on_click=get_beside().stop, key="stop_measuring", width="stretch")
+
+
+def _show(found: Recommendation) -> None:
+    advice, *reasons = found.sentences
+    st.markdown(f"**{advice}** {' '.join(reasons)}")
+    st.button(
+        f"Use {found.recipe}",
+        on_click=drafts.put_on_train,
+        args=(recommended_recipe(found),),
+        key="use_recommended",
+    )
