@@ -157,6 +157,11 @@ def load_state(backbone: Backbone, state: Path | Mapping) -> None:
     _copy([(target, tensors[name]) for name, target in targets.items() if name in tensors])
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a weight file, of which nothing but tensors is ever opened. Raises WeightsError."""
+    return _flatten(_read(path), str(path))
+
+
 def _create(arch: str) -> nn.Module:
     """timm's model with its own random initialisation and no classifier."""
     if not timm.is_model(arch):
