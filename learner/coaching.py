@@ -1,10 +1,9 @@
 """The coach: reads a run's curves and says what they mean and what to try. Pure: figures in, sentences out."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from math import floor, log10
+from math import ceil, floor, log10, sqrt
 from typing import Any, Literal
 
 from learner.recipe import Augment, Phase, Recipe
@@ -30,8 +29,11 @@ BACK_AGAIN = 0.01
 """It has come back when the accuracy is within so much of what it was."""
 TRIED_EPOCHS = 2
 """Epochs a phase has before it is judged: frozen batch-norm makes the first one worse, and that passes."""
+TRIED_SHARE = 2 / 3
+"""Share of its epochs that a one-cycle phase has besides: near its highest rates it is often worse, and recovers."""
 STILL_WARMING = 0.15
-"""A head whose validation loss fell by this share in its last epoch was far from done."""
+"""A head whose validation loss fell by this share in its last epoch was far from done. Of a short warm-up that is
+nearly always so, so it matters only where the phase after it then went badly."""
 STILL_FALLING = 0.02
 """A run whose validation loss fell by this share in its last epoch had not arrived."""
 STUCK_EPOCHS, STUCK = 3, 0.02
@@ -43,6 +45,8 @@ FEWEST_IMAGES = 3
 MIND_MADE_UP = 8
 """Sample photos that must all get one answer before the model is said to know no other."""
 
+NO_NUMBER = "The loss stopped being a number"
+"""How the reason of a run begins that failed so."""
 MORE_EPOCHS = "More epochs"
 """Name of a phase that was added to a finished run."""
 GENTLE_CHANGES = Augment(rotate=10, zoom=1.15, shift=0.05, lighting=0.2)
@@ -72,11 +76,13 @@ def advise(
     recalls: Mapping[str, float] | None = None,
     ended: bool = False,
     lost_in: int | None = None,
+    valid_images: int | None = None,
 ) -> list[Advice]:
     """What there is to say about a run, most important first, `MOST_ADVICE` at most; often nothing.
 
     `batch_norm`: whether the backbone has any. `recalls`: the share of each class's validation images that a finished
     run gets right. `ended`: it has run to its end. `lost_in`: index of the phase whose loss stopped being a number.
+    `valid_images`: how many images the accuracies are shares of, which tells how much of a fall may be chance.
     """
     if lost_in is None and epochs and _has_no_number(epochs[-1]):
         lost_in = epochs[-1].phase
@@ -84,12 +90,13 @@ def advise(
         return [_no_number(recipe, lost_in, batch_norm)]
     if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(epoch) for epoch in epochs):
         return []
+    spoilt = _spoilt_phase(recipe, epochs, ended, valid_images)
     found = [
-        _rate_too_high(recipe, epochs, batch_norm),
+        _rate_too_high(recipe, spoilt, batch_norm) if spoilt else None,
         _classes_ignored(recipe, epochs, recalls),
         _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
-        _cold_head(recipe, epochs),
+        _cold_head(recipe, epochs, spoilt) if spoilt else None,
         _unfinished(recipe, epochs, batch_norm) if ended else None,
     ]
     return [advice for advice in found if advice is not None][:MOST_ADVICE]
@@ -118,10 +125,9 @@ def has_batch_norm(facts: Mapping[str, Any]) -> bool:
     return known.get(facts.get("backbone", ""), True)
 
 
-def lost_phase(reason: str) -> int | None:
-    """Index of the phase whose loss stopped being a number, from the reason that `learner.training` gave for it."""
-    told = re.search(r"The loss stopped being a number.* in phase (\d+)", reason)
-    return int(told[1]) - 1 if told else None
+def lost_phase(reason: str, phases_done: int) -> int | None:
+    """Index of the phase whose loss stopped being a number: the one after those that were done; None else."""
+    return phases_done if reason.startswith(NO_NUMBER) else None
 
 
 def recalls_of(result: Mapping[str, Any]) -> dict[str, float]:
@@ -142,22 +148,15 @@ def _no_number(recipe: Recipe, index: int, batch_norm: bool) -> Advice:
     return Advice("no_number", text, "Try a tenth of the rates", changed, _before(index))
 
 
-def _rate_too_high(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Advice | None:
-    for index, before, own in _phase_changes(epochs):
-        first = own[0]
-        fell = before.accuracy - first.accuracy >= DROP
-        jumped = first.valid_loss >= before.valid_loss * (1 + JUMP)
-        best = max(epoch.accuracy for epoch in own)
-        if (fell or jumped) and len(own) >= TRIED_EPOCHS and best < before.accuracy - BACK_AGAIN:
-            phase = recipe.phases[index]
-            text = (
-                f"When {phase.name} began, the accuracy went from {percent(before.accuracy)} to "
-                f"{percent(first.accuracy)} and has not come back: what the network knew was overwritten, as its rates "
-                "are too high. Try a tenth of them."
-            )
-            changed = _with_phase(recipe, index, _with_rates(phase, LOWER, batch_norm))
-            return Advice("rate_too_high", text, "Try a tenth of the rates", changed, _before(index))
-    return None
+def _rate_too_high(recipe: Recipe, spoilt: "_Spoilt", batch_norm: bool) -> Advice:
+    phase = recipe.phases[spoilt.index]
+    text = (
+        f"When {phase.name} began, the accuracy went from {percent(spoilt.before.accuracy)} to "
+        f"{percent(spoilt.first.accuracy)} and has not come back: what the network knew was overwritten, as its rates "
+        "are too high. Try a tenth of them."
+    )
+    changed = _with_phase(recipe, spoilt.index, _with_rates(phase, LOWER, batch_norm))
+    return Advice("rate_too_high", text, "Try a tenth of the rates", changed, _before(spoilt.index))
 
 
 def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[str, float] | None) -> Advice | None:
@@ -208,6 +207,7 @@ def _overfitting(recipe: Recipe, epochs: Sequence[Epoch]) -> Advice | None:
         return None
     rose = all(epoch.valid_loss > lowest.valid_loss for epoch in own if epoch.epoch > lowest.epoch)
     rose = rose and newest.valid_loss >= lowest.valid_loss * (1 + OVERFIT_RISE)
+    rose = rose and newest.valid_loss > own[own.index(lowest) + 1].valid_loss  # else it jumped once, and falls again
     if not rose or _fall(lowest.train_loss, newest.train_loss) < OVERFIT_FALL:
         return None
     seen = (
@@ -234,24 +234,21 @@ def _overfitting(recipe: Recipe, epochs: Sequence[Epoch]) -> Advice | None:
     )
 
 
-def _cold_head(recipe: Recipe, epochs: Sequence[Epoch]) -> Advice | None:
-    for index, before, _own in _phase_changes(epochs):
-        warm_up = [epoch for epoch in epochs if epoch.phase == index - 1]
-        was_head = recipe.phases[index - 1].trainable == "head" and recipe.phases[index].trainable != "head"
-        if not was_head or len(warm_up) < 2:
-            continue
-        fall = _fall(warm_up[-2].valid_loss, before.valid_loss)
-        if fall < STILL_WARMING:
-            return None
-        head = recipe.phases[index - 1]
-        head = replace(head, epochs=min(1000, head.epochs + max(2, head.epochs)))
-        text = (
-            f"When {recipe.phases[index].name} began, the new head was still learning fast: its validation loss fell "
-            f"by {percent(fall)} in its last epoch. A head that is not done sends "
-            f"rough gradients into the body. Warm it up for {count(head.epochs, 'epoch')}."
-        )
-        return Advice("cold_head", text, "Warm the head up for longer", _with_phase(recipe, index - 1, head), None)
-    return None
+def _cold_head(recipe: Recipe, epochs: Sequence[Epoch], spoilt: "_Spoilt") -> Advice | None:
+    head, after = recipe.phases[spoilt.index - 1], recipe.phases[spoilt.index]
+    warm_up = [epoch for epoch in epochs if epoch.phase == spoilt.index - 1]
+    if head.trainable != "head" or after.trainable == "head" or len(warm_up) < 2:
+        return None
+    fall = _fall(warm_up[-2].valid_loss, warm_up[-1].valid_loss)
+    if fall < STILL_WARMING:
+        return None
+    head = replace(head, epochs=min(1000, head.epochs + max(2, head.epochs)))
+    text = (
+        f"When {after.name} began, the new head was still learning fast: its validation loss fell by {percent(fall)} "
+        "in its last epoch. A head that is not done sends rough gradients into the body, which may be why the accuracy "
+        f"fell. Warm it up for {count(head.epochs, 'epoch')}."
+    )
+    return Advice("cold_head", text, "Warm the head up for longer", _with_phase(recipe, spoilt.index - 1, head), None)
 
 
 def _unfinished(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Advice | None:
@@ -277,6 +274,33 @@ def _unfinished(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Ad
 
 
 # Helpers
+
+
+@dataclass(frozen=True)
+class _Spoilt:
+    """A phase that began badly and has not come back."""
+
+    index: int
+    before: Epoch
+    """The last epoch of the phase before."""
+    first: Epoch
+
+
+def _spoilt_phase(recipe: Recipe, epochs: Sequence[Epoch], ended: bool, valid_images: int | None) -> _Spoilt | None:
+    """The first phase that left the network worse than it found it, by more than chance, after a fair try."""
+    for index, before, own in _phase_changes(epochs):
+        phase, first = recipe.phases[index], own[0]
+        is_over = ended or epochs[-1].phase > index
+        share = TRIED_SHARE if phase.schedule == "one_cycle" and not is_over else 0.0
+        if len(own) < max(TRIED_EPOCHS, ceil(share * phase.epochs)):
+            continue
+        chance = sqrt(before.accuracy * (1 - before.accuracy) / valid_images) if valid_images else 0.0  # standard error
+        fell = before.accuracy - first.accuracy >= max(DROP, chance)
+        jumped = first.valid_loss >= before.valid_loss * (1 + JUMP)
+        back_again = before.accuracy - max(BACK_AGAIN, chance)
+        if (fell or jumped) and max(epoch.accuracy for epoch in own) < back_again:
+            return _Spoilt(index, before, first)
+    return None
 
 
 def _phase_changes(epochs: Sequence[Epoch]) -> list[tuple[int, Epoch, list[Epoch]]]:

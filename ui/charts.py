@@ -36,6 +36,7 @@ LINES = {
 _DASHES = ([1, 0], [8, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4])
 END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
 """A line's name stands above its end, inside the chart, where a phone has room for it."""
+BELOW_END = END | {"dy": 14}
 START = {"align": "left", "dx": 6, "fontSize": 12}
 _ACCURACY_AXIS = alt.Axis(format=".0%", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
 _EPOCH = alt.X(
@@ -44,6 +45,13 @@ _EPOCH = alt.X(
     scale=alt.Scale(domainMin=0, nice=False),
 )
 
+HIGHEST_ACCURACY = 1.1
+"""Upper end of an axis of accuracies: names have room above a line at 100 %."""
+
+NEAR_BOTTOM = 0.1
+"""Share of a chart's height in which there is no room for a name below a line."""
+
+Rows = list[dict[str, Any]]
 Spec = dict[str, Any]
 """A Vega-Lite chart. The live curves are built once and get new data each time; building takes too long for that."""
 
@@ -52,8 +60,26 @@ def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phas
     """Loss (left) and accuracy (right) over all phases; train thin, valid bold."""
     train = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
     valid = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
-    tables = {"train": train, "train start": train[:1], "valid": valid, "valid end": valid[-1:]}
+    tables = {"train": train, "train start": train[:1], "valid": valid} | _named_ends(train, valid)
     return _with_data(_curves_spec(dark), tables, phases, epochs, steps)
+
+
+def _named_ends(train: Rows, valid: Rows) -> dict[str, Rows]:
+    """Where the names of both lines of `valid` stand: above its end the higher line's, below its end the lower one's.
+
+    A line at the very bottom has its name above it all the same.
+    """
+    tables: dict[str, Rows] = {f"end {line} {side}": [] for line in ("loss", "accuracy") for side in ("above", "below")}
+    for end in valid[-1:]:
+        losses = [row["loss"] for row in train + valid if row["loss"] is not None]
+        heights = {
+            "accuracy": end["accuracy"] / HIGHEST_ACCURACY,
+            "loss": (end["loss"] or 0) / (max(losses, default=0) or 1),
+        }
+        lower = min(heights, key=heights.get)
+        for line, height in heights.items():
+            tables[f"end {line} {'below' if line == lower and height > NEAR_BOTTOM else 'above'}"] = [end]
+    return tables
 
 
 def rate_curves(
@@ -156,7 +182,8 @@ def _with_data(
 def _curves_spec(dark: bool) -> Spec:
     inks = INKS[dark]
     loss = alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
-    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(domain=[0, 1.1]), axis=_ACCURACY_AXIS)
+    scale = alt.Scale(domain=[0, HIGHEST_ACCURACY])
+    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=scale, axis=_ACCURACY_AXIS)
     exact = ".4f"
     train = [
         _line("train", loss, exact, inks.train, strokeWidth=1.2),
@@ -165,12 +192,14 @@ def _curves_spec(dark: bool) -> Spec:
     valid = [
         _line("valid", loss, exact, inks.valid, strokeWidth=2.8),
         _points("valid", loss, exact, inks.valid),
-        _name("valid end", loss, "valid loss", inks.valid, END),
+        _name("end loss above", loss, "valid loss", inks.valid, END),
+        _name("end loss below", loss, "valid loss", inks.valid, BELOW_END),
     ]
     right = [
         _line("valid", accuracy, ".1%", inks.accuracy, strokeWidth=2.8, strokeDash=[6, 3]),
         _points("valid", accuracy, ".1%", inks.accuracy),
-        _name("valid end", accuracy, "accuracy", inks.accuracy, END),
+        _name("end accuracy above", accuracy, "accuracy", inks.accuracy, END),
+        _name("end accuracy below", accuracy, "accuracy", inks.accuracy, BELOW_END),
     ]
     layers = alt.layer(*_bands(inks.text), alt.layer(*train, *valid), alt.layer(*right))
     return layers.resolve_scale(y="independent").properties(height=320).to_dict()
@@ -205,7 +234,7 @@ def _comparison_spec(x: str, y: str) -> Spec:
     up = alt.Y(
         "y:Q",
         title=y,
-        scale=alt.Scale(domain=[0, 1.1]) if rate else alt.Scale(zero=True),
+        scale=alt.Scale(domain=[0, HIGHEST_ACCURACY]) if rate else alt.Scale(zero=True),
         axis=_ACCURACY_AXIS if rate else alt.Axis(tickCount=5),
     )
     ink = alt.Color("ink:N", scale=None)

@@ -42,7 +42,7 @@ def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = 
     width = len(names) * _BLOCK
     return (
         f'<div class="thaw-strip"><svg role="img" aria-label="{escape(told)}" viewBox="0 0 {width} 90" '
-        f'style="width:100%;min-width:{len(names) * 62}px;max-width:{len(names) * 80}px;display:block" '
+        f'style="width:100%;min-width:{len(names) * 58}px;max-width:{len(names) * 80}px;display:block" '
         f'font-family="inherit" font-size="17" text-anchor="middle"><title>{escape(told)}</title>{blocks}</svg></div>'
     )
 

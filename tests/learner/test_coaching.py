@@ -13,6 +13,7 @@ TWO = Recipe(
     "pets",
     phases=[Phase("Warm-up", epochs=3, lr=0.002), Phase("Fine-tuning", trainable="block5", epochs=5, lr=[1e-5, 1e-3])],
 )
+FLAT = replace(TWO, phases=[TWO.phases[0], replace(TWO.phases[1], schedule="constant")])
 HEAD_ONLY = Recipe("pets", phases=[Phase("Warm-up", epochs=6, lr=0.002)])
 
 # Curves: one row an epoch: phase, training loss, validation loss, accuracy.
@@ -34,11 +35,26 @@ OVERFITTING = [
     (1, 0.12, 0.47, 0.879),
     (1, 0.07, 0.55, 0.876),
 ]
-OVERWRITTEN = [*WELL[:3], (1, 1.40, 1.10, 0.640), (1, 1.05, 0.90, 0.702), (1, 0.90, 0.81, 0.738)]
+OVERWRITTEN = [
+    *WELL[:3],
+    (1, 1.40, 1.10, 0.640),
+    (1, 1.05, 0.90, 0.702),
+    (1, 0.95, 0.85, 0.721),
+    (1, 0.90, 0.81, 0.738),
+]
 SHAKEN = [*WELL[:3], (1, 0.70, 0.63, 0.815), (1, 0.45, 0.43, 0.868), (1, 0.38, 0.40, 0.884)]
 STUCK = [(0, 1.612, 1.610, 0.21), (0, 1.610, 1.609, 0.22), (0, 1.609, 1.608, 0.21), (0, 1.608, 1.607, 0.22)]
 PLATEAU = [(0, 0.90, 0.70, 0.75), (0, 0.62, 0.60, 0.78), (0, 0.61, 0.60, 0.78), (0, 0.60, 0.60, 0.78)]
-COLD = [(0, 1.60, 1.40, 0.45), (0, 1.10, 1.00, 0.62), (0, 0.80, 0.70, 0.72), (1, 0.70, 0.69, 0.73)]
+COLD = [(0, 1.60, 1.40, 0.45), (0, 1.10, 1.00, 0.62), (0, 0.80, 0.70, 0.72)]
+COLD += [(1, 1.20, 1.00, 0.61), (1, 0.99, 0.92, 0.64), (1, 0.88, 0.88, 0.66), (1, 0.80, 0.85, 0.68)]
+SHORT_WARM_UP = [(0, 1.60, 1.10, 0.60), (0, 0.90, 0.70, 0.72), (1, 0.80, 0.61, 0.76), (1, 0.60, 0.50, 0.80)]
+JUMPED = [  # once, with frozen batch-norm; it has fallen ever since
+    *WELL[:3],
+    (1, 0.69, 0.49, 0.860),
+    (1, 0.48, 1.42, 0.860),
+    (1, 0.38, 1.28, 0.862),
+    (1, 0.32, 1.16, 0.861),
+]
 CLIMBING = [(0, 1.2, 1.1, 0.60), (0, 0.98, 0.96, 0.66), (0, 0.90, 0.88, 0.70), (0, 0.82, 0.80, 0.74)]
 
 
@@ -73,7 +89,9 @@ def kinds(recipe, rows, **more) -> list[str]:
         (TWO, SHAKEN, False, []),  # it came back
         (HEAD_ONLY, STUCK, False, ["rate_too_low"]),
         (HEAD_ONLY, PLATEAU, True, []),  # it has learnt, and now it is done
-        (TWO, COLD, False, ["cold_head"]),
+        (TWO, JUMPED, False, []),
+        (TWO, COLD, False, ["rate_too_high", "cold_head"]),
+        (TWO, SHORT_WARM_UP, False, []),  # it was still learning fast, and went on doing so
         (HEAD_ONLY, CLIMBING, True, ["unfinished"]),
         (HEAD_ONLY, CLIMBING, False, []),  # its plan goes on
     ],
@@ -86,9 +104,10 @@ def test_each_curve_means_what_a_person_would_say(recipe, rows, ended, said):
     ("recipe", "rows", "enough", "ended"),
     [
         (TWO, OVERFITTING, 8, False),
-        (TWO, OVERWRITTEN, 5, False),
+        (TWO, OVERWRITTEN, 7, False),  # two thirds of one cycle
+        (TWO, OVERWRITTEN, 5, True),
+        (FLAT, OVERWRITTEN, 5, False),
         (HEAD_ONLY, STUCK, 3, False),
-        (TWO, COLD, 4, False),
         (HEAD_ONLY, CLIMBING, 2, True),
     ],
 )
@@ -138,7 +157,7 @@ def test_a_validation_loss_that_wavers_about_its_lowest_is_no_overfitting():
 
 
 def test_a_head_that_was_not_done_gets_longer_and_starts_from_nothing():
-    [advice] = advise(TWO, curve(COLD), batch_norm=False)
+    _, advice = advise(TWO, curve(COLD), batch_norm=False)
     assert "fell by 30.0 % in its last epoch" in advice.text
     assert (advice.recipe.phases[0].epochs, advice.parent) == (6, None)
 
@@ -177,18 +196,21 @@ def test_a_loss_that_is_no_number_is_all_there_is_to_say():
     assert advise(TWO, [], False, lost_in=0)[0].parent is None
 
 
-def test_the_phase_is_read_from_the_reason_of_a_failed_run():
-    reason = (
-        "The loss stopped being a number, which mostly means that the learning rate is too high. Try a tenth of it in "
-    )
-    assert lost_phase(reason + "phase 2, Fine-tuning.") == 1
-    assert lost_phase("The disk is full in phase 2.") is None
-    assert lost_phase("") is None
+def test_a_loss_is_lost_in_the_phase_after_those_that_were_done():
+    assert lost_phase("The loss stopped being a number, as its rate is too high.", phases_done=1) == 1
+    assert lost_phase("The disk is full.", phases_done=1) is None
+    assert lost_phase("", phases_done=1) is None
+
+
+def test_a_fall_that_a_few_photos_explain_is_no_spoilt_phase():
+    rows = [(0, 0.5, 0.58, 0.8), (1, 0.2, 0.9, 0.733), (1, 0.2, 0.9, 0.767)]  # of 30 images, two fewer and then one
+    for images, said in ((30, []), (3000, ["rate_too_high"])):
+        assert kinds(TWO, rows, ended=True, valid_images=images) == said
 
 
 def test_what_matters_most_comes_first_and_no_more_than_three():
     rows = [(0, 1.60, 1.40, 0.45), (0, 1.10, 1.00, 0.62), (0, 0.80, 0.70, 0.72)]
-    rows += [(1, 1.9, 1.5, 0.30), (1, 1.90, 1.6, 0.31), (1, 1.90, 1.61, 0.31)]
+    rows += [(1, 1.9, 1.5, 0.30), (1, 1.90, 1.6, 0.31), (1, 1.90, 1.61, 0.31)]  # the head was not done either
     said = kinds(TWO, rows, recalls={"cat": 0.0}, ended=True)
     assert said == ["rate_too_high", "classes_ignored", "rate_too_low"]
 

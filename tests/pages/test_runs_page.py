@@ -15,7 +15,7 @@ LONG = small_recipe(
 )
 STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 FACTS = {
-    "backbone": "test_resnet", "image_size": 32, "device": "CPU, 2 threads", "train_images": 12, "valid_images": 4,
+    "backbone": "test_resnet", "image_size": 32, "device": "CPU, 2 threads", "train_images": 120, "valid_images": 40,
     "stages": STAGES, "classes": ["cat", "dog"], "rates": [[0.0] * 5 + [0.01], [1e-5] * 5 + [1e-3]],
     "weights": {"reason": "Random weights were asked for.", "tried": []},
 }  # fmt: skip
@@ -267,7 +267,8 @@ def test_advice_starts_from_nothing_where_no_phases_end_was_kept(open_page, stor
 def test_a_loss_that_was_no_number_is_tried_again_with_a_lower_rate(open_page, store, pets):
     run_id = begin(store)
     learn(store, run_id, *WELL[:3])
-    store.runs.end(run_id, "failed", "The loss stopped being a number. Try a tenth of it in phase 2, Fine-tuning.")
+    keep(store.workspace.phase_end(run_id, 0))
+    store.runs.end(run_id, "failed", "The loss stopped being a number. Try a tenth of the rate.")
     app = press(open_page("runs"), "Try a tenth of the rates")
     assert app.session_state["draft"]["phases"][1]["lr"] == [1e-6, 1e-4]
 
@@ -384,6 +385,26 @@ def test_every_status_has_one_primary_button_at_most(open_page, store, pets, sta
     assert sum(each.proto.type == "primary" for each in app.button) <= 1
     assert (not app.exception and not app.error) or status == "failed"
     assert button(app, "Take it out" if status == "queued" else "Stop and" if status == "running" else "Delete run")
+
+
+def test_a_recipe_that_failed_before_it_learnt_anything_is_to_be_changed_first(open_page, store, pets):
+    run_id = begin(store)
+    store.runs.end(run_id, "failed", "The recipe has 1 mistake.")
+    app = open_page("runs")
+    assert [each.label for each in app.button if each.proto.type == "primary"] == ["Change the recipe"]
+    assert button(app, "Start it again")
+
+
+def test_a_run_whose_process_died_says_that_it_goes_on_by_itself(open_page, store, pets):
+    run_id = begin(store)
+    store.runs.requeue(run_id, "The training process was killed.")
+    said = words(open_page("runs"))
+    assert f"Run {run_id}: waiting" in said
+    assert "The training process was killed. Nothing is lost: it goes on by itself from where it stood." in said
+    store.runs.claim()
+    said = words(open_page("runs"))
+    assert f"Run {run_id}: training" in said
+    assert "The training process was killed. It was taken up again from where it stood" in said
 
 
 # Kin

@@ -115,3 +115,13 @@ def test_the_drawing_itself_is_built_only_once():
     first = charts.curves([], [step(0.1)], PHASES)
     second = charts.curves([epoch(1)], [step(0.1), step(0.2)], PHASES)
     assert first["layer"] is second["layer"]
+
+
+def test_the_names_of_both_lines_stand_on_either_side_where_these_meet():
+    def sides(valid_loss: float, highest: float) -> list[str]:
+        tables = charts.curves([epoch(1, valid_loss)], [step(0.5, highest)], PHASES)["datasets"]
+        return sorted(name.removeprefix("end ") for name in tables if name.startswith("end ") and tables[name])
+
+    assert sides(valid_loss=0.75, highest=1.0) == ["accuracy above", "loss below"]  # 0.9 of 1.1 is above 0.75 of 1
+    assert sides(valid_loss=0.95, highest=1.0) == ["accuracy below", "loss above"]
+    assert sides(valid_loss=0.05, highest=1.0) == ["accuracy above", "loss above"]  # no room below

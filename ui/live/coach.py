@@ -13,6 +13,7 @@ from ui.drafts import put_on_train
 
 def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> None:
     """Nothing where there is nothing to be said."""
+    kept = [index for index in range(len(recipe.phases)) if store.workspace.phase_end(run.id, index).exists()]
     result = load_result(store.workspace.run_folder(run.id)) if run.status == "finished" else None
     found = advise(
         recipe,
@@ -20,7 +21,8 @@ def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) 
         has_batch_norm(run.facts),
         recalls=recalls_of(result) if result else None,
         ended=run.status == "finished",
-        lost_in=lost_phase(run.reason),
+        lost_in=lost_phase(run.reason, phases_done=len(kept)) if run.status == "failed" else None,
+        valid_images=run.facts.get("valid_images"),
     )
     if not found:
         return

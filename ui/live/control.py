@@ -35,8 +35,13 @@ def show_control(store: Store, run: Run, recipe: Recipe) -> None:
         elif run.status != "finished" and store.workspace.resume_point(run.id).exists():
             _resume(store, run, "Resume where it stopped", primary=run.best_accuracy is None or run.status != "stopped")
         elif run.status != "finished" and run.best_accuracy is None:
-            _resume(store, run, "Start it again", primary=True)
-        if st.button("Change the recipe", help="Opens it on the Train page; this run stays as it is."):
+            _resume(store, run, "Start it again", primary=run.status != "failed")
+        fails_again = run.status == "failed" and run.best_accuracy is None
+        if st.button(
+            "Change the recipe",
+            type="primary" if fails_again else "secondary",
+            help="Opens it on the Train page; this run stays as it is.",
+        ):
             put_on_train(recipe)
             st.switch_page("pages/train.py")
         st.button(

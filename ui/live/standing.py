@@ -66,7 +66,7 @@ def series_text(run: Run, runs: Sequence[Run]) -> str | None:
 def _show_queued(store: Store, run: Run) -> None:
     ahead = store.runs.waiting_before(run.id)
     if run.reason:
-        st.info(run.reason)
+        st.info(f"{run.reason} Nothing is lost: it goes on by itself from where it stood.")
     if not store.runs.workers():
         st.warning(
             "The run waits for a worker, and none is running. `make app` starts one with the page; by hand it is "
@@ -77,6 +77,8 @@ def _show_queued(store: Store, run: Run) -> None:
 
 
 def _show_progress(run: Run, recipe: Recipe) -> None:
+    if run.reason:
+        st.info(f"{run.reason} It was taken up again from where it stood, and nothing is lost.")
     progress = run.progress
     whole = progress.get("message") or "Starting the training process"
     done = progress.get("done", 0.0)
