@@ -83,6 +83,13 @@ def remove_point(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written in a run's folder: ours, and safetensors' own `.tmp…`."""
+    for pattern in ("*.part", "*.back", ".tmp*"):
+        for file in folder.rglob(pattern):
+            file.unlink(missing_ok=True)
+
+
 def restore_random(states: dict[str, Any]) -> None:
     """Set every random generator to where `save_point` found it."""
     version, internal, gauss = states["python"]

@@ -36,7 +36,7 @@ from learner.precision import Precision
 from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import save_result
-from learner.resuming import link_or_copy, load_point, remove_point, restore_best, restore_random, save_point
+from learner.resuming import link_or_copy, load_point, remove_point, restore_best, restore_random, save_point, sweep
 from learner.speed import RunPlan, choose_speed, forget_speeds, plan_run
 from learner.store import Image, Run, Store
 from learner.store.runs import MOST_DEATHS
@@ -108,6 +108,7 @@ class _Training:
         self.workspace = store.workspace
         self.folder = self.workspace.run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
         self.best_model = self.workspace.checkpoint(run_id)
         self.point = self.workspace.resume_point(run_id)
 
