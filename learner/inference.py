@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,9 @@ class Prediction:
     classes: list[str]
     probs: list[float]
     error: str = ""
+    attention: list[list[float]] | None = None
+    """Where a model with an attention head looked: rows of weights 0 to 1 over the image as it was squished; None of
+    other models."""
 
 
 class Predictor:
@@ -54,6 +58,11 @@ class Predictor:
         """`model` is a run's id, a `model.safetensors`, or with `trust_pickle` a `learner.pkl`. Raises ModelError."""
         return cls(*_find_model(model, store, trust_pickle))
 
+    @property
+    def shows_attention(self) -> bool:
+        """Whether its predictions say where it looked."""
+        return self.spec.head["kind"] == "attention"
+
     def predict(self, sources: Iterable[Path | BinaryIO], top_k: int | None = None) -> Iterator[Prediction]:
         """One prediction an image, in order; memory stays at a few batches. Unreadable images carry their error."""
         chunks = chunked(sources, BATCH)
@@ -73,18 +82,27 @@ class Predictor:
 
     def _predict_batch(self, sources: list, images: list[np.ndarray | str], top_k: int) -> Iterator[Prediction]:
         pixels = [image for image in images if not isinstance(image, str)]
-        probs = iter(self._probs(np.stack(pixels)).cpu()) if pixels else iter(())
+        probs, looks = self._look(np.stack(pixels)) if pixels else (iter(()), iter(()))
         for source, image in zip(sources, images, strict=True):
             if isinstance(image, str):
                 yield Prediction(source, [], [], image)
                 continue
             best, order = next(probs).topk(min(top_k, len(self.spec.classes)))
-            yield Prediction(source, [self.spec.classes[i] for i in order.tolist()], best.tolist())
+            classes = [self.spec.classes[i] for i in order.tolist()]
+            yield Prediction(source, classes, best.tolist(), attention=next(looks))
 
     @torch.inference_mode()
-    def _probs(self, pixels: np.ndarray) -> torch.Tensor:
-        """`pixels` is (batch, height, width, 3) of bytes; returns (batch, classes)."""
-        return self._network(self._preprocess(torch.from_numpy(pixels).to(self.device))).softmax(dim=1)
+    def _look(self, pixels: np.ndarray) -> tuple[Iterator[torch.Tensor], Iterator[list[list[float]] | None]]:
+        """`pixels` is (batch, height, width, 3) of bytes; returns each image's probabilities, (classes,), and where the
+        head looked."""
+        features = self._preprocess(torch.from_numpy(pixels).to(self.device))
+        for index in range(len(self._network[0])):
+            features = self._network.stage(index, features)
+        features, head = features.float(), self._network[1]
+        probs = head(features).softmax(dim=1).cpu()
+        if not self.shows_attention:
+            return iter(probs), repeat(None)
+        return iter(probs), iter(head[0].attention(features).squeeze(1).cpu().tolist())
 
 
 def _find_model(model: str, store: Store, trust_pickle: bool) -> tuple[nn.Sequential, ModelSpec]:

@@ -3,7 +3,6 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from learner.cli import asking
+from learner.cli.asking import image_files, write_overlays
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
@@ -138,17 +138,23 @@ def predict(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table here.")] = None,
     as_json: AsJson = False,
     trust_pickle: Annotated[bool, typer.Option(help="Open a learner.pkl, which can run any program.")] = False,
+    attention: Annotated[
+        Path | None, typer.Option(help="Draw where a model with an attention head looked, as PNGs in this folder.")
+    ] = None,
 ) -> None:
     """Say what is on images."""
-    from learner.images import IMAGE_SUFFIXES
-
-    paths = list(_image_files(images, IMAGE_SUFFIXES))
-    if csv_file is not None:
-        check_target(csv_file)
+    paths = list(image_files(images))
+    for target in (csv_file, attention):
+        if target is not None:
+            check_target(target)
 
     from learner.inference import Predictor
 
     predictor = Predictor.open(model, Store(), trust_pickle)
+    if attention is not None and not predictor.shows_attention:
+        raise ModelError(
+            "This model has no attention head, so it cannot show where it looked. Train one: --set head.kind=attention"
+        )
     rows = []
     with progress_bar(transient=True, disabled=len(paths) < 2) as bar:
         task = bar.add_task("Predicting", total=len(paths))
@@ -166,6 +172,10 @@ def predict(
             out.print(f"Wrote {count(len(rows), 'row')} to {csv_file}", markup=False)
     if as_json:
         print_json({"model": model, "predictions": [asdict(row) | {"source": str(row.source)} for row in rows]})
+    if attention is not None:
+        drawn = write_overlays(rows, attention)
+        if not as_json:
+            out.print(f"Wrote {count(drawn, 'picture')} to {attention}", markup=False)
     unread = sum(bool(row.error) for row in rows)
     if unread == len(rows):
         raise ModelError(f"None of the {count(unread, 'file')} could be read as an image.")
@@ -225,16 +235,3 @@ def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> P
     from learner.export import export_learner, export_safetensors
 
     return (export_learner if format_ is ExportFormat.LEARNER else export_safetensors)(checkpoint, target)
-
-
-def _image_files(paths: list[Path], suffixes) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-            if not found:
-                raise ModelError(f"There are no images in {path}.")
-            yield from found
-        elif path.exists():
-            yield path
-        else:
-            raise ModelError(f"There is no file or folder {path}.")

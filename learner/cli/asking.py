@@ -1,19 +1,26 @@
-"""Commands that find something out before a training: rates, the strategy that suits a data set."""
+"""Commands that find something out without training: rates, what suits a data set, what ImageNet's network sees."""
 
 import os
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
+from learner.cli.printing import AsJson, check_target, out, print_json, progress_bar, table_of
+from learner.errors import ModelError, ThawError
 from learner.executors import PATIENT_THREADS
 from learner.rate_finds import Rates
 from learner.recipe import Phase, Recipe, read_recipe
 from learner.recommendations import Recommendation, recommended_recipe
 from learner.store import Store
-from learner.words import duration
+from learner.words import count, duration, percent
+
+if TYPE_CHECKING:
+    from learner.inference import Prediction
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
 
@@ -74,6 +81,89 @@ def recommend(
     out.print(f"Measured in {duration(found.seconds)}. Train like that: {_command(found, recipe)}", markup=False)
 
 
+def imagenet(
+    images: Annotated[list[Path] | None, typer.Argument(help="Images, or folders of images.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A data set's name: a table by class.")] = None,
+    backbone: Annotated[str, typer.Option(help="A timm architecture, such as vgg16.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Say what the untouched ImageNet network sees: its own 1,000 classes, nothing learnt from you."""
+    if bool(images) == (dataset is not None):
+        raise ThawError("Name images or a data set (--dataset NAME), one of the two.")
+    store = Store()
+    if dataset is not None:
+        store.datasets.version(dataset)
+    paths = list(image_files(images or []))
+    _load_patiently()
+    from learner.untouched import ImageNetModel, ask_about
+
+    model = ImageNetModel.open(backbone, store.workspace)
+    told = f"{model.arch}, untouched. {model.source.reason}"
+    if dataset is not None:
+        with progress_bar(transient=True, disabled=as_json) as bar:
+            task = bar.add_task("Asking", total=None)
+            found = ask_about(store, dataset, model, lambda done, total: bar.update(task, completed=done, total=total))
+        if as_json:
+            print_json(
+                {"backbone": model.arch, "reason": model.source.reason, "classes": [asdict(one) for one in found]}
+            )
+            return
+        out.print(told, markup=False)
+        table = table_of("Class", "Photos", "Most frequent answers", right=["Photos"])
+        for one in found:
+            answers = ", ".join(f"{name} {100 * share:.0f} %" for name, share in one.answers)
+            table.add_row(Text(one.label), f"{one.photos:,}", Text(answers))
+        out.print(table, soft_wrap=False)
+        return
+    predictions = list(model.predict(paths))
+    if as_json:
+        rows = [asdict(row) | {"source": str(row.source)} for row in predictions]
+        print_json({"backbone": model.arch, "reason": model.source.reason, "predictions": rows})
+    else:
+        out.print(told, markup=False)
+        for row in predictions:
+            answer = ", ".join(f"{name} {percent(p)}" for name, p in zip(row.classes, row.probs, strict=True))
+            out.print(f"{row.source}: {answer or 'not read. ' + row.error}", markup=False)
+    if all(row.error for row in predictions):
+        raise ModelError(f"None of the {count(len(predictions), 'file')} could be read as an image.")
+
+
+def image_files(paths: list[Path]) -> Iterator[Path]:
+    """Files as they are named, and every image in the folders. Raises ModelError."""
+    from learner.images import IMAGE_SUFFIXES
+
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            if not found:
+                raise ModelError(f"There are no images in {path}.")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise ModelError(f"There is no file or folder {path}.")
+
+
+def write_overlays(predictions: list["Prediction"], folder: Path) -> int:
+    """Write where a model looked over each picture that it could read, as numbered PNGs; returns how many.
+
+    Raises ThawError when they cannot be written there.
+    """
+    from learner.images import read_image
+    from learner.overlays import overlay
+
+    check_target(folder)
+    drawn = [prediction for prediction in predictions if prediction.attention is not None]
+    for number, prediction in enumerate(drawn, start=1):
+        file = folder / f"{number:04}_{prediction.source.stem}.png"
+        try:
+            folder.mkdir(exist_ok=True)
+            overlay(read_image(prediction.source), prediction.attention).save(file)
+        except OSError as error:
+            raise ThawError(f"{file} cannot be written: {error.strerror or error}. Name another folder.") from error
+    return len(drawn)
+
+
 def _command(found: Recommendation, recipe: Recipe) -> str:
     """The shipped recipe, with what was changed to suit the backbone."""
     shipped = read_recipe(found.recipe, found.dataset)
@@ -108,3 +198,4 @@ def add_to(app: typer.Typer) -> None:
     """Make these commands `app`'s."""
     app.command("find-rate")(find_rate)
     app.command()(recommend)
+    app.command()(imagenet)
