@@ -1,0 +1,92 @@
+"""The training room as a person uses it: a run is paused, killed, looked after and had back, all from the page."""
+
+import os
+import re
+import signal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from learner.datasets import add_dataset
+from learner.recipe import Phase
+from learner.store import Store
+from tests.samples import TWO_PHASES, make_photos, small_recipe
+
+TRAINING_MS = 180_000
+EPOCHS = 60
+"""Of fine-tuning: enough to do something to the run meanwhile, a few seconds in all."""
+LONG = small_recipe(
+    phases=[Phase("Warm-up", epochs=2, lr=0.01), Phase("Fine-tuning", trainable="all", epochs=EPOCHS, lr=[1e-5, 1e-3])]
+)
+
+
+@pytest.fixture
+def pets(store, tmp_path) -> Store:
+    add_dataset(store, make_photos(tmp_path / "pets", {"cat": 30, "dog": 30}), "pets")
+    return store
+
+
+def heading(page: Page, status: str) -> None:
+    expect(page.get_by_role("heading", name=f"Run 1: {status}")).to_be_visible(timeout=TRAINING_MS)
+
+
+def queue_is(page: Page, *run_ids: int) -> None:
+    """Wait until these runs wait, in this order."""
+    rows = page.get_by_test_id("stExpander").get_by_role("listitem")
+    expect(rows).to_have_text([re.compile(f"^Run {run_id} ·") for run_id in run_ids])
+
+
+def learns_beyond(page: Page, epoch: int) -> None:
+    """Wait until the page shows fine-tuning in a later epoch than that."""
+    later = "|".join(str(number) for number in range(epoch + 1, EPOCHS + 1))
+    told = re.compile(rf"^Fine-tuning: phase 2 of 2 · epoch ({later}) of {EPOCHS} ")
+    expect(page.get_by_text(told)).to_be_visible(timeout=TRAINING_MS)
+
+
+def test_a_run_is_paused_resumed_killed_finished_deleted_and_had_back(serve, start, page, pets):
+    start("learner", "worker")
+    pets.submit(LONG)
+    page.goto(f"{serve()}/runs")
+    learns_beyond(page, 0)
+
+    page.get_by_role("button", name="Pause after this epoch").click()
+    heading(page, "paused")
+    expect(page.get_by_text("Nothing is lost: resume it whenever you like.")).to_be_visible()
+    page.reload()
+    heading(page, "paused")
+    paused_after = len(pets.runs.epochs(1))
+    assert 2 < paused_after < 2 + EPOCHS
+
+    page.get_by_role("button", name="Resume").click()
+    heading(page, "training")
+    learns_beyond(page, paused_after - 2 + 1)  # two epochs of warm-up; one more, as what the page says may be older
+    os.kill(pets.runs.get(1).pid, signal.SIGKILL)
+    expect(page.get_by_text("The training process ended by signal SIGKILL")).to_be_visible()
+    expect(page.get_by_text(re.compile("taken up again from where it stood|goes on by itself"))).to_be_visible()
+
+    heading(page, "finished")
+    assert [epoch.epoch for epoch in pets.runs.epochs(1)] == list(range(1, 2 + EPOCHS + 1))
+    expect(page.get_by_text("of the validation images right, in")).to_be_visible()
+    page.get_by_role("button", name="Delete run").click()
+    expect(page.get_by_text("Deleted run 1.")).to_be_visible()
+    expect(page.get_by_text("No runs yet.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    heading(page, "finished")
+    assert pets.workspace.checkpoint(1).exists()
+
+
+def test_what_one_tab_does_to_the_queue_the_other_shows(serve, page, pets):
+    for _ in range(3):
+        pets.submit(TWO_PHASES)
+    address = serve()
+    page.goto(f"{address}/runs?run=3")
+    second = page.context.new_page()
+    second.goto(f"{address}/runs?run=1")
+    queue_is(second, 1, 2, 3)
+    page.locator(".st-key-Earlier-3").get_by_role("button").click()
+    queue_is(second, 1, 3, 2)
+    assert [run.id for run in pets.runs.queue()] == [1, 3, 2]
+    second.get_by_role("button", name="Take it out of the queue").click()
+    heading(second, "stopped")
+    queue_is(page, 3, 2)
+    expect(page.get_by_text("The queue: 2 runs")).to_be_visible()
