@@ -172,7 +172,8 @@ class TestMore:
         measured.checkbox(key="flip_vertical").check().run()
         measured.number_input(key="views").set_value(0)
         measured.selectbox(key="cache").set_value("on").run()
-        beside = measured.expander[0].error[0].value
+        more = next(expander for expander in measured.expander if expander.label.startswith("More"))
+        beside = more.error[0].value
         assert beside.startswith("Changed copies of an image (views): With cache: on and augmentation")
         assert beside in measured.main.error[-1].value  # once more where the start button is
         assert next(b for b in measured.button if b.label == "Start training").disabled
