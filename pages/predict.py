@@ -15,6 +15,8 @@ from ui.components import probability_bars
 from ui.frame import empty, page
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from learner.inference import Prediction
     from learner.untouched import ImageNetModel
 
@@ -49,16 +51,20 @@ def show_page() -> None:
     elif untouched is not None:
         st.caption(f"Untouched: {untouched.arch}. {untouched.source.reason}")
     for file, prediction in zip(files, predictor.predict(files), strict=True):
-        show_answer(file, prediction)
-        if not prediction.error and untouched is not None and not isinstance(untouched, str):
-            show_untouched(file, untouched)
+        bars = show_answer(file, prediction)
+        if bars is not None and untouched is not None and not isinstance(untouched, str):
+            with bars:
+                show_untouched(file, untouched)
 
 
-def show_answer(file, prediction: "Prediction") -> None:
-    """The picture, where the model looked if it can tell, and what it says."""
+def show_answer(file, prediction: "Prediction") -> "DeltaGenerator | None":
+    """The picture, where the model looked if it can tell, and what it says; returns the column of that.
+
+    None for a file that is no picture.
+    """
     if prediction.error:
         st.error(f"{file.name}: {prediction.error}")
-        return
+        return None
     file.seek(0)
     shown = upright(file)
     answer = prediction.classes[0]
@@ -67,7 +73,7 @@ def show_answer(file, prediction: "Prediction") -> None:
         picture.image(shown, caption=file.name, alt=f"The picture {file.name}")
     else:
         picture, looked, bars = st.columns([1, 1, 2], vertical_alignment="top")
-        picture.image(shown, caption=file.name, alt=f"The picture {file.name}")
+        picture.image(shown, caption=file.name, alt=f"The picture {file.name}", width="stretch")
         if looks_everywhere(prediction.attention):
             looked.caption("The model looked at all of the picture alike.")
         else:
@@ -75,22 +81,20 @@ def show_answer(file, prediction: "Prediction") -> None:
                 overlay(shown, prediction.attention),
                 caption="Where it looked: the more amber, the more a place counted.",
                 alt=f"{file.name} with amber where the model looked before it said {answer}",
+                width="stretch",
             )
     with bars:
         st.markdown(f"**{answer}**, {percent(prediction.probs[0])}")
         probability_bars(prediction.classes[:BARS], prediction.probs[:BARS])
+    return bars
 
 
 def show_untouched(file, model: "ImageNetModel") -> None:
     """What the untouched ImageNet network says of the same picture."""
     file.seek(0)
     [said] = model.predict([file])
-    if said.error:
-        return
-    _, bars = st.columns([1, 2])
-    with bars:
-        st.markdown(f"The untouched ImageNet model: **{said.classes[0]}**, {percent(said.probs[0])}")
-        probability_bars(said.classes, said.probs)
+    st.markdown(f"The untouched ImageNet model: **{said.classes[0]}**, {percent(said.probs[0])}")
+    probability_bars(said.classes, said.probs)
 
 
 def upright(file) -> Image.Image:

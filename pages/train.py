@@ -40,12 +40,14 @@ def show_page() -> None:
     chosen = state.current_dataset(names)
     parent = drafts.parent()
     fields = Fields()
-    show_picker(chosen)
-    if parent is None:
-        show_recommendation(store, chosen)
+    above = st.container()
     first, second, third = st.columns(3)
     name = first.selectbox("Data set", names, index=names.index(chosen), disabled=parent is not None)
     st.session_state[state.DATASET] = name
+    with above:
+        show_picker(name)
+        if parent is None:
+            show_recommendation(store, name)
     draft = drafts.draft(name)
     versions = [info.number for info in store.datasets.versions(name)]
     number = st.session_state.get(key("version"), draft["version"])

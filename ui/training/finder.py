@@ -17,6 +17,7 @@ from ui.charts import INKS
 from ui.components import rate_text
 from ui.frame import telling_errors
 
+HEIGHT = 240
 MAX_RISE = 1.3
 """The drawing ends so many times above where the loss began; what explodes leaves it."""
 
@@ -102,12 +103,6 @@ def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
     top = MAX_RISE * max(found.losses[: max(1, len(found.losses) // 3)])
     rows = pd.DataFrame({"rate": found.rates, "loss": found.losses})
     marks = sorted(found.suggestions.items(), key=lambda pair: pair[1])
-    named = pd.DataFrame(
-        [
-            {"rate": rate, "name": f"{name} {rate_text(rate)}", "row": row, "chosen": name == found.chosen}
-            for row, (name, rate) in enumerate(marks)
-        ]
-    )
     x = alt.X(
         "rate:Q",
         title="Learning rate" + (" of the part that learns fastest" if not isinstance(found.lr, float) else ""),
@@ -117,30 +112,24 @@ def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
     y = alt.Y("loss:Q", title="Loss", scale=alt.Scale(domain=[0, top], nice=False))
     tooltip = [alt.Tooltip("rate:Q", format=".2e", title="Rate"), alt.Tooltip("loss:Q", format=".3f", title="Loss")]
     line = alt.Chart(rows).mark_line(clip=True, color=ink.valid, strokeWidth=2.2).encode(x=x, y=y, tooltip=tooltip)
-    rules = (
-        alt.Chart(named)
-        .mark_rule(color=ink.text)
-        .encode(
-            x="rate:Q",
-            strokeWidth=alt.condition("datum.chosen", alt.value(2), alt.value(1)),
-            strokeDash=alt.condition("datum.chosen", alt.value([1, 0]), alt.value([3, 3])),
-            tooltip=alt.Tooltip("name:N", title="Suggestion"),
-        )
+    named = [_mark(row, name, rate, name == found.chosen, ink.text) for row, (name, rate) in enumerate(marks)]
+    told = f"The loss against the learning rate; {found.chosen} suggests {_rounded(found.suggestions[found.chosen])}."
+    return alt.layer(line, *named).properties(height=HEIGHT, description=told)
+
+
+def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.LayerChart:
+    """A suggestion: a line with its name at its top, which begins below the names that stand to its left."""
+    told = alt.Chart(pd.DataFrame([{"rate": rate, "name": f"{name} {_rounded(rate)}"}])).encode(x="rate:Q")
+    top = alt.value(4 + 16 * row)
+    rule = told.mark_rule(color=ink, strokeWidth=2 if chosen else 1, strokeDash=[1, 0] if chosen else [3, 3])
+    text = told.mark_text(
+        align="left", baseline="top", dx=4, fontSize=12, color=ink, fontWeight="bold" if chosen else "normal"
     )
-    # each name on a line of its own below the axis' top, left of its rule where the next ones stand to the right
-    names = [
-        alt.Chart(named)
-        .transform_filter(f"datum.row == {row}")
-        .mark_text(
-            align="left",
-            baseline="top",
-            dx=4,
-            fontSize=12,
-            color=ink.text,
-            fontWeight="bold" if marks[row][0] == found.chosen else "normal",
-        )
-        .encode(x="rate:Q", y=alt.value(4 + 16 * row), text="name:N")
-        for row in range(len(marks))
-    ]
-    told = f"The loss against the learning rate; {found.chosen} suggests {rate_text(found.suggestions[found.chosen])}."
-    return alt.layer(line, rules, *names).properties(height=240, description=told)
+    return alt.layer(
+        rule.encode(y=top, y2=alt.value(HEIGHT), tooltip=alt.Tooltip("name:N", title="Suggestion")),
+        text.encode(y=top, text="name:N"),
+    )
+
+
+def _rounded(rate: float) -> str:
+    return rate_text(float(f"{rate:.2g}"))
