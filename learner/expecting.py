@@ -24,10 +24,11 @@ FILES_TIMED = 6
 def settle(store: Store, recipe: Recipe) -> Recipe:
     """The recipe with what it leaves open decided as a run would: version, backbone and image size.
 
-    Raises DatasetError, and WeightsError where no backbone can be had.
+    Raises DatasetError, WeightsError where no backbone can be had, and what `Store.weights_of` raises.
     """
     version = store.datasets.version(recipe.dataset, recipe.version)
     summary = summarize(store, version)
+    recipe = replace(recipe, **store.weights_of(recipe))
     arch = recipe.backbone
     if arch == "auto":
         arch, _ = choose_backbone("auto", recipe.weights, store.workspace)

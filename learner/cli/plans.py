@@ -25,7 +25,7 @@ def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsS
     from learner.expecting import expected_plan, settle
 
     settled = settle(store, recipe)
-    _, weights = choose_backbone(recipe.backbone, recipe.weights, store.workspace)
+    _, weights = choose_backbone(recipe.backbone, settled.weights, store.workspace)
     plan = expected_plan(store, settled)
     if plan is None:
         if not quiet:

@@ -49,7 +49,7 @@ class Store:
         version = self.datasets.version(recipe.dataset, recipe.version)
         self.datasets.require_trainable(version)
         repeats = recipe.repeats
-        recipe = replace(recipe, version=version.number, repeats=1, **self._weights(recipe))
+        recipe = replace(recipe, version=version.number, repeats=1, **self.weights_of(recipe))
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent)
@@ -58,8 +58,11 @@ class Store:
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
         return run_id
 
-    def _weights(self, recipe: Recipe) -> dict[str, str]:
-        """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere."""
+    def weights_of(self, recipe: Recipe) -> dict[str, str]:
+        """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere.
+
+        Raises RunError or ModelError for a run that is not there or has no model, RecipeError for another backbone.
+        """
         kind, _, name = recipe.weights.partition(":")
         if kind == "run":
             run = self.newest_finished(name) if not name.isdecimal() else self.runs.get(int(name))

@@ -10,6 +10,7 @@ from learner.datasets import add_dataset
 from learner.datasets.gallery import KNOWN
 from learner.errors import RecipeError, RunError
 from learner.executors import execute
+from learner.expecting import settle
 from learner.recipe import RECIPES, Phase, Recipe, read_recipe, recipe_names
 from learner.store import Store
 from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
@@ -149,6 +150,7 @@ def test_a_body_that_is_carried_over_is_the_other_runs_bit_for_bit(tiny):
         for run_id in (first, second)
     ]
     assert bodies[0] == bodies[1]
+    assert settle(tiny, replace(read("quick"), weights="run:flower-photos", **small)).weights.startswith("run:")
     assert tiny.runs.get(second).facts["classes"] == ["cat", "dog", "owl"]
 
 
