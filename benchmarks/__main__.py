@@ -13,6 +13,8 @@ from benchmarks.report import ROOT, BenchmarkError, parser
 
 SHORT = {
     "startup": ("3",),
+    "live_page": ("--seconds", "20"),
+    "time_left": ("--backbones", "tf_efficientnet_lite0"),
     "predict": ("--calls", "30", "--images", "200"),
     "scaling": ("--sizes", "250", "1000"),
     "two_phase": ("--images", "160"),
