@@ -7,6 +7,7 @@ fastai reads from the curve. Nothing that lasts is changed: no run is made, and 
 import copy
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from fastai.torch_core import set_seed
 from learner.answers import keep_answer, say_progress
 from learner.callbacks import FrozenStagesEval, Gradients
 from learner.errors import RunError, ThawError
+from learner.executors import NICENESS
 from learner.expecting import settle
 from learner.features import FeatureCache, every_view
 from learner.loaders import ImageLoader, Views
@@ -94,7 +96,7 @@ def find_on(
     trial.accumulate = recipe.accumulate
     groups = np.array(phase.group_rates(stages, has_batch_norm(trial.model[0])))
     steps = STEPS * recipe.accumulate
-    growing = _GrowingRate(groups / groups.max(), steps, lambda batch: tell(f"{phase.name}: step {batch} of {steps}"))
+    growing = _GrowingRate(groups / groups.max(), steps, lambda batch: tell(f"Step {batch} of {steps}"))
     with _as_it_was(learn.dls.train):
         set_seed(recipe.seed)
         trial.opt.set_hyper("mom", phase.momenta()[0])
@@ -268,6 +270,7 @@ def _readable(rates: list[float], losses: list[float]) -> tuple[torch.Tensor, to
 def main() -> None:
     """Find rates for the recipe and the phase index in the arguments."""
     recipe, index = Recipe.from_dict(json.loads(sys.argv[1])), int(sys.argv[2])
+    os.nice(NICENESS)
     try:
         store = Store()
         recipe = settle(store, recipe)

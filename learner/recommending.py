@@ -1,6 +1,7 @@
 """Measure how well a frozen body already tells a data set's classes apart, and recommend a strategy."""
 
 import json
+import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -20,6 +21,7 @@ from learner.datasets import dataset_folder, train_valid_split
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ThawError
+from learner.executors import NICENESS
 from learner.expecting import settle
 from learner.features import Item
 from learner.loaders import LabelledFile
@@ -167,6 +169,7 @@ def _features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -> np.n
 def main() -> None:
     """Recommend for the data set, backbone and weights of the recipe whose JSON is the first argument."""
     recipe = Recipe.from_dict(json.loads(sys.argv[1]))
+    os.nice(NICENESS)
     try:
         store = Store()
         recipe = settle(store, recipe)

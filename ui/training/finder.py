@@ -17,7 +17,6 @@ from ui.charts import INKS
 from ui.components import rate_text
 from ui.frame import telling_errors
 
-HEIGHT = 240
 MAX_RISE = 1.3
 """The drawing ends so many times above where the loss began; what explodes leaves it."""
 
@@ -114,7 +113,7 @@ def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
     line = alt.Chart(rows).mark_line(clip=True, color=ink.valid, strokeWidth=2.2).encode(x=x, y=y, tooltip=tooltip)
     named = [_mark(row, name, rate, name == found.chosen, ink.text) for row, (name, rate) in enumerate(marks)]
     told = f"The loss against the learning rate; {found.chosen} suggests {_rounded(found.suggestions[found.chosen])}."
-    return alt.layer(line, *named).properties(height=HEIGHT, description=told)
+    return alt.layer(line, *named).properties(height=240, description=told)
 
 
 def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.LayerChart:
@@ -126,7 +125,7 @@ def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.Layer
         align="left", baseline="top", dx=4, fontSize=12, color=ink, fontWeight="bold" if chosen else "normal"
     )
     return alt.layer(
-        rule.encode(y=top, y2=alt.value(HEIGHT), tooltip=alt.Tooltip("name:N", title="Suggestion")),
+        rule.encode(y=top, y2=alt.value("height"), tooltip=alt.Tooltip("name:N", title="Suggestion")),
         text.encode(y=top, text="name:N"),
     )
 
