@@ -1,0 +1,188 @@
+"""A recipe's parts: phases, the head, augmentation."""
+
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass
+
+HEAD_RATE = 2e-3
+RATES_WITH_BATCH_NORM = (1e-4, 2e-3)
+RATES_WITHOUT_BATCH_NORM = (1e-6, 1e-4)
+SGD_FACTOR = 10
+"""`auto` rates are for optimizers that divide by the gradient's size; plain SGD needs larger ones."""
+CYCLED_MOMENTUM, STEADY_MOMENTUM = 0.95, 0.9
+MOMENTUM_DIP = 0.1
+"""one_cycle lowers the momentum by this while the rate is high (Smith 2018, arXiv:1803.09820)."""
+
+CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(config=CONFIG)
+class Phase:
+    """A stretch of training with one choice of trainable stages, learning rates and schedule."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """What the curves and tables call it."""
+    trainable: Annotated[str, Field(min_length=1)] = "head"
+    """What learns: `head`, `all`, or a stage such as `block5`, which means that stage and all above it."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training images."""
+    lr: float | list[float] | dict[str, float] | Literal["auto"] = "auto"
+    """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio; or one for
+    each part by name, such as `{block5: 0.00001, head: 0.001}`, where a part that is not named takes the rate of the
+    nearest named one above it. `auto` suits the backbone: see `Phase.rates`."""
+    schedule: Literal["one_cycle", "flat_cos", "constant"] = "one_cycle"
+    """How the rate moves: up and down again, flat then down, or not at all."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Pull of the weights towards zero. Raise it when the training loss falls while the validation loss rises.
+    Decoupled from the rate's scale in AdamW and Ranger, part of the gradient in the others."""
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "ranger"] = "adamw"
+    """How a gradient becomes a step. AdamW suits nearly everything; the others are there to repeat published work."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
+    """Share of the last step that goes on into the next (beta 1 of Adam). `auto` is 0.95, lowered by 0.1 while the
+    rate is high, with one_cycle; 0.9 with other schedules; 0 with RMSprop."""
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    """Side in pixels for this phase, where it differs from the recipe's. Begin small and grow (progressive resizing)
+    to save time. The model is used at the size that its best epoch was trained at."""
+    patience: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Early stopping: the phase ends when its validation loss has not fallen for so many epochs. 0: never."""
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _rates_are_numbers(cls, lr: Any) -> Any:
+        if lr == "auto":
+            return lr
+        named = isinstance(lr, dict)
+        rates = list(lr.values()) if named else list(lr) if isinstance(lr, list | tuple) else [lr]
+        try:
+            rates = [float(str(rate)) for rate in rates]  # YAML reads 1e-3 as text; by str(), `true` is no number
+            fits = rates and all(0 < rate <= 10 for rate in rates)
+            fits = fits and (named or (len(rates) <= 2 and rates == sorted(rates)))
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                "Use auto, one number such as 0.002, two, lowest first, such as [0.00001, 0.001], or one for each "
+                "part, such as {block5: 0.00001, head: 0.001}; at most 10"
+            )
+        if named:
+            return dict(zip(lr, rates, strict=True))
+        return rates if len(rates) == 2 else rates[0]
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _no_size_is_the_recipes(cls, image_size: Any) -> Any:
+        return None if image_size == "auto" else image_size
+
+    def first_trainable_group(self, stages: list[str]) -> int:
+        """Index of the lowest parameter group that learns, of one group a stage and a last one for the head."""
+        if self.trainable == "all":
+            return 0
+        return len(stages) if self.trainable == "head" else stages.index(self.trainable)
+
+    def rates(self, batch_norm: bool) -> tuple[float, float]:
+        """Learning rate of the lowest group that learns and of the head; `batch_norm`: whether the backbone has any.
+
+        `auto` is 0.002 for the head alone, as in fastai's `fine_tune`. With stages it depends on batch-norm, which
+        keeps activations in range while weights move: VGG16 has none, and at rates that suit others it forgets what
+        it knew (measured: docs/benchmarks.md). Of rates by name these are the lowest and the highest.
+        """
+        if isinstance(self.lr, dict):
+            return min(self.lr.values()), max(self.lr.values())
+        if isinstance(self.lr, list):
+            return self.lr[0], self.lr[1]
+        if self.lr != "auto":
+            return self.lr, self.lr
+        factor = SGD_FACTOR if self.optimizer == "sgd" else 1
+        if self.trainable == "head":
+            return factor * HEAD_RATE, factor * HEAD_RATE
+        low, high = RATES_WITH_BATCH_NORM if batch_norm else RATES_WITHOUT_BATCH_NORM
+        return factor * low, factor * high
+
+    def group_rates(self, stages: list[str], batch_norm: bool) -> list[float]:
+        """Peak learning rate of every group (stages, then head): 0 where frozen, two rates spread by equal ratios.
+
+        The spread is the one of fastai's `slice(low, high)`, taken over the groups that learn.
+        """
+        first = self.first_trainable_group(stages)
+        if isinstance(self.lr, dict):
+            parts = [*stages, "head"]
+            return [0.0] * first + [
+                next((self.lr[part] for part in parts[index:] if part in self.lr), list(self.lr.values())[-1])
+                for index in range(first, len(parts))
+            ]
+        low, high = self.rates(batch_norm)
+        steps = len(stages) - first
+        learning = [low * (high / low) ** (step / steps) for step in range(steps)] + [high]
+        return [0.0] * first + learning
+
+    def momenta(self) -> tuple[float, float]:
+        """Momentum at low and at high rates; the same unless the schedule is one_cycle."""
+        momentum = self.momentum
+        if momentum == "auto":
+            momentum = CYCLED_MOMENTUM if self.schedule == "one_cycle" else STEADY_MOMENTUM
+            momentum = 0.0 if self.optimizer == "rmsprop" else momentum
+        return momentum, max(momentum - MOMENTUM_DIP, 0.0) if self.schedule == "one_cycle" else momentum
+
+
+@dataclass(config=CONFIG)
+class Head:
+    """The new classifier on top of the body."""
+
+    kind: Literal["fastai", "fc", "linear", "attention"] = "fastai"
+    """`fastai`: average and maximum pooling, a layer of 512, batch-norm and dropout. `fc`: layers of the widths below.
+    `linear`: average pooling and one layer, the fastest. `attention`: learns where to look, and shows it."""
+    widths: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(max_length=5)] = field(
+        default_factory=lambda: [256]
+    )
+    """Units of each hidden layer of an `fc` or `attention` head, each followed by ReLU and dropout."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of a hidden layer that is left out at each step. Raise it against overfitting. Not for `linear`."""
+    pool: Literal["average", "flatten"] = "average"
+    """What an `fc` head begins with: the mean over the feature map, or (`flatten`) all of it, as VGG16's own head does;
+    then all phases have one image size."""
+
+
+@dataclass(config=CONFIG)
+class Augment:
+    """Random changes to training images, so that the network meets more than it was given. Nothing by default."""
+
+    flip_horizontal: bool = False
+    """Mirror left and right, every second time. Not where sides matter, as in writing."""
+    flip_vertical: bool = False
+    """Mirror top and bottom, every second time. For pictures taken from above or through a microscope."""
+    quarter_turns: bool = False
+    """Turn by 0, 90, 180 or 270 degrees."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Turn by up to so many degrees either way."""
+    zoom: float | list[float] = 1.0
+    """Enlarge by up to this factor, about a random point; or by a factor between two, such as [0.8, 1.2]. 0.2 to 3."""
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Slant by up to this share: 0.2 moves the upper edge sideways by up to a fifth of half the height."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Move by up to this share of width and height. For things that are not always in the middle."""
+    lighting: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Change brightness and contrast by up to this share."""
+
+    @field_validator("zoom", mode="before")
+    @classmethod
+    def _a_factor_or_two(cls, zoom: Any) -> Any:
+        factors = list(zoom) if isinstance(zoom, list | tuple) else [1.0, zoom]
+        try:
+            factors = [float(str(factor)) for factor in factors]
+            fits = len(factors) == 2 and factors == sorted(factors) and all(0.2 <= factor <= 3 for factor in factors)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError("Use one factor from 1 to 3, or two from 0.2 to 3, lower first, such as [0.8, 1.2]")
+        return factors if isinstance(zoom, list | tuple) and factors[0] != 1 else factors[1]
+
+    @property
+    def zoom_range(self) -> tuple[float, float]:
+        """Lowest and highest factor."""
+        return (self.zoom[0], self.zoom[1]) if isinstance(self.zoom, list) else (1.0, self.zoom)
+
+    @property
+    def changes_anything(self) -> bool:
+        return self != Augment()

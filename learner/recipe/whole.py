@@ -1,0 +1,261 @@
+"""The recipe: everything that decides a result."""
+
+import shlex
+from dataclasses import asdict, field
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+
+from learner.errors import RecipeError
+from learner.recipe.parts import CONFIG, Augment, Head, Phase
+
+SMALL_IMAGE_PX = 64
+"""A data set whose images are typically no larger than this trains at `SMALL_IMAGE_SIZE`."""
+SMALL_IMAGE_SIZE = 96
+USUAL_IMAGE_SIZE = 224
+MOST_SHOWN = 200
+"""Characters of a wrong value that are repeated to a person."""
+
+
+def default_phases() -> list[Phase]:
+    return [
+        Phase(name="Warm-up", trainable="head", epochs=2),
+        Phase(name="Fine-tuning", trainable="all", epochs=3),
+    ]
+
+
+@dataclass(config=CONFIG)
+class Recipe:
+    """Everything that decides a result."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    """Name of the data set."""
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Version of the data set; the newest when left out."""
+    backbone: Annotated[str, Field(min_length=1)] = "auto"
+    """A timm architecture such as `vgg16`; `auto` takes VGG16 if it can have its ImageNet weights, else
+    EfficientNet-Lite0."""
+    weights: Annotated[str, Field(min_length=1)] = "auto"
+    """Where the pretrained weights come from: `auto`, a file, `run:12` for the body of that run, `run:NAME` for that of
+    the newest finished run on the data set of that name, or `random` to start from nothing."""
+    head: Head = field(default_factory=Head)
+    """The new classifier on top of the backbone."""
+    image_size: Annotated[int, Field(ge=32, le=1024)] | Literal["auto"] = "auto"
+    """Side in pixels to which every image is resized; `auto` is 224, or 96 where the images are tiny."""
+    batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
+    """Images a training step looks at together; lower it when memory runs out."""
+    valid_fraction: Annotated[float, Field(ge=0.05, le=0.5)] = 0.2
+    """Share of the images kept for validation, by class, where the data set has no split of its own."""
+    grouped: bool = True
+    """Keep near duplicates and declared groups on one side of the split. Without, the accuracy may flatter."""
+    folds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Cross-validation: the number of folds, 2 or more; 0 keeps `valid_fraction` for validation instead."""
+    fold: Annotated[int, Field(ge=1, le=20)] = 1
+    """Which of the folds validates this run."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Fixes the split, the new head, the order of the images and their augmentation."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 1
+    """Runs with this seed, the next, and so on. Three or more show how much of a difference is chance."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    """How much more, for `focal`; 0 is cross entropy."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of certainty taken from every label; 0.1 helps where some labels are wrong. Cross entropy only."""
+    balance: Literal["none", "weights", "oversample"] = "none"
+    """For classes of unequal size: count the images of small classes more in the loss, or show them more often."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Train on blends of two images (MixUp) or with a piece of another (CutMix). For long trainings that overfit; the
+    cache of frozen stages cannot be used with it."""
+    mix_alpha: Annotated[float, Field(gt=0, le=10)] = 0.4
+    """How evenly two images are blended: low leaves most nearly as they are."""
+    clip_norm: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Gradients longer than this are shortened to it; 1 tames a loss that jumps. 0: never."""
+    accumulate: Annotated[int, Field(ge=1, le=256)] = 1
+    """Batches whose gradients make one step: the effect of a larger batch in the memory of a small one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the backbone's arithmetic; `auto` takes the fastest that this machine does well. The head and
+    the loss always use fp32."""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """Whether the outputs of frozen stages are computed once and kept for every epoch; `auto` does what is faster."""
+    augment: Augment = field(default_factory=Augment)
+    """Random changes to the training images."""
+    views: Annotated[int, Field(ge=0, le=64)] = 4
+    """With augmentation: how many changed copies of an image there are, of which every epoch draws one. 0 changes it
+    anew in every epoch, which the cache cannot keep."""
+    phases: Annotated[list[Phase], Field(min_length=1, max_length=50)] = field(default_factory=default_phases)
+    """What is trained, in order."""
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _on_is_no_yes(cls, cache: Any) -> Any:
+        """YAML reads a plain `on` or `off` as true or false."""
+        return {True: "on", False: "off"}.get(cache, cache) if isinstance(cache, bool) else cache
+
+    @field_validator("cache")
+    @classmethod
+    def _blends_cannot_be_kept(cls, cache: str, others: ValidationInfo) -> str:
+        mix = others.data.get("mix", "none")
+        if cache == "on" and mix != "none":
+            raise ValueError(f"With mix: {mix} it cannot be on, as every step sees other images; use cache: auto")
+        return cache
+
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_is_none(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("Use 0 for a plain split, or 2 folds and more")
+        return folds
+
+    @field_validator("fold")
+    @classmethod
+    def _an_existing_fold(cls, fold: int, others: ValidationInfo) -> int:
+        if fold > max(others.data.get("folds", 0), 1):
+            raise ValueError("It should be no more than `folds`")
+        return fold
+
+    @field_validator("views")
+    @classmethod
+    def _something_to_cache(cls, views: int, others: ValidationInfo) -> int:
+        if views == 0 and others.data.get("cache") == "on" and others.data.get("augment", Augment()).changes_anything:
+            raise ValueError("With cache: on and augmentation it should be 1 or more; or use cache: auto")
+        return views
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _smoothing_of_cross_entropy(cls, label_smoothing: float, others: ValidationInfo) -> float:
+        if label_smoothing and others.data.get("loss") == "focal":
+            raise ValueError("With loss: focal it should be 0; or use loss: cross_entropy")
+        return label_smoothing
+
+    @field_validator("phases")
+    @classmethod
+    def _one_size_for_a_flat_head(cls, phases: list[Phase], others: ValidationInfo) -> list[Phase]:
+        head = others.data.get("head", Head())
+        if head.kind == "fc" and head.pool == "flatten" and any(phase.image_size for phase in phases):
+            raise ValueError("With head.pool: flatten no phase can have its own image_size; or use head.pool: average")
+        return phases
+
+    @classmethod
+    def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
+        """Raises RecipeError with every mistake at once, each with its key's path."""
+        if not isinstance(values, dict):
+            raise RecipeError([f"it should be a list of keys and values, not {values!r}"], source)
+        try:
+            return _ADAPTER.validate_python(values)
+        except ValidationError as error:
+            raise RecipeError(_problems(error), source) from None
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "The recipe") -> "Recipe":
+        return cls.from_dict(parse_yaml(text, source), source)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_yaml(self) -> str:
+        """YAML that `from_yaml` reads back to an equal recipe."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+    def check(self, stages: list[str] | None = None) -> None:
+        """Raise RecipeError with every mistake; `stages` are the backbone's, where they are known."""
+        Recipe.from_dict(self.to_dict())
+        if stages is not None:
+            allowed = ["head", "all", *stages]
+            parts = [*stages, "head"]
+            problems = [
+                f"phases.{i}.trainable: {phase.trainable!r} is not a part of {self.backbone}. "
+                f"Choose one of {', '.join(allowed)}"
+                for i, phase in enumerate(self.phases)
+                if phase.trainable not in allowed
+            ]
+            problems += [
+                f"phases.{i}.lr: {name!r} is not a part of {self.backbone}. Choose from {', '.join(parts)}"
+                for i, phase in enumerate(self.phases)
+                for name in (phase.lr if isinstance(phase.lr, dict) else ())
+                if name not in parts
+            ]
+            if problems:
+                raise RecipeError(problems)
+
+    def command(self, *flags: str) -> str:
+        """The shell command that does the same: `default` with only what differs set."""
+        mine, usual = self.to_dict(), Recipe(dataset=self.dataset).to_dict()
+        options = [option for key in mine for option in _differences(key, mine[key], usual[key])]
+        words = ["python", "-m", "learner", "train", "--dataset", self.dataset]
+        words += [word for option in options for word in ("--set", option)]
+        return shlex.join([*words, *flags])
+
+
+_ADAPTER = TypeAdapter(Recipe)
+
+
+def setting_help() -> dict[str, str]:
+    """The docstring of every key of a recipe, a phase, the augmentation and the head, by the key's name."""
+    parts = (Phase, Augment, Head, Recipe)  # a name that two of them have, such as image_size, is the recipe's
+    return {name: field.description or "" for part in parts for name, field in part.__pydantic_fields__.items()}
+
+
+def choose_image_size(image_size: int | Literal["auto"], typical_side: int) -> int:
+    """Pixels for `auto`, given the median of the images' longer sides (pixels)."""
+    if image_size != "auto":
+        return image_size
+    return SMALL_IMAGE_SIZE if typical_side <= SMALL_IMAGE_PX else USUAL_IMAGE_SIZE
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """What a YAML text says, as plain values. Raises RecipeError, naming `source`."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError([f"it is not valid YAML: {' '.join(str(error).split())}"], source) from None
+
+
+def _differences(key: str, mine: Any, usual: Any) -> list[str]:
+    if mine == usual:
+        return []
+    if isinstance(mine, dict) and isinstance(usual, dict):
+        return [option for name in mine for option in _differences(f"{key}.{name}", mine[name], usual[name])]
+    if isinstance(mine, list) and isinstance(usual, list) and len(mine) == len(usual) and isinstance(mine[0], dict):
+        pairs = zip(mine, usual, strict=True)
+        return [
+            option
+            for i, (left, right) in enumerate(pairs)
+            for name in left
+            for option in _differences(f"{key}.{i}.{name}", left[name], right[name])
+        ]
+    if mine in ("on", "off"):  # YAML would quote them, as other readers take them for true and false
+        return [f"{key}={mine}"]
+    text = yaml.safe_dump(mine, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True)
+    return [f"{key}={text.removesuffix(chr(10)).removesuffix('...').strip()}"]
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """Pydantic's findings as sentences that start with the key's path; a union's branches make one sentence."""
+    found: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"] if isinstance(part, int) or _is_field(part)) or "recipe"
+        if item["type"] == "unexpected_keyword_argument":
+            message = "there is no such key"
+        elif item["type"] == "missing":
+            message = "this key is needed"
+        else:
+            message = item["msg"].removeprefix("Value error, ").replace("Input should", "It should")
+            given = repr(item["input"])
+            values[path] = f" (it is {given if len(given) <= MOST_SHOWN else given[: MOST_SHOWN - 1] + '…'})"
+        found.setdefault(path, []).append(message)
+    return [
+        f"{path}: {messages[0]}{''.join(', or' + text.removeprefix('It should') for text in messages[1:])}"
+        f"{values.get(path, '')}"
+        for path, messages in found.items()
+    ]
+
+
+def _is_field(part: str) -> bool:
+    """False for the names that pydantic gives to a union's branches."""
+    return part not in ("float", "int", "str", "list", "none") and not part.startswith(
+        ("constrained-", "list[", "literal[", "function-")
+    )
