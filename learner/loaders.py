@@ -20,6 +20,7 @@ from learner import augment
 from learner.images import read_squished
 from learner.recipe import Augment
 from learner.rows import Rows
+from learner.store import Image
 
 BATCHES_AHEAD = 2
 _ORDER = 0x0DE7
@@ -37,6 +38,11 @@ class LabelledFile:
     sha256: str
     weight: float = 1.0
     """How often it is shown beside others; see `Order`."""
+
+    @classmethod
+    def of(cls, path: Path, image: Image) -> "LabelledFile":
+        """The image of a data set that lies at `path`."""
+        return cls(path, image.label, image.sha256, 1.0 if image.weight is None else image.weight)
 
 
 @dataclass(frozen=True)

@@ -298,15 +298,7 @@ class _Training:
         recipe = replace(recipe, version=version.number, backbone=self.backbone.arch, image_size=image_size)
         recipe.check(self.stages)
         self.train_files, self.valid_files = (
-            [
-                LabelledFile(
-                    image_path(self.workspace, version.name, image),
-                    image.label,
-                    image.sha256,
-                    1.0 if image.weight is None else image.weight,
-                )
-                for image in images
-            ]
+            [LabelledFile.of(image_path(self.workspace, version.name, image), image) for image in images]
             for images in (train_images, self.valid_images)
         )
         self.device = pick_device()

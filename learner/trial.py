@@ -23,7 +23,7 @@ from learner.network import Network
 from learner.precision import Precision
 from learner.recipe import Recipe
 from learner.speed import choose_speed
-from learner.store import Image, Store
+from learner.store import Store
 
 
 @dataclass
@@ -73,7 +73,7 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     version = store.datasets.version(recipe.dataset, recipe.version)
     store.datasets.require_trainable(version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
-    files = [_labelled(store, version.name, image) for image in train]
+    files = [LabelledFile.of(image_path(store.workspace, version.name, image), image) for image in train]
     set_seed(recipe.seed)
     backbone = build(recipe.backbone, recipe.weights, store.workspace)
     recipe.check(backbone.stages)
@@ -109,7 +109,3 @@ def device_to_itself(store: Store) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _labelled(store: Store, dataset: str, image: Image) -> LabelledFile:
-    return LabelledFile(image_path(store.workspace, dataset, image), image.label, image.sha256, image.weight or 1.0)
