@@ -10,7 +10,7 @@ from learner.store import Epoch, Run, Store
 from learner.words import duration, percent
 from ui import charts, state
 from ui.frame import telling_errors
-from ui.live.naming import points
+from ui.live.naming import accuracy_text, points
 
 MOST_COMPARED = 6
 ACCURACY, LOSS = "Accuracy", "Validation loss"
@@ -75,7 +75,7 @@ def _show_table(runs: dict[int, Run], curves: dict[int, list[Epoch]]) -> None:
         rows.append(
             {
                 "Run": compared.run_id,
-                "Best accuracy": "–" if compared.best_accuracy is None else percent(compared.best_accuracy),
+                "Best accuracy": accuracy_text(runs[compared.run_id]),
                 "Epochs": compared.epochs,
                 "Time": duration(compared.seconds),
                 until: f"epoch {compared.epochs_until}, {duration(compared.seconds_until)}" if there else "–",
