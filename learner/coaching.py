@@ -93,8 +93,8 @@ def advise(
     spoilt = _spoilt_phase(recipe, epochs, ended, valid_images)
     found = [
         _rate_too_high(recipe, spoilt, batch_norm) if spoilt else None,
-        _classes_ignored(recipe, epochs, recalls),
-        _rate_too_low(recipe, epochs, batch_norm),
+        None if spoilt else _classes_ignored(recipe, epochs, recalls),  # follows from that
+        None if spoilt else _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
         _cold_head(recipe, epochs, spoilt) if spoilt else None,
         _unfinished(recipe, epochs, batch_norm) if ended else None,
@@ -172,7 +172,7 @@ def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[s
     else:
         return None
     if recipe.balance == "none":
-        text = f"{seen}: other classes have more images and win. Show small classes as often as large ones."
+        text = f"{seen}. That happens where classes differ in size: show small ones as often as large ones."
         return Advice(
             "classes_ignored", text, "Show small classes more often", replace(recipe, balance="oversample"), None
         )

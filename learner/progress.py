@@ -66,6 +66,22 @@ class RunTakenOver(RunError):
     """Another process executes the run by now: this one was silent for too long. It writes nothing more."""
 
 
+class _Pace:
+    """True seconds for each expected one, since a moment."""
+
+    def __init__(self, spent_s: float):
+        self._began, self._from_s = time.monotonic(), spent_s
+
+    def skip(self, expected_s: float) -> None:
+        """So much was not done, but left out."""
+        self._from_s += expected_s
+
+    def pace(self, spent_s: float, whole_s: float) -> float | None:
+        """None before a hundredth of `whole_s` is done: too little to tell."""
+        done = spent_s - self._from_s
+        return (time.monotonic() - self._began) / done if done > 0.01 * whole_s else None
+
+
 class Progression:
     """A run's progress over all phases, written to the store; remembers what a person asked for."""
 
@@ -80,9 +96,10 @@ class Progression:
         self.gpu_memory: int | None = None
         self._plan: RunPlan | None = None
         self._spent_s = 0.0
-        self._spent_before_s = 0.0
+        """Of the plan's expected seconds, what is done."""
+        self._run = self._part_pace = _Pace(0.0)
+        self._part: tuple[int | None, bool] | None = None
         self._last_report = 0.0
-        self._began = 0.0
         self._process = psutil.Process()
         self._process.cpu_percent()
 
@@ -95,7 +112,7 @@ class Progression:
         self._write(Progress(message, done=self.latest.done if done is None else done))
 
     def expect(self, plan: RunPlan, phase: int = 0, epochs: float = 0.0) -> None:
-        """What the run will cost; of it only the ratios matter here, the measured speed so far scales them.
+        """What the run will cost; of it only the ratios matter here, the measured pace so far scales them.
 
         A run that goes on has done all before `phase` already, and so many epochs of that.
         """
@@ -105,8 +122,8 @@ class Progression:
         if epochs:
             now = plan.phases[phase]
             self._spent_s += now.features_s * now.cached + epochs * (now.train_s + now.valid_s)
-        self._spent_before_s = self._spent_s
-        self._began = time.monotonic()
+        self._run = _Pace(self._spent_s)
+        self._part, self._part_pace = None, self._run
 
     def prepare(self, what: str, images: int, total: int, expected_s: float, phase: int | None = None) -> None:
         """So many more of `total` images are read or computed, which as a whole should take `expected_s`.
@@ -130,29 +147,35 @@ class Progression:
     def skip(self, index: int, epochs: int) -> None:
         """So many epochs of that phase will not be run, as it ended early."""
         plan = self._plan.phases[index]
-        self._spent_s += epochs * (plan.train_s + plan.valid_s)
-        self._spent_before_s += epochs * (plan.train_s + plan.valid_s)
+        skipped = epochs * (plan.train_s + plan.valid_s)
+        self._spent_s += skipped
+        self._run.skip(skipped)
 
     def _report(self, message: str, **where: Any) -> None:
         """Write where the run stands, at most every `REPORT_EVERY_S`."""
+        index = where.get("phase")
+        part = (index, bool(where.get("epoch")))
+        if part != self._part:
+            self._part, self._part_pace = part, _Pace(self._spent_s)
         if time.monotonic() - self._last_report < REPORT_EVERY_S:
             return
         expected = self._plan.expected_s
         share = min(self._spent_s / expected, 1.0) if expected else 0.0
-        here = self._spent_s - self._spent_before_s
-        pace = (time.monotonic() - self._began) / here if here > 0.01 * expected else None
-        left = None if pace is None else pace * max(expected - self._spent_s, 0.0)
-        self._write(Progress(message, done=share, seconds_left=left, **where, **self._phase_left(where, pace)))
-
-    def _phase_left(self, where: dict[str, Any], pace: float | None) -> dict[str, float | None]:
-        index = where.get("phase")
+        left = max(expected - self._spent_s, 0.0)
         if index is None:
-            return {}
-        before = self._plan.decode_s + sum(part.expected_s for part in self._plan.phases[:index])
-        total = self._plan.phases[index].expected_s
-        spent = min(max(self._spent_s - before, 0.0), total)
-        left = None if pace is None else pace * (total - spent)
-        return {"phase_done": spent / total if total else 0.0, "phase_seconds_left": left}
+            here, phase = left, {}
+        else:
+            total = self._plan.phases[index].expected_s
+            before = self._plan.decode_s + sum(phase.expected_s for phase in self._plan.phases[:index])
+            spent = min(max(self._spent_s - before, 0.0), total)
+            here, phase = total - spent, {"phase_done": spent / total if total else 0.0}
+        pace = self._run.pace(self._spent_s, expected)
+        if pace is not None:
+            # What is under way goes on as it has gone; of what comes later, only the plan and the whole run tell.
+            own = self._part_pace.pace(self._spent_s, here) or pace
+            left = own * here + pace * (left - here)
+            phase |= {"phase_seconds_left": own * here} if index is not None else {}
+        self._write(Progress(message, done=share, seconds_left=left if pace is not None else None, **where, **phase))
 
     def _write(self, progress: Progress) -> None:
         self._last_report = time.monotonic()

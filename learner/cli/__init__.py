@@ -106,6 +106,9 @@ def train(
             print_plan(*foreseen)
         return
     run_id = store.submit(plan, running=not queue)
+    if plan.repeats > 1 and not as_json:
+        others = count(plan.repeats - 1, "more run")
+        out.print(f"{others} with the next seeds wait in the queue; `learner runs` lists them.")
     if queue:
         if as_json:
             print_json({"run": run_id, "status": "queued"})

@@ -21,13 +21,14 @@ from learner.cli.printing import (
     table_of,
     took,
 )
-from learner.coaching import advise, has_batch_norm, lost_phase, recalls_of, with_more_epochs
+from learner.coaching import has_batch_norm, with_more_epochs
 from learner.comparing import common_accuracy, compare, phase_gains
 from learner.errors import RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
 from learner.recipe import Recipe, apply_changes
 from learner.speed import RunPlan
-from learner.store import Epoch, Run, Store
+from learner.store import Store
+from learner.watching import advice_about
 from learner.words import count, duration, percent
 
 runs = typer.Typer(help="Runs: list, show, stop, pause, resume, extend, compare, delete.")
@@ -91,7 +92,8 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
         print_expected_and_true(cost, finished=run.status == "finished")
     if run.status in ("finished", "stopped"):
         print_result(store, run)
-    _print_advice(store, run, recipe, epochs)
+    for advice in advice_about(store, run, recipe, epochs):
+        out.print(f"Coach: {advice.text}", markup=False)
 
 
 @runs.command("stop")
@@ -243,14 +245,3 @@ def _say_queued(store: Store, said: str, run_id: int) -> None:
     out.print(f"{said} Watch it: python -m learner runs show {run_id}")
     if not store.runs.workers():
         err.print("No worker is running. Start one: python -m learner worker")
-
-
-def _print_advice(store: Store, run: Run, recipe: Recipe, epochs: list[Epoch]) -> None:
-    """What the coach says, in its words; the page has the buttons."""
-    from learner.results import load_result
-
-    ended = run.status == "finished"
-    result = load_result(store.workspace.run_folder(run.id)) if ended else None
-    recalls = recalls_of(result) if result else None
-    for advice in advise(recipe, epochs, has_batch_norm(run.facts), recalls, ended, lost_phase(run.reason)):
-        out.print(f"Coach: {advice.text}", markup=False)

@@ -9,6 +9,7 @@ from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
+from learner.weights import KNOWN_BACKBONES
 from learner.workspace import Workspace
 
 __all__ = [
@@ -50,6 +51,8 @@ class Store:
         self.datasets.require_trainable(version)
         repeats = recipe.repeats
         recipe = replace(recipe, version=version.number, repeats=1, **self.weights_of(recipe))
+        known = {backbone.arch: list(backbone.stages) for backbone in KNOWN_BACKBONES}
+        recipe.check(known.get(recipe.backbone))  # of others, and of `auto`, the run finds out
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent)

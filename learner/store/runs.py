@@ -105,6 +105,7 @@ class Runs:
                 heartbeat_at=now,
                 host=socket.gethostname(),
                 pid=os.getpid(),
+                progress={},  # of a process that is gone
             )
             .returning(Run.id)
         )
