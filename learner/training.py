@@ -115,9 +115,11 @@ class _Training:
     def run(self) -> str:
         self.progression.say("Reading the data set and the weights")
         run = self.store.runs.get(self.run_id)
-        self._prepare(run)
+        point = load_point(self.point)
+        begun = point is not None or run.parent is not None or self.workspace.phase_end(self.run_id, 0).exists()
+        self._prepare(run, begun)
         (self.folder / "recipe.yaml").write_text(self.recipe.to_yaml(), "utf-8")
-        point = self._find_place(run)
+        point = self._find_place(run, point)
         self.progression.expect(self.plan, self.place.phase, self.place.epoch + self._share_of_epoch())
         self.reporter = Reporter(self.progression, self.place, self._keep_best, self._remember)
         self.guard = StopWhenNotFinite()
@@ -223,9 +225,8 @@ class _Training:
 
     # Where it stands
 
-    def _find_place(self, run: Run) -> dict | None:
+    def _find_place(self, run: Run, point: dict | None) -> dict | None:
         """Load the network as it was when the run was left; returns its resume point, if that lies within a phase."""
-        point = load_point(self.point)
         if point is not None:
             self.place = point["place"]
             self.place.use_batch_size(self.recipe.batch_size)
@@ -278,8 +279,11 @@ class _Training:
 
     # What it works with
 
-    def _prepare(self, run: Run) -> None:
-        """The network with its weights, the images and the plan; a run that goes on keeps what was decided before."""
+    def _prepare(self, run: Run, begun: bool) -> None:
+        """The network, the images and the plan; a run that goes on keeps what was decided before.
+
+        `begun`: the network's state was kept, and takes the place of the pretrained weights.
+        """
         before = run.facts
         if "recipe" not in before and run.parent is not None:
             before = self.store.runs.get(run.parent).facts
@@ -290,8 +294,7 @@ class _Training:
         self.sample_images = _spread(self.valid_images)
 
         set_seed(recipe.seed, reproducible=True)
-        # Of a run that goes on, the weights come with its state.
-        self.backbone = build(recipe.backbone, "random" if before else recipe.weights, self.workspace)
+        self.backbone = build(recipe.backbone, "random" if begun else recipe.weights, self.workspace)
         self.stages = self.backbone.stages
         typical_side = max(summary.median_width, summary.median_height)
         image_size = choose_image_size(recipe.image_size, typical_side)

@@ -4,13 +4,16 @@ import os
 from functools import partial
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from learner.backbones import build
 from learner.datasets import add_dataset
 from learner.recipe import Augment, Phase
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_process, train_under_fire
-from tests.samples import make_photos, small_recipe
+from tests.samples import SMALL, make_photos, small_recipe
 
 KILLS = int(os.environ.get("THAW_TEST_KILLS", "20"))
 """How often the random test kills; 100 takes some minutes."""
@@ -48,6 +51,17 @@ RECIPES = {"cached": RECIPE, "mixed": OTHER}
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     return make_photos(tmp_path_factory.mktemp("photos"), {"cat": 14, "dog": 10, "owl": 9})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pretrained(tmp_path_factory):
+    """Weights that no seed gives: a run that was killed before anything was kept has to read them again."""
+    torch.manual_seed(4711)
+    backbone = build(SMALL, "random")
+    file = tmp_path_factory.mktemp("weights") / "pretrained.safetensors"
+    save_file({backbone.timm_names[name]: tensor for name, tensor in backbone.body.state_dict().items()}, file)
+    for recipe in RECIPES.values():
+        recipe.weights = str(file)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +158,7 @@ def _while_rows_are_written(number: int) -> None:
 
 
 MOMENTS = {
+    "with the first batch": partial(die_at_batch, 1, 0),
     "in warm-up": partial(die_at_batch, 3, 0),
     "in fine-tuning": partial(die_at_batch, 7, 2),
     "before a phase's end is kept": partial(_before, "learner.training", "save_model", 3),
