@@ -3,9 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,15 +13,18 @@ import torch
 from fastcore.basics import chunked
 from torch import nn
 
+from learner.calibration import calibrated, distances, unit_length
 from learner.errors import ImageError, ModelError
-from learner.export import ModelSpec, load_model
 from learner.images import read_squished
 from learner.loaders import Preprocess, ahead
+from learner.models import ModelSpec, load_model, load_reference
 from learner.network import Network, lowered
 from learner.precision import precision_for_inference
 from learner.store import Store
 
 BATCH = 16
+NEAREST = 6
+"""Similar training images that a prediction names."""
 
 
 @dataclass
@@ -36,6 +38,23 @@ class Prediction:
     attention: list[list[float]] | None = None
     """Where a model with an attention head looked: rows of weights 0 to 1 over the image as it was squished; None of
     other models."""
+    distance: float | None = None
+    """How far the image lies from the training images (`learner.calibration.distances`); None where the model cannot
+    tell."""
+    nearest: list[int] = field(default_factory=list)
+    """The most similar of the reference images, most similar first: rows of the run's predictions of its training
+    images (`learner.results.load_predictions(folder, "train")`)."""
+
+
+@dataclass
+class Look:
+    """What a network made of a batch of images."""
+
+    logits: np.ndarray
+    """(images, classes), before the temperature."""
+    features: np.ndarray
+    """(images, num_features): what left the body, averaged over its area, each image's of length 1."""
+    attention: list[list[list[float]]] | None
 
 
 class Predictor:
@@ -44,12 +63,20 @@ class Predictor:
     It computes in the precision that the model was trained in, where the device does that at full speed, else in fp32.
     """
 
-    def __init__(self, model: nn.Sequential, spec: ModelSpec, device: torch.device | None = None):
+    def __init__(
+        self,
+        model: nn.Sequential,
+        spec: ModelSpec,
+        reference: torch.Tensor | None = None,
+        device: torch.device | None = None,
+    ):
         self.spec = spec
+        self.reference = reference.numpy() if reference is not None else None
+        """(images, num_features) of length 1 each: of the training images that distances are measured from."""
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         precision = precision_for_inference(spec.precision, self.device)
         network = Network(model[0], model[1], precision).to(self.device, memory_format=torch.channels_last)
-        self._network = lowered(network)
+        self.network = lowered(network)
         self._preprocess = Preprocess(spec.image_size, tuple(spec.mean), tuple(spec.std))
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
@@ -74,51 +101,76 @@ class Predictor:
 
         def read(source: Path | BinaryIO) -> np.ndarray | str:
             try:
-                return np.asarray(read_squished(source, self.spec.image_size))
+                return self.read(source)
             except ImageError as error:
                 return str(error)
 
         return sources, list(self._pool.map(read, sources))
 
-    def _predict_batch(self, sources: list, images: list[np.ndarray | str], top_k: int) -> Iterator[Prediction]:
-        pixels = [image for image in images if not isinstance(image, str)]
-        probs, looks = self._look(np.stack(pixels)) if pixels else (iter(()), iter(()))
-        for source, image in zip(sources, images, strict=True):
-            if isinstance(image, str):
-                yield Prediction(source, [], [], image)
-                continue
-            best, order = next(probs).topk(min(top_k, len(self.spec.classes)))
-            classes = [self.spec.classes[i] for i in order.tolist()]
-            yield Prediction(source, classes, best.tolist(), attention=next(looks))
+    def read(self, source: Path | BinaryIO) -> np.ndarray:
+        """(image_size, image_size, 3) of bytes. Raises ImageError."""
+        return np.asarray(read_squished(source, self.spec.image_size))
 
     @torch.inference_mode()
-    def _look(self, pixels: np.ndarray) -> tuple[Iterator[torch.Tensor], Iterator[list[list[float]] | None]]:
-        """`pixels` is (batch, height, width, 3) of bytes; returns each image's probabilities, (classes,), and where the
-        head looked."""
-        features = self._preprocess(torch.from_numpy(pixels).to(self.device))
-        for index in range(len(self._network[0])):
-            features = self._network.stage(index, features)
-        features, head = features.float(), self._network[1]
-        probs = head(features).softmax(dim=1).cpu()
-        if not self.shows_attention:
-            return iter(probs), repeat(None)
-        return iter(probs), iter(head[0].attention(features).squeeze(1).cpu().tolist())
+    def look(self, pixels: np.ndarray) -> Look:
+        """`pixels` is (images, image_size, image_size, 3) of bytes; a few images, as all are in memory at once."""
+        maps = self.prepare(pixels)
+        for index in range(len(self.network[0])):
+            maps = self.network.stage(index, maps)
+        maps, head = maps.float(), self.network[1]
+        attention = head[0].attention(maps).squeeze(1).cpu().tolist() if self.shows_attention else None
+        return Look(head(maps).cpu().numpy(), unit_length(maps.mean((2, 3)).cpu().numpy()), attention)
+
+    def prepare(self, pixels: np.ndarray) -> torch.Tensor:
+        """What the first stage takes, (images, 3, image_size, image_size) on the device."""
+        return self._preprocess(torch.from_numpy(pixels).to(self.device))
+
+    def _predict_batch(self, sources: list, images: list[np.ndarray | str], top_k: int) -> Iterator[Prediction]:
+        pixels = [image for image in images if not isinstance(image, str)]
+        answers = self._answers(np.stack(pixels), top_k) if pixels else iter(())
+        for source, image in zip(sources, images, strict=True):
+            yield Prediction(source, [], [], image) if isinstance(image, str) else replace(next(answers), source=source)
+
+    def _answers(self, pixels: np.ndarray, top_k: int) -> Iterator[Prediction]:
+        """One for each image, without their sources."""
+        look = self.look(pixels)
+        probs = calibrated(look.logits, self.spec.temperature)
+        far, nearest = self._compare(look.features)
+        for index, row in enumerate(probs):
+            order = row.argsort()[::-1][:top_k]
+            yield Prediction(
+                source=Path(),
+                classes=[self.spec.classes[place] for place in order],
+                probs=row[order].tolist(),
+                attention=look.attention[index] if look.attention else None,
+                distance=far[index],
+                nearest=nearest[index],
+            )
+
+    def _compare(self, features: np.ndarray) -> tuple[list[float | None], list[list[int]]]:
+        """Distances from the reference images, and the nearest of these."""
+        if self.reference is None:
+            return [None] * len(features), [[]] * len(features)
+        similarity = features @ self.reference.T
+        nearest = similarity.argsort(axis=1)[:, ::-1][:, :NEAREST]
+        return distances(features, self.reference, self.spec.neighbours).tolist(), nearest.tolist()
 
 
-def _find_model(model: str, store: Store, trust_pickle: bool) -> tuple[nn.Sequential, ModelSpec]:
+def _find_model(model: str, store: Store, trust_pickle: bool) -> tuple[nn.Sequential, ModelSpec, torch.Tensor | None]:
     if model.isdecimal():
-        return load_model(store.checkpoint(int(model)))
+        path = store.checkpoint(int(model))
+        return *load_model(path), load_reference(path)
     path = Path(model)
     if path.suffix != ".pkl":
         if path.suffix != ".safetensors":
             raise ModelError(f"{model!r} is neither a run's id, nor a model.safetensors, nor a learner.pkl.")
-        return load_model(path)
+        return *load_model(path), load_reference(path)
     if not trust_pickle:
         raise ModelError(
             f"{model} is a pickle, which can run any program hidden in it. Use the run's id or its model.safetensors, "
             "or say --trust-pickle if you made the file yourself."
         )
-    return _from_pickle(path)
+    return *_from_pickle(path), None
 
 
 def _from_pickle(path: Path) -> tuple[nn.Sequential, ModelSpec]:

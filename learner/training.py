@@ -22,7 +22,7 @@ from learner.errors import RunError, RunStopped, is_out_of_memory
 from learner.evaluation import evaluate
 from learner.executors import give_memory_back
 from learner.expecting import amounts_for
-from learner.export import ModelSpec, export_learner, read_spec, save_model
+from learner.export import export_learner
 from learner.features import FeatureCache
 from learner.feeding import Feed
 from learner.heads import build_head
@@ -30,6 +30,7 @@ from learner.layering import layers_of
 from learner.loaders import LabelledFile, Order, Preprocess, Views, make_dataloaders
 from learner.losses import build_loss
 from learner.measuring import device_name, pick_device, speeds_of
+from learner.models import ModelSpec, load_weights, read_spec, save_model
 from learner.network import Network
 from learner.phases import build_learner, fit_phase, has_batch_norm, prepare_phase
 from learner.precision import Precision
@@ -208,7 +209,7 @@ class _Training:
         if status == "finished" and not self.plan.was_right:
             forget_speeds(self.workspace, self.recipe)
         self.progression.say("Looking at every validation image once more, with the best checkpoint")
-        self.learn.model.load_state_dict(load_file(self.best_model))
+        self.learn.model.load_state_dict(load_weights(self.best_model))
         self._use_size(read_spec(self.best_model).image_size)
         self.sized.feed.begin_evaluation()
         self.learn.remove_cb(self.reporter)  # what follows is no epoch of the run

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import nn
 
 from learner.backbones import build
-from learner.export import ModelSpec, export_learner, save_model
+from learner.export import export_learner
 from learner.heads import AttentionPool, build_head
 from learner.inference import Predictor
+from learner.models import ModelSpec, save_model
 from learner.overlays import AMBER, overlay
 from learner.recipe import Head
 from tests.learner.test_export_and_inference import WITHOUT_THAW, globals_of
@@ -57,7 +58,7 @@ def pictures(tmp_path_factory) -> list[Path]:
 def test_the_map_is_the_one_that_weights_the_pooling(model, pictures):
     predictor = Predictor.open(str(model), None)
     predictions = list(predictor.predict(pictures))
-    head = predictor._network[1]
+    head = predictor.network[1]
     for prediction in predictions:
         weights = np.array(prediction.attention)
         assert weights.shape == (MAP, MAP) and 0 <= weights.min() < weights.max() <= 1

@@ -19,9 +19,10 @@ from torch import nn
 
 from learner.backbones import build
 from learner.errors import ModelError, RunError
-from learner.export import ModelSpec, export_learner, export_safetensors, load_model, read_spec, save_model
+from learner.export import export_learner, export_safetensors
 from learner.heads import build_head
 from learner.inference import BATCH, Predictor
+from learner.models import ModelSpec, load_model, read_spec, save_model
 from learner.recipe import Head
 from learner.store import Store
 
@@ -186,8 +187,10 @@ def with_spec(checkpoint: Path, target: Path, **changes) -> Path:
 
 
 def test_a_model_of_another_format_asks_for_a_newer_thaw(checkpoint, tmp_path):
-    file = with_spec(checkpoint, tmp_path / "new.safetensors", format=2, surprise=True)
-    with pytest.raises(ModelError, match=r"new\.safetensors has format 2; this Thaw reads format 1\. Update Thaw\."):
+    file = with_spec(checkpoint, tmp_path / "new.safetensors", format=3, surprise=True)
+    with pytest.raises(
+        ModelError, match=r"new\.safetensors has format 3; this Thaw reads formats up to 2"
+    ):
         load_model(file)
 
 

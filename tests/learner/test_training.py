@@ -17,9 +17,9 @@ from learner.backbones import build
 from learner.callbacks import FrozenStagesEval
 from learner.datasets import add_dataset
 from learner.executors import execute
-from learner.export import load_model
 from learner.heads import build_head
 from learner.loaders import Decoder, LabelledFile, Order, Preprocess, make_dataloaders
+from learner.models import load_model
 from learner.network import Network
 from learner.phases import build_learner, fit_phase, prepare_phase
 from learner.precision import Precision
