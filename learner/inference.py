@@ -1,10 +1,12 @@
 """Predictions for new images."""
 
+import copy
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,13 +15,15 @@ import torch
 from fastcore.basics import chunked
 from torch import nn
 
+from learner import augment
 from learner.calibration import calibrated, distances, unit_length
 from learner.errors import ImageError, ModelError
 from learner.images import read_squished
 from learner.loaders import Preprocess, ahead
 from learner.models import ModelSpec, load_model, load_reference
 from learner.network import Network, lowered
-from learner.precision import precision_for_inference
+from learner.precision import Precision, precision_for_inference
+from learner.recipe import Augment
 from learner.store import Store
 
 BATCH = 16
@@ -90,11 +94,36 @@ class Predictor:
         """Whether its predictions say where it looked."""
         return self.spec.head["kind"] == "attention"
 
-    def predict(self, sources: Iterable[Path | BinaryIO], top_k: int | None = None) -> Iterator[Prediction]:
-        """One prediction an image, in order; memory stays at a few batches. Unreadable images carry their error."""
+    @cached_property
+    def exact(self) -> Network:
+        """The same network computing in fp32, for gradients: bf16 and fp16 round them too coarsely."""
+        if not self.network.precision.is_low:
+            return self.network
+        network = copy.deepcopy(self.network).float()
+        network.precision = Precision("fp32", "Gradients need it.")
+        return network
+
+    def predict(
+        self, sources: Iterable[Path | BinaryIO], top_k: int | None = None, views: int = 0
+    ) -> Iterator[Prediction]:
+        """One prediction an image, in order; memory stays at a few batches. Unreadable images carry their error.
+
+        With `views` (test-time augmentation) the probabilities are the mean over the image itself and so many changed
+        copies of it, drawn as in training; which ones follows from the image's pixels. Distance, similar images and
+        attention are of the image itself.
+        Raises ModelError when views are asked of a model that was trained without augmentation.
+        """
+        if views and not Augment(**self.spec.augment).changes_anything:
+            raise ModelError(
+                "This model was trained without augmentation, so there are no changed views to average over. Predict "
+                "without them, or train with augmentation: --set augment.flip_horizontal=true"
+            )
+        return self._predict(sources, top_k or len(self.spec.classes), views)
+
+    def _predict(self, sources: Iterable[Path | BinaryIO], top_k: int, views: int) -> Iterator[Prediction]:
         chunks = chunked(sources, BATCH)
         for chunk, images in ahead(partial(self._read, chunk) for chunk in chunks):
-            yield from self._predict_batch(chunk, images, top_k or len(self.spec.classes))
+            yield from self._predict_batch(chunk, images, top_k, views)
 
     def _read(self, sources: list[Path | BinaryIO]) -> tuple[list[Path | BinaryIO], list[np.ndarray | str]]:
         """Pixels of every source, (height, width, 3) of bytes, or why it cannot be read."""
@@ -112,29 +141,36 @@ class Predictor:
         return np.asarray(read_squished(source, self.spec.image_size))
 
     @torch.inference_mode()
-    def look(self, pixels: np.ndarray) -> Look:
-        """`pixels` is (images, image_size, image_size, 3) of bytes; a few images, as all are in memory at once."""
-        maps = self.prepare(pixels)
+    def look(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> Look:
+        """`pixels` is (images, image_size, image_size, 3) of bytes; a few images, as all are in memory at once.
+
+        `draws` (images, 8) changes them first, as `learner.augment.draw` says.
+        """
+        maps = self.prepare(pixels, draws)
         for index in range(len(self.network[0])):
             maps = self.network.stage(index, maps)
         maps, head = maps.float(), self.network[1]
         attention = head[0].attention(maps).squeeze(1).cpu().tolist() if self.shows_attention else None
         return Look(head(maps).cpu().numpy(), unit_length(maps.mean((2, 3)).cpu().numpy()), attention)
 
-    def prepare(self, pixels: np.ndarray) -> torch.Tensor:
+    def prepare(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> torch.Tensor:
         """What the first stage takes, (images, 3, image_size, image_size) on the device."""
-        return self._preprocess(torch.from_numpy(pixels).to(self.device))
+        changes = torch.from_numpy(draws).to(self.device) if draws is not None else None
+        return self._preprocess(torch.from_numpy(pixels).to(self.device), changes)
 
-    def _predict_batch(self, sources: list, images: list[np.ndarray | str], top_k: int) -> Iterator[Prediction]:
+    def _predict_batch(
+        self, sources: list, images: list[np.ndarray | str], top_k: int, views: int
+    ) -> Iterator[Prediction]:
         pixels = [image for image in images if not isinstance(image, str)]
-        answers = self._answers(np.stack(pixels), top_k) if pixels else iter(())
+        answers = self._answers(np.stack(pixels), top_k, views) if pixels else iter(())
         for source, image in zip(sources, images, strict=True):
             yield Prediction(source, [], [], image) if isinstance(image, str) else replace(next(answers), source=source)
 
-    def _answers(self, pixels: np.ndarray, top_k: int) -> Iterator[Prediction]:
+    def _answers(self, pixels: np.ndarray, top_k: int, views: int) -> Iterator[Prediction]:
         """One for each image, without their sources."""
         look = self.look(pixels)
-        probs = calibrated(look.logits, self.spec.temperature)
+        changed = [self.look(pixels, self._draws(pixels, view)) for view in range(views)]
+        probs = np.mean([calibrated(one.logits, self.spec.temperature) for one in (look, *changed)], axis=0)
         far, nearest = self._compare(look.features)
         for index, row in enumerate(probs):
             order = row.argsort()[::-1][:top_k]
@@ -146,6 +182,12 @@ class Predictor:
                 distance=far[index],
                 nearest=nearest[index],
             )
+
+    def _draws(self, pixels: np.ndarray, view: int) -> np.ndarray:
+        """(images, 8) augmentations, which follow from the images' pixels and the view's number alone."""
+        settings = Augment(**self.spec.augment)
+        contents = (hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
+        return np.stack([augment.draw(settings, 0, content, view) for content in contents])
 
     def _compare(self, features: np.ndarray) -> tuple[list[float | None], list[list[int]]]:
         """Distances from the reference images, and the nearest of these."""

@@ -19,10 +19,10 @@ def looks_everywhere(attention: Sequence[Sequence[float]]) -> bool:
     return float(weights.max() - weights.min()) <= EVEN * float(weights.max())
 
 
-def overlay(picture: Image.Image, attention: Sequence[Sequence[float]]) -> Image.Image:
+def overlay(picture: Image.Image, attention: Sequence[Sequence[float]], strength: float = STRONGEST) -> Image.Image:
     """`picture` under amber: the more of it, the more a place weighed; from the lowest weight to the highest.
 
-    Weights that are all alike leave the picture as it is. The network saw the picture squished to a square, so the
+    `strength` (0 to 1) is how much of the picture the colour covers where the weight is highest. Weights that are all alike leave the picture as it is. The network saw the picture squished to a square, so the
     weights are stretched to its true shape.
     """
     import numpy as np
@@ -32,6 +32,6 @@ def overlay(picture: Image.Image, attention: Sequence[Sequence[float]]) -> Image
     if looks_everywhere(attention):
         return picture.convert("RGB")
     shown = Image.fromarray((weights - weights.min()) / spread).resize(picture.size, Image.Resampling.BICUBIC)
-    alpha = np.clip(np.asarray(shown), 0, 1)[..., None] * STRONGEST
+    alpha = np.clip(np.asarray(shown), 0, 1)[..., None] * strength
     mixed = np.asarray(picture.convert("RGB"), dtype=np.float32) * (1 - alpha) + np.array(AMBER, np.float32) * alpha
     return Image.fromarray(mixed.round().astype(np.uint8))
