@@ -7,6 +7,7 @@ from scipy.special import logsumexp, softmax
 NEIGHBOURS = 5
 """The distance to the fifth nearest training image: one odd training image alone does not make an image known."""
 QUANTILES = np.linspace(0, 1, 101)
+ROWS_AT_ONCE = 1000
 HOTTEST, COLDEST = 20.0, 0.05
 """Bounds of the temperature; at the upper one hardly anything is left of what the model says."""
 
@@ -46,8 +47,11 @@ def distances(features: np.ndarray, reference: np.ndarray, neighbours: int) -> n
     It is one minus the cosine similarity to the so-manieth nearest. Both arrays are (images, numbers) of length 1.
     Source: Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors", arXiv:2204.06507.
     """
-    similarity = features @ reference.T
-    return 1 - np.partition(similarity, -neighbours, axis=1)[:, -neighbours]
+    far = np.empty(len(features), dtype=np.float32)
+    for start in range(0, len(features), ROWS_AT_ONCE):
+        similarity = features[start : start + ROWS_AT_ONCE] @ reference.T
+        far[start : start + ROWS_AT_ONCE] = 1 - np.partition(similarity, -neighbours, axis=1)[:, -neighbours]
+    return far
 
 
 def neighbours_for(images: int) -> int:

@@ -2,10 +2,11 @@
 
 import time
 
+import numpy as np
 from fastai.data.core import DataLoaders
 
 from learner.features import FeatureCache, Item, every_view
-from learner.loaders import ImageLoader, Views
+from learner.loaders import ImageLoader, LabelledFile, Views
 from learner.network import Network
 from learner.progress import Progression
 from learner.rows import DiskError
@@ -54,10 +55,17 @@ class Feed:
         self.start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
         plan.true_features_s = time.monotonic() - began
 
-    def begin_evaluation(self) -> None:
-        """Start validation from the deepest outputs that are kept for the weights that the network has now."""
+    def look_at(self, files: list[LabelledFile]) -> ImageLoader:
+        """These images as they are, in that order, from the deepest outputs that are kept for the weights that the
+        network has now; the network then starts there."""
         self._cache.weights_changed()
-        self.start_at(self._cache.deepest(self._valid), [self._dls.valid])
+        items = [Item(file) for file in files]
+        cut, valid = self._cache.deepest(items), self._dls.valid
+        targets = np.zeros(len(files), dtype=np.int64)
+        loader = ImageLoader(self._cache.pixels(files), targets, valid.preprocess, valid.bs, valid.device)
+        self._network.skip = cut
+        self._give(loader, cut, items)
+        return loader
 
     def _compute(self, index: int, plan: PhasePlan, progression: Progression) -> bool:
         items = self._train + self._valid
@@ -80,6 +88,8 @@ class Feed:
         """Leave the first `cut` stages out, and let these loaders give what they would have given; 0: give images."""
         self._network.skip = cut
         for loader in loaders:
-            items = self._train if loader is self._dls.train else self._valid
-            loader.features = self._cache.features(cut, items) if cut else None
-            loader.feature_dtype = self._network.precision.dtype
+            self._give(loader, cut, self._train if loader is self._dls.train else self._valid)
+
+    def _give(self, loader: ImageLoader, cut: int, items: list[Item]) -> None:
+        loader.features = self._cache.features(cut, items) if cut else None
+        loader.feature_dtype = self._network.precision.dtype

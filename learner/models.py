@@ -1,7 +1,7 @@
 """Trained models as files: one safetensors file holds the weights and all that is needed to use them."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def save_model(model: nn.Sequential, spec: ModelSpec, path: Path, reference: Ten
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if reference is not None:
         state[REFERENCE] = reference.cpu().contiguous()
-    save_file(state, temporary, metadata={"thaw": json.dumps(asdict(spec), ensure_ascii=False)})
+    save_file(state, temporary, metadata={"thaw": json.dumps(asdict(replace(spec, format=FORMAT)), ensure_ascii=False)})
     temporary.replace(path)
 
 

@@ -17,9 +17,9 @@ from torch import nn
 
 from learner.backbones import build
 from learner.callbacks import FrozenStagesEval, Gradients, Place, Reporter, Samples, StopWhenNotFinite, Tally, rank_of
-from learner.datasets import image_path, split_by, summarize
+from learner.datasets import dataset_folder, split_by, summarize
 from learner.errors import RunError, RunStopped, is_out_of_memory
-from learner.evaluation import evaluate
+from learner.evaluating import Seen, conclude, references_of, see
 from learner.executors import give_memory_back
 from learner.expecting import amounts_for
 from learner.export import export_learner
@@ -36,7 +36,6 @@ from learner.phases import build_learner, fit_phase, has_batch_norm, prepare_pha
 from learner.precision import Precision
 from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
-from learner.results import save_result
 from learner.resuming import link_or_copy, load_point, remove_point, restore_best, restore_random, save_point, sweep
 from learner.speed import RunPlan, choose_speed, forget_speeds, plan_run
 from learner.store import Image, Run, Store
@@ -208,21 +207,24 @@ class _Training:
             raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")
         if status == "finished" and not self.plan.was_right:
             forget_speeds(self.workspace, self.recipe)
-        self.progression.say("Looking at every validation image once more, with the best checkpoint")
         self.learn.model.load_state_dict(load_weights(self.best_model))
         self._use_size(read_spec(self.best_model).image_size)
-        self.sized.feed.begin_evaluation()
-        self.learn.remove_cb(self.reporter)  # what follows is no epoch of the run
-        probs, targets = self.learn.get_preds(dl=self.learn.dls.valid, reorder=False)
-        classes = self.sized.spec.classes
-        result = evaluate(probs.numpy(), targets.numpy(), classes)
-        save_result(self.folder, result, probs.numpy(), self.valid_images, classes)
+        self.progression.say("Looking at every validation image once more, with the best checkpoint")
+        valid = self._see(self.valid_images)
+        self.progression.say("Looking at training images once more, to know what is like them")
+        train = self._see(references_of(self.train_images))
+        self.progression.say("Writing the result")
+        conclude(self.folder, self.learn.model, self.sized.spec, valid, train, self.image_base)
         self.progression.say("Writing learner.pkl")
         export_learner(self.best_model, self.folder)
         self.progression.say("Done", done=1.0)
         if status == "finished":
             remove_point(self.point)
         return status
+
+    def _see(self, images: list[Image]) -> Seen:
+        files = [LabelledFile.of(self.image_base / image.file, image) for image in images]
+        return see(self.network, (x for x, _ in self.sized.feed.look_at(files)), images)
 
     # Where it stands
 
@@ -291,8 +293,9 @@ class _Training:
         version = self.store.datasets.version_by_id(run.dataset_version_id)
         summary = summarize(self.store, version)
         recipe = _settled(run, before)
-        train_images, self.valid_images = split_by(recipe, self.store.datasets.images(version.id))
+        self.train_images, self.valid_images = split_by(recipe, self.store.datasets.images(version.id))
         self.sample_images = _spread(self.valid_images)
+        self.image_base = dataset_folder(self.workspace, version.name)
 
         set_seed(recipe.seed, reproducible=True)
         self.backbone = build(recipe.backbone, "random" if begun else recipe.weights, self.workspace)
@@ -302,8 +305,8 @@ class _Training:
         recipe = replace(recipe, version=version.number, backbone=self.backbone.arch, image_size=image_size)
         recipe.check(self.stages)
         self.train_files, self.valid_files = (
-            [LabelledFile.of(image_path(self.workspace, version.name, image), image) for image in images]
-            for images in (train_images, self.valid_images)
+            [LabelledFile.of(self.image_base / image.file, image) for image in images]
+            for images in (self.train_images, self.valid_images)
         )
         self.device = pick_device()
         paths = [file.path for file in self.train_files]
@@ -340,6 +343,7 @@ class _Training:
             precision=self.recipe.precision,
             head=asdict(self.recipe.head),
             map_size=list(map_size(self.backbone.body, self.recipe.image_size)),
+            augment=asdict(self.recipe.augment),
         )
 
     def _sized(self, image_size: int) -> _Sized:

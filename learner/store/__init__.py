@@ -38,11 +38,18 @@ class Store:
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
 
-    def submit(self, recipe: Recipe, running: bool = False, parent: tuple[int, int] | None = None) -> int:
+    def submit(
+        self,
+        recipe: Recipe,
+        running: bool = False,
+        parent: tuple[int, int] | None = None,
+        baseline: int | None = None,
+    ) -> int:
         """Check the recipe, pin its data set's version, and write a run: queued, or (`running`) this process's own.
 
         A recipe with `repeats` becomes as many runs, with one seed after the other; only the first can be `running`.
-        `parent` is a run and the index of its phase from whose end the new one begins.
+        `parent` is a run and the index of its phase from whose end the new one begins; `baseline` is a run that it is
+        to be compared with.
         The page's button and the command line both call this. Returns the (first) run's id; raises RecipeError,
         DatasetError, RunError or ModelError.
         """
@@ -55,7 +62,7 @@ class Store:
         recipe.check(known.get(recipe.backbone))  # of others, and of `auto`, the run finds out
         if parent:
             self._check_parent(recipe, *parent)
-        run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent)
+        run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)
         for number in range(1, repeats):
             again = replace(recipe, seed=recipe.seed + number)
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)

@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 from learner.errors import ThawError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST_REVISION = "0003"
+NEWEST_REVISION = "0004"
 """The last numbered step in `migrations/versions`; a test holds the two together."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before SQLite gives up."""

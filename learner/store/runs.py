@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Engine, case, delete, false, func, insert,
 from sqlalchemy.orm import Session
 
 from learner.errors import RunError
-from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, Worker
+from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, TestLook, Worker
 
 HEARTBEAT_S = 3.0
 """How often a running run and a worker say that they are alive."""
@@ -54,10 +54,12 @@ class Runs:
         running: bool = False,
         series: int | None = None,
         parent: tuple[int, int] | None = None,
+        baseline: int | None = None,
     ) -> int:
         """Write a run and return its id: queued for a worker, or (`running`) claimed by this process at once.
 
         `parent` is a run and the index of its phase from whose end this one begins; its epochs until then are copied.
+        `baseline` is the run that this one is to be compared with.
         """
         now = time.time()
         run = Run(
@@ -76,6 +78,7 @@ class Runs:
             series=series,
             parent=parent[0] if parent else None,
             parent_phase=parent[1] if parent else None,
+            baseline=baseline,
             deaths=0,
         )
         with self.session() as session, session.begin():
@@ -278,6 +281,17 @@ class Runs:
             session.add(Epoch(run_id=run_id, **figures))
             best = {"best_accuracy": figures["accuracy"], "best_epoch": figures["epoch"]} if is_best else {}
             session.execute(update(Run).where(Run.id == run_id).values(deaths=0, **best))
+
+    def add_test_look(self, run_id: int, dataset: str, accuracy: float, images: int) -> None:
+        """Count a look at the test images of that data set."""
+        with self.session() as session, session.begin():
+            look = {"run_id": run_id, "dataset": dataset, "accuracy": accuracy, "images": images}
+            session.add(TestLook(at=time.time(), **look))
+
+    def test_looks(self, dataset: str) -> list[TestLook]:
+        """Every look at the test images of that data set, by whichever run, the first first."""
+        with self.session() as session:
+            return list(session.scalars(select(TestLook).where(TestLook.dataset == dataset).order_by(TestLook.id)))
 
     def rewind(self, run_id: int, at: float, best_accuracy: float | None, best_epoch: int | None) -> None:
         """Forget what was written after position `at` (in epochs over all phases): it will be done again."""

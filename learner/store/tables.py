@@ -152,6 +152,8 @@ class Run(Base):
     parent: Mapped[int | None]
     """The run from the end of whose phase `parent_phase` (from 0) this one began."""
     parent_phase: Mapped[int | None]
+    baseline: Mapped[int | None]
+    """The run it is to be compared with: the same recipe before photos were corrected."""
     deaths: Mapped[int]
     """How often its process died since the last epoch was done."""
     host: Mapped[str]
@@ -204,6 +206,20 @@ class Step(Base):
     grad_norm: Mapped[float | None]
     """As in `Epoch`, since the sample before."""
     images_per_s: Mapped[float | None]
+
+
+class TestLook(Base):
+    """One look at a data set's test images; kept when the run is deleted, since what was seen stays seen."""
+
+    __tablename__ = "test_looks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str] = mapped_column(index=True)
+    """The data set's name: its test images are the same in every version."""
+    run_id: Mapped[int]
+    at: Mapped[float]
+    accuracy: Mapped[float]
+    images: Mapped[int]
 
 
 class Worker(Base):
