@@ -49,6 +49,10 @@ class Prediction:
     """The most similar of the reference images, most similar first: rows of the run's predictions of its training
     images (`learner.results.load_predictions(folder, "train")`)."""
 
+    def is_none_of_these(self, threshold: float) -> bool | None:
+        """Whether it lies beyond `ModelSpec.threshold`; None where the model cannot tell."""
+        return None if self.distance is None else self.distance > threshold
+
 
 @dataclass
 class Look:

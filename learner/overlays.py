@@ -22,8 +22,9 @@ def looks_everywhere(attention: Sequence[Sequence[float]]) -> bool:
 def overlay(picture: Image.Image, attention: Sequence[Sequence[float]], strength: float = STRONGEST) -> Image.Image:
     """`picture` under amber: the more of it, the more a place weighed; from the lowest weight to the highest.
 
-    `strength` (0 to 1) is how much of the picture the colour covers where the weight is highest. Weights that are all alike leave the picture as it is. The network saw the picture squished to a square, so the
-    weights are stretched to its true shape.
+    `strength` (0 to 1) is how much of the picture the colour covers where the weight is highest. Weights that are all
+    alike leave the picture as it is. The network saw the picture squished to a square, so the weights are stretched to
+    its true shape.
     """
     import numpy as np
 

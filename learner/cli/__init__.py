@@ -3,7 +3,6 @@
 import logging
 import sys
 import warnings
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from learner.cli import asking
-from learner.cli.asking import image_files, write_overlays
+from learner.cli import asking, predicting
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
@@ -24,15 +22,13 @@ from learner.cli.printing import (
     out,
     print_json,
     print_result,
-    progress_bar,
     run_dict,
-    write_csv,
 )
 from learner.cli.runs import runs, train_here
-from learner.errors import ModelError, RunError, ThawError
+from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
-from learner.words import count, file_size, percent
+from learner.words import count, file_size
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -134,59 +130,6 @@ def train(
 
 
 @app.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="A run's id or an exported model.safetensors.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE_OR_FOLDER...")],
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table here.")] = None,
-    as_json: AsJson = False,
-    trust_pickle: Annotated[bool, typer.Option(help="Open a learner.pkl, which can run any program.")] = False,
-    attention: Annotated[
-        Path | None, typer.Option(help="Draw where a model with an attention head looked, as PNGs in this folder.")
-    ] = None,
-) -> None:
-    """Say what is on images."""
-    paths = list(image_files(images))
-    for target in (csv_file, attention):
-        if target is not None:
-            check_target(target)
-
-    from learner.inference import Predictor
-
-    predictor = Predictor.open(model, Store(), trust_pickle)
-    if attention is not None and not predictor.shows_attention:
-        raise ModelError(
-            "This model has no attention head, so it cannot show where it looked. Train one: --set head.kind=attention"
-        )
-    rows = []
-    with progress_bar(transient=True, disabled=len(paths) < 2) as bar:
-        task = bar.add_task("Predicting", total=len(paths))
-        for prediction in predictor.predict(paths, top_k):
-            bar.advance(task)
-            rows.append(prediction)
-            if not as_json and csv_file is None:
-                answer = ", ".join(
-                    f"{name} {percent(p)}" for name, p in zip(prediction.classes, prediction.probs, strict=True)
-                )
-                out.print(f"{prediction.source}: {answer or 'not read. ' + prediction.error}", markup=False)
-    if csv_file is not None:
-        write_csv(csv_file, *_answers(rows, min(top_k, len(predictor.spec.classes))))
-        if not as_json:
-            out.print(f"Wrote {count(len(rows), 'row')} to {csv_file}", markup=False)
-    if as_json:
-        print_json({"model": model, "predictions": [asdict(row) | {"source": str(row.source)} for row in rows]})
-    if attention is not None:
-        drawn = write_overlays(rows, attention)
-        if not as_json:
-            out.print(f"Wrote {count(drawn, 'picture')} to {attention}", markup=False)
-    unread = sum(bool(row.error) for row in rows)
-    if unread == len(rows):
-        raise ModelError(f"None of the {count(unread, 'file')} could be read as an image.")
-    if unread:
-        err.print(f"{count(unread, 'file')} could not be read; the output says why.")
-
-
-@app.command()
 def export(
     run: Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")],
     to: Annotated[Path, typer.Option("--to", help="A file, or a folder to put it in.")],
@@ -208,19 +151,10 @@ def worker() -> None:
     work()
 
 
+predicting.add_to(app)
 asking.add_to(app)
 
 # Helpers
-
-
-def _answers(rows: list, ranks: int) -> tuple[list[str], list[list]]:
-    """Headings and rows of a table of predictions, `ranks` classes and probabilities a row."""
-    headings = [f"{what}_{rank}" for rank in range(1, ranks + 1) for what in ("class", "prob")]
-    table = []
-    for row in rows:
-        cells = [cell for pair in zip(row.classes, row.probs, strict=True) for cell in pair]
-        table.append([row.source, *cells, *[""] * (2 * ranks - len(cells)), row.error])
-    return ["file", *headings, "error"], table
 
 
 def _dataset_name(store: Store, dataset: str, quiet: bool) -> str:

@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from learner.cli.printing import AsJson, check_target, out, print_json, progress_bar, table_of
+from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
 from learner.errors import ModelError, ThawError
 from learner.executors import PATIENT_THREADS
 from learner.rate_finds import Rates
@@ -18,9 +18,6 @@ from learner.recipe import Phase, Recipe, read_recipe
 from learner.recommendations import Recommendation, recommended_recipe
 from learner.store import Store
 from learner.words import count, duration, percent
-
-if TYPE_CHECKING:
-    from learner.inference import Prediction
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
 
@@ -142,26 +139,6 @@ def image_files(paths: list[Path]) -> Iterator[Path]:
             yield path
         else:
             raise ModelError(f"There is no file or folder {path}.")
-
-
-def write_overlays(predictions: list["Prediction"], folder: Path) -> int:
-    """Write where a model looked over each picture that it could read, as numbered PNGs; returns how many.
-
-    Raises ThawError when they cannot be written there.
-    """
-    from learner.images import read_image
-    from learner.overlays import overlay
-
-    check_target(folder)
-    drawn = [prediction for prediction in predictions if prediction.attention is not None]
-    for number, prediction in enumerate(drawn, start=1):
-        file = folder / f"{number:04}_{prediction.source.stem}.png"
-        try:
-            folder.mkdir(exist_ok=True)
-            overlay(read_image(prediction.source), prediction.attention).save(file)
-        except OSError as error:
-            raise ThawError(f"{file} cannot be written: {error.strerror or error}. Name another folder.") from error
-    return len(drawn)
 
 
 def _command(found: Recommendation, recipe: Recipe) -> str:

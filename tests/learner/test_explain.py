@@ -112,7 +112,7 @@ def test_an_overlay_has_the_shape_of_its_picture_and_the_strength_that_is_asked(
 
 def test_a_stage_that_there_is_not_and_a_file_that_is_no_picture_are_told(files, tmp_path):
     predictor = untrained(SMALL, Head())
-    with pytest.raises(ModelError, match="This model has no stage 'block9'. Its stages are stem, "):
+    with pytest.raises(ModelError, match=r"This model has no stage 'block9'\. Its stages are stem, "):
         overlays(predictor, files[:1], [0], "block9")
     (tmp_path / "letter.jpg").write_text("no picture")
     with pytest.raises(ImageError, match=r"letter\.jpg cannot be used"):

@@ -1,6 +1,5 @@
 """The command line: the pages' work from a shell, one line for an error, one object for `--json`."""
 
-import csv
 import json
 import shutil
 import signal
@@ -162,44 +161,7 @@ def test_stopping_a_running_run_asks_it_to(pets, thaw):
     assert thaw("runs", "show", run_id).out.splitlines()[-1] == "Starting, 0.0 % done"
 
 
-# Predictions and exports
-
-
-def test_predict_says_what_is_on_each_image_of_a_folder_and_lists_what_it_cannot_read(home, thaw, photos, tmp_path):
-    folder = tmp_path / "new"
-    shutil.copytree(photos / "valid" / "cat", folder / "cat")
-    (folder / "broken.png").write_bytes(b"no picture")
-    (folder / "notes.txt").write_text("not looked at")
-    said = thaw("predict", 1, folder)
-    assert said.code == 0
-    lines = said.out.splitlines()
-    assert len(lines) == 9
-    assert [line.split(": ")[0] for line in lines] == sorted(str(p) for p in folder.rglob("*.*g"))
-    assert lines[0].startswith(f"{folder / 'broken.png'}: not read. ")
-    assert all(" %" in line and "cat " in line and "dog " in line for line in lines[1:])
-    assert said.err.splitlines()[-1] == "1 file could not be read; the output says why."
-
-    table = tmp_path / "answers.csv"
-    assert thaw("predict", 1, folder, "--csv", table, "--top-k", 1).out == f"Wrote 9 rows to {table}\n"
-    with table.open() as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["file", "class_1", "prob_1", "error"]
-    assert rows[0]["error"] and not rows[0]["class_1"]
-    said_first = [line.split(": ")[1].split()[0] for line in lines[1:]]
-    assert [row["class_1"] for row in rows[1:]] == said_first
-
-
-def test_predict_prints_one_json_object_when_asked(home, thaw, photos):
-    image = next((photos / "valid").rglob("*.jpg"))
-    said = thaw("predict", 1, image, "--json")
-    assert said.err == ""
-    [prediction] = said.json["predictions"]
-    assert (prediction["source"], sorted(prediction["classes"]), prediction["error"]) == (
-        str(image),
-        ["cat", "dog"],
-        "",
-    )
-    assert sum(prediction["probs"]) == pytest.approx(1)
+# Exports
 
 
 def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_path):
