@@ -21,6 +21,8 @@ LIGHT = [
     "learner.layers",
     "learner.watching",
     "learner.answers",
+    "learner.batches",
+    "learner.joining",
     "learner.rate_finds",
     "learner.recommendations",
     "learner.overlays",
