@@ -22,7 +22,7 @@ from learner.errors import RunError, RunStopped, is_out_of_memory
 from learner.evaluating import Seen, conclude, references_of, see
 from learner.executors import give_memory_back
 from learner.expecting import amounts_for
-from learner.export import export_learner
+from learner.exports import export_learner
 from learner.features import FeatureCache
 from learner.feeding import Feed
 from learner.heads import build_head

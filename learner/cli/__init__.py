@@ -3,14 +3,13 @@
 import logging
 import sys
 import warnings
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from learner.cli import asking, predicting
+from learner.cli import asking, exporting, predicting
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
@@ -28,7 +27,7 @@ from learner.cli.runs import runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
-from learner.words import count, file_size
+from learner.words import count
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -40,11 +39,6 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(cache, name="cache")
-
-
-class ExportFormat(StrEnum):
-    LEARNER = "learner"
-    SAFETENSORS = "safetensors"
 
 
 def main() -> None:
@@ -117,28 +111,16 @@ def train(
     run = store.runs.get(run_id)
     if status == "failed":
         raise RunError(f"Run {run_id} failed. {run.reason}")
-    written = _export(store, run_id, ExportFormat.LEARNER, model) if model is not None else None
+    made = exporting.export_with_progress(store, run_id, "learner", model, quiet=as_json) if model is not None else None
     if as_json:
-        print_json(run_dict(store, run, whole=True) | {"model": str(written) if written else None})
+        print_json(run_dict(store, run, whole=True) | {"model": str(made.path) if made else None})
         return
     print_result(store, run)
-    if written:
-        out.print(f"Model: {written} ({file_size(written.stat().st_size)})", markup=False)
+    if made:
+        exporting.print_export(made, "Model: ")
 
 
 # Models
-
-
-@app.command()
-def export(
-    run: Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")],
-    to: Annotated[Path, typer.Option("--to", help="A file, or a folder to put it in.")],
-    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.LEARNER,
-) -> None:
-    """Write a run's model: learner.pkl for plain fastai, or safetensors with its model.json."""
-    check_target(to)
-    written = _export(Store(), run, format_, to)
-    out.print(f"{written} ({file_size(written.stat().st_size)})", markup=False)
 
 
 @app.command()
@@ -153,6 +135,7 @@ def worker() -> None:
 
 predicting.add_to(app)
 asking.add_to(app)
+exporting.add_to(app)
 
 # Helpers
 
@@ -165,10 +148,3 @@ def _dataset_name(store: Store, dataset: str, quiet: bool) -> str:
     if not path.exists():
         store.datasets.version(dataset)  # raises, naming the data sets that there are
     return import_path(store, path, quiet).name
-
-
-def _export(store: Store, run_id: int, format_: ExportFormat, target: Path) -> Path:
-    checkpoint = store.checkpoint(run_id)
-    from learner.export import export_learner, export_safetensors
-
-    return (export_learner if format_ is ExportFormat.LEARNER else export_safetensors)(checkpoint, target)

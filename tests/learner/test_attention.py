@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from learner.backbones import build
-from learner.export import export_learner
+from learner.exports import export_learner
 from learner.heads import AttentionPool, build_head
 from learner.inference import Predictor
 from learner.models import ModelSpec, save_model

@@ -1,8 +1,7 @@
-"""Models to carry away: `model.safetensors`, which Thaw itself loads, and `learner.pkl` for plain fastai."""
+"""`learner.pkl`: a Learner for plain fastai, in which nothing points at Thaw."""
 
-import json
+import base64
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from fastai.data.block import CategoryBlock, DataBlock
@@ -16,27 +15,19 @@ from pandas import DataFrame
 from PIL import Image
 from torch import nn
 
+from learner.exports.contents import Contents, with_temperature
 from learner.heads import portable
-from learner.models import load_model, load_reference, save_model
 
 
-def export_safetensors(checkpoint: Path, target: Path) -> Path:
-    """Copy a checkpoint to `target` and put its spec beside it as readable JSON. Returns the model's path."""
-    model, spec = load_model(checkpoint)
-    target = target / "model.safetensors" if target.is_dir() else target
-    save_model(model, spec, target, load_reference(checkpoint))
-    target.with_suffix(".json").write_text(json.dumps(asdict(spec), indent=2, ensure_ascii=False), "utf-8")
-    return target
-
-
-def export_learner(checkpoint: Path, target: Path) -> Path:
-    """Write a `learner.pkl` that plain fastai opens: nothing in it points at Thaw. Returns its path.
+def write_learner(contents: Contents, target: Path) -> None:
+    """Write the file `target`.
 
     It is built anew from fastai's own blocks rather than pickled from training, whose transforms and callbacks are
-    Thaw's. One difference remains: fastai does not turn photos upright by their EXIF mark, Thaw does.
+    Thaw's. The temperature is in the last layer's weights. `learn.thaw` tells, in plain values, what the model is and
+    what it says of a few photos. What fastai has no place for is left out: "none of these", and photos turned upright
+    by their EXIF mark.
     """
-    model, spec = load_model(checkpoint)
-    target = target / "learner.pkl" if target.is_dir() else target
+    spec = contents.spec
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.png"
         Image.new("RGB", (spec.image_size, spec.image_size)).save(blank)
@@ -50,10 +41,12 @@ def export_learner(checkpoint: Path, target: Path) -> Path:
         )
         rows = DataFrame({"image": [str(blank)] * 2, "label": [spec.classes[0]] * 2})
         dls = block.dataloaders(rows, bs=1, num_workers=0, device="cpu")
-        plain = nn.Sequential(model[0], portable(model[1]))
+        plain = nn.Sequential(contents.model[0], portable(with_temperature(contents.model[1], spec.temperature)))
         learn = Learner(dls, plain, loss_func=CrossEntropyLossFlat(), metrics=[accuracy, error_rate])
+        learn.thaw = contents.about()
+        for photo in learn.thaw["golden"]:
+            photo["png"] = base64.b64decode(photo["png"])
         temporary = target.with_name(target.name + ".part")
         learn.path = target.parent.resolve()
         learn.export(temporary.name)
     temporary.replace(target)
-    return target

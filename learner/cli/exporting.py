@@ -1,0 +1,68 @@
+"""`export`: a run's model as a file or folder to carry away, written only once it has proved itself."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from learner.cli.printing import AsJson, check_target, out, print_json, progress_bar
+from learner.executors import PATIENT_THREADS
+from learner.exports import USUAL_COVERAGE, Export
+from learner.exports import export as make
+from learner.exports.formats import FORMATS
+from learner.exports.proofs import proof_dict
+from learner.store import Store
+from learner.words import file_size
+
+ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})
+
+
+def export(
+    run: Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", help="A file, or a folder to put it in. A name ending in .zip packs several files."),
+    ],
+    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.LEARNER,
+    coverage: Annotated[
+        float,
+        typer.Option(
+            min=0.5, max=1, help='Share of images like the validation images that are not called "none of these".'
+        ),
+    ] = USUAL_COVERAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's model: for fastai, as safetensors, as ONNX, or as a web demo. It is proven before it is written."""
+    check_target(to)
+    made = export_with_progress(Store(), run, format_, to, coverage, quiet=as_json)
+    if as_json:
+        told = {"path": str(made.path), "bytes": made.bytes, "sha256": made.sha256, "proof": proof_dict(made.proof)}
+        print_json({"run": run, "format": str(format_)} | told)
+        return
+    print_export(made)
+
+
+def export_with_progress(
+    store: Store, run_id: int, kind: str, target: Path, coverage: float = USUAL_COVERAGE, quiet: bool = False
+) -> Export:
+    """Write and prove it, and say meanwhile how far it is."""
+    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
+    with progress_bar(transient=True, disabled=quiet) as bar:
+        task = bar.add_task("Loading", total=None)
+        return make(store, run_id, kind, target, coverage, lambda text: bar.update(task, description=text))
+
+
+def print_export(made: Export, beginning: str = "") -> None:
+    """Path and size, the proof in a sentence, the SHA-256."""
+    out.print(f"{beginning}{made.path} ({file_size(made.bytes)})", markup=False)
+    out.print(made.proof.sentence, markup=False)
+    if made.proof.kind == "learner":
+        out.print("It is a pickle, which can run any program hidden in it: open only those you trust.", markup=False)
+    out.print(f"SHA-256 of {made.proof.sealed}: {made.sha256}", markup=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make the command `app`'s."""
+    app.command()(export)

@@ -1,0 +1,179 @@
+"""Models to carry away. Each is opened in a fresh process without Thaw before it is offered.
+
+Needs no torch until one is made.
+"""
+
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from learner.errors import ModelError, is_disk_full
+from learner.exports.formats import FORMATS
+from learner.exports.proofs import Proof, sha256_of
+from learner.store import Store
+
+if TYPE_CHECKING:
+    from learner.exports.contents import Contents
+
+USUAL_COVERAGE = 0.95
+Tell = Callable[[str], None]
+"""Hears a sentence on how far it is."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Something written and proven."""
+
+    path: Path
+    """The file, or the web demo's folder; of safetensors the file beside which the others lie."""
+    bytes: int
+    """Of all that was written."""
+    sha256: str
+    """Of `proof.sealed`."""
+    proof: Proof
+
+
+def export(
+    store: Store,
+    run_id: int,
+    kind: str,
+    target: Path,
+    coverage: float = USUAL_COVERAGE,
+    tell: Tell = lambda text: None,
+) -> Export:
+    """Write a run's best model as `kind` (of `FORMATS`), prove it, and only then put it at `target`.
+
+    `target` is a file, or a folder to put it in; of several files, a name that ends in `.zip` packs them. `coverage`
+    (0 to 1) is the share of images like the validation images that is still answered. Raises ModelError, and what
+    `learner.evaluating.complete` raises for a run of an older Thaw; then nothing is left at `target`.
+    """
+    checkpoint = store.checkpoint(run_id)
+    folder = store.workspace.run_folder(run_id)
+    tell("Loading the model")
+    from learner.results import is_complete
+
+    if not is_complete(folder):
+        from learner.evaluating import complete
+
+        complete(store, run_id, tell)
+
+    from learner.exports.contents import Contents
+
+    before = sha256_of(checkpoint)
+    contents = Contents.read(checkpoint, coverage)
+    target = _full_name(FORMATS[kind].file, target)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".thaw-") as temporary:
+            written = write(contents, kind, Path(temporary), target.name, tell)
+            proven = _unpacked(kind, written)
+            tell("Opening it in a fresh process without Thaw, to compare its answers")
+
+            from learner.exports.proving import prove
+
+            finding = prove(kind, proven, contents)
+            sealed = written if written.is_file() else written / FORMATS[kind].sealed
+            proof = Proof(
+                kind,
+                len(contents.golden),
+                finding.largest,
+                finding.versions,
+                coverage,
+                contents.threshold,
+                finding.note,
+                before,
+                sealed.name,
+                sha256_of(sealed),
+                sealed.stat().st_size,
+                time.time(),
+            )
+            size = _put(written, target)
+    except OSError as error:
+        reason = "the disk is full" if is_disk_full(error) else error.strerror or str(error)
+        raise ModelError(f"{target} cannot be written: {reason}. Name another place, or make room.") from error
+    return Export(target, size, proof.sha256, proof)
+
+
+def export_learner(checkpoint: Path, target: Path) -> Path:
+    """Write a checkpoint's `learner.pkl`, unproven: what a run leaves at its end. Returns its path. Raises ModelError.
+
+    `target` is a file, or a folder to put it in.
+    """
+    from learner.exports.contents import Contents
+    from learner.exports.learner_pkl import write_learner
+
+    target = _full_name(FORMATS["learner"].file, target)
+    write_learner(Contents.read(checkpoint), target)
+    return target
+
+
+def write(contents: "Contents", kind: str, folder: Path, name: str, tell: Tell = lambda text: None) -> Path:
+    """Write an export of that kind into the empty `folder`, unproven, under `name`. Returns its path."""
+    tell(f"Writing {FORMATS[kind].name}")
+    packs, path = name.endswith(".zip"), folder / name
+    if kind == "learner":
+        from learner.exports.learner_pkl import write_learner as writer
+    elif kind == "safetensors":
+        from learner.exports.safetensors import write_safetensors as writer
+
+        path = folder / FORMATS[kind].file if packs else path
+    elif kind == "onnx":
+        from learner.exports.onnx import write_onnx as writer
+    else:
+        from learner.exports.web import write_web as writer
+
+        path = folder / Path(name).stem if packs else path
+    writer(contents, path)
+    return _packed(path, folder / name) if packs and kind in ("safetensors", "web") else path
+
+
+def _full_name(usual: str, target: Path) -> Path:
+    target = target.expanduser()
+    return target / usual if target.is_dir() else target
+
+
+def _packed(path: Path, archive: Path) -> Path:
+    """All that was written for `path`, in a zip, which a folder goes into whole. What was packed is removed."""
+    files = sorted(path.rglob("*")) if path.is_dir() else _siblings(path)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for file in files:
+            packed.write(file, file.relative_to(path.parent))
+    for file in files:
+        file.unlink()
+    if path.is_dir():
+        path.rmdir()
+    return archive
+
+
+def _unpacked(kind: str, written: Path) -> Path:
+    """What is proven: the file or folder itself, or what comes out of the zip."""
+    if written.suffix != ".zip":
+        return written
+    folder = written.with_name("unpacked")
+    with zipfile.ZipFile(written) as packed:
+        packed.extractall(folder)
+    return folder / FORMATS[kind].file if kind == "safetensors" else next(folder.iterdir())
+
+
+def _siblings(path: Path) -> list[Path]:
+    """The file, and those that were written beside it under the same stem."""
+    return sorted(path.parent.glob(f"{path.stem}.*"))
+
+
+def _put(written: Path, target: Path) -> int:
+    """Move it to its place; returns the bytes."""
+    if written.is_dir():
+        size = sum(file.stat().st_size for file in written.rglob("*"))
+        if target.exists():
+            raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
+        written.replace(target)
+        return size
+    files = [written] if written.suffix == ".zip" else _siblings(written)
+    size = sum(file.stat().st_size for file in files)
+    for file in files:
+        shutil.move(file, target.with_name(file.name))
+    return size

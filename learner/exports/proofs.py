@@ -1,0 +1,122 @@
+"""What is kept of a proof, and what the page may offer because of it. Needs no torch."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from learner.answers import keep_answer, read_answer
+from learner.executors import PATIENT_THREADS
+from learner.exports.formats import FORMATS
+from learner.store import Store
+from learner.words import count
+from learner.workspace import Workspace
+
+TOLERANCE = 1e-3
+"""Most that a probability (0 to 1) or a distance may differ."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """An export gave the same answers as the run on the photos that travel in it."""
+
+    kind: str
+    photos: int
+    largest: float
+    """Difference of a probability, 0 to 1."""
+    versions: dict[str, str]
+    """Of what opened it, by name."""
+    coverage: float
+    threshold: float | None
+    """The distance beyond which it says "none of these"; None where it cannot."""
+    note: str
+    """What the proof leaves open, a sentence; empty where nothing."""
+    checkpoint: str
+    """SHA-256 of the run's model that it was made of."""
+    sealed: str
+    """Name of the file that `sha256` and `bytes` are of."""
+    sha256: str
+    bytes: int
+    at: float
+    """When, in seconds since 1970."""
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        used = " and ".join(f"{name} {version}" for name, version in self.versions.items())
+        text = (
+            f"Proven: opened in a fresh process by {used}, it gave the same answers on {count(self.photos, 'photo')}; "
+            f"the largest difference of a probability was {figure(self.largest)}."
+        )
+        return f"{text} {self.note}" if self.note else text
+
+
+def figure(difference: float) -> str:
+    """`0.0002`; below what is worth telling, `less than 0.00001`."""
+    if difference < 1e-5:
+        return "less than 0.00001"
+    return f"{difference:.5f}".rstrip("0")
+
+
+def sha256_of(path: Path) -> str:
+    """In hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download_file(workspace: Workspace, run_id: int, kind: str) -> Path:
+    """Where what the page offers of that kind stands."""
+    return workspace.run_folder(run_id) / "exports" / kind / FORMATS[kind].download
+
+
+def proof_file(workspace: Workspace, run_id: int, kind: str) -> Path:
+    """Where its proof stands; it is written last."""
+    return download_file(workspace, run_id, kind).with_name("proof.json")
+
+
+def keep_proof(workspace: Workspace, run_id: int, proof: Proof) -> None:
+    """Beside the file."""
+    keep_answer(proof_file(workspace, run_id, proof.kind), proof)
+
+
+def read_proof(workspace: Workspace, run_id: int, kind: str) -> Proof | None:
+    """The proof that was kept; None where there is none. It may be of another file or model: see `fits`."""
+    return read_answer(proof_file(workspace, run_id, kind), Proof)
+
+
+def fits(workspace: Workspace, run_id: int, proof: Proof, digest=sha256_of) -> bool:
+    """Whether file and checkpoint are still those that were proven; `digest` gives the SHA-256 of a file."""
+    file = download_file(workspace, run_id, proof.kind)
+    try:
+        return digest(file) == proof.sha256 and digest(workspace.checkpoint(run_id)) == proof.checkpoint
+    except OSError:
+        return False
+
+
+def remove_export(workspace: Workspace, run_id: int, kind: str) -> None:
+    """Take file and proof away, the proof first."""
+    for file in (proof_file(workspace, run_id, kind), download_file(workspace, run_id, kind)):
+        file.unlink(missing_ok=True)
+
+
+def start_preparing(store: Store, run_id: int, kind: str, coverage: float) -> subprocess.Popen:
+    """Make and prove what the page offers, in another process, which tells how far it is (`learner.answers`).
+
+    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "learner.exports", str(run_id), kind, json.dumps(coverage)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
+    )
+
+
+def proof_dict(proof: Proof) -> dict:
+    """For JSON."""
+    return asdict(proof)

@@ -1,0 +1,135 @@
+"""`model.safetensors`, its description `model.json`, and `model.py`: the lines that load it with torch and timm."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import nn
+
+from learner.backbones import build
+from learner.exports.contents import Contents
+from learner.heads import AttentionPool
+from learner.models import save_model
+from learner.weights import SMALL_CNN
+
+_SIZES = {
+    "AdaptiveConcatPool2d": None,  # pooling is a line of its own; Identity keeps the numbers of what follows
+    "AdaptiveAvgPool2d": None,
+    "Flatten": (),
+    "ReLU": (),
+    "Sigmoid": (),
+    "Dropout": ("p",),
+    "BatchNorm1d": ("num_features",),
+    "Linear": ("in_features", "out_features"),
+    "Conv2d": ("in_channels", "out_channels", "kernel_size"),
+    "MaxPool2d": ("kernel_size",),
+}
+"""Which attributes of a layer its constructor takes, in that order."""
+_POOLING = {
+    "fastai": "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)",
+    "average": "maps.mean((2, 3))",
+    "flatten": "maps.flatten(1)",
+}
+
+
+def write_safetensors(contents: Contents, target: Path) -> None:
+    """Write the file `target` and beside it, with the same stem, the `.json` and the `.py`."""
+    save_model(contents.model, contents.spec, target, contents.reference)
+    described = asdict(contents.spec) | _architecture(contents) | contents.about()
+    target.with_suffix(".json").write_text(json.dumps(described, indent=2, ensure_ascii=False), "utf-8")
+    target.with_suffix(".py").write_text(loading_lines(contents, target.stem), "utf-8")
+
+
+def loading_lines(contents: Contents, stem: str = "model") -> str:
+    """Python that loads `stem.safetensors` with torch and timm; the same that the proof runs."""
+    head, own = contents.spec.head, contents.spec.arch == SMALL_CNN
+    attends, knows = head["kind"] == "attention", contents.knows_strangers
+    pooling = _POOLING.get(head["kind"] if head["kind"] != "fc" else head["pool"], _POOLING["average"])
+    create = 'timm.create_model(about["arch"], num_classes=0, **about["timm_options"])'
+    lines = [
+        f"import json, numpy, {'' if own else 'timm, '}torch",
+        "from PIL import Image, ImageOps",
+        "from safetensors.torch import load_file",
+        "from torch import nn",
+        "",
+        f'about, tensors = json.load(open("{stem}.json", encoding="utf-8")), load_file("{stem}.safetensors")',
+        f"body = {_sequence('body_layers') if own else create}",
+        'body.load_state_dict({name: tensors[ours] for ours, name in about["body_names"].items()}, strict=False)',
+        *_attention_lines(attends),
+        f"head = {_sequence('head_layers', first='look' if attends else '')}",
+        'head.load_state_dict({name[2:]: tensor for name, tensor in tensors.items() if name.startswith("1.")})',
+        "body.eval(), head.eval()",
+        "",
+        "@torch.inference_mode()",
+        "def predict(photo):",
+        '    image = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")',
+        '    pixels = torch.tensor(numpy.array(image.resize([about["image_size"]] * 2, Image.BILINEAR))) / 255',
+        '    x = ((pixels - torch.tensor(about["mean"])) / torch.tensor(about["std"])).permute(2, 0, 1)[None]',
+        f"    maps = body{'' if own else '.forward_features'}(x)",
+        *(
+            [
+                '    seen = look["norm"](maps)',
+                '    weights = look["look"](seen)',
+                "    logits = head[1:]((seen * weights).sum((2, 3)) / weights.sum((2, 3)).clamp_min(1e-6))",
+            ]
+            if attends
+            else [f"    logits = head({pooling})"]
+        ),
+        '    probabilities = (logits / about["temperature"]).softmax(1)[0]',
+        *(
+            [
+                '    likeness = nn.functional.normalize(maps.mean((2, 3))) @ tensors["reference"].T',
+                '    distance = 1 - likeness[0].topk(about["neighbours"]).values[-1]',
+                '    return probabilities, distance > about["threshold"], distance  # the second: none of these',
+            ]
+            if knows
+            else ["    return probabilities, False, None  # this model cannot say: none of these"]
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _sequence(name: str, first: str = "") -> str:
+    return f'nn.Sequential({first and first + ", "}*(getattr(nn, kind)(*sizes) for kind, *sizes in about["{name}"]))'
+
+
+def _attention_lines(attends: bool) -> list[str]:
+    norm = 'nn.BatchNorm2d(about["num_features"])'
+    return [f'look = nn.ModuleDict({{"norm": {norm}, "look": {_sequence("look_layers")}}})'] if attends else []
+
+
+def _architecture(contents: Contents) -> dict[str, Any]:
+    """How the network is built without Thaw: layers as `[class of torch.nn, sizes …]`, and the body's names of them."""
+    arch, (body, head) = contents.spec.arch, contents.model
+    backbone = build(arch, "random")
+    if arch == SMALL_CNN:
+        layers = [layer for stage in body for layer in stage]
+        flat = nn.Sequential(*layers).state_dict()
+        names = {f"0.{ours}": plain for ours, plain in zip(body.state_dict(), flat, strict=True)}
+        architecture = {"body_layers": _listed(layers)}
+    else:
+        names = {f"0.{ours}": theirs for ours, theirs in backbone.timm_names.items()}
+        slim = arch.split(".")[0] in timm.list_models(module="vgg")  # its two widest layers are no part of its features
+        architecture = {"timm_options": {"mlp_ratio": 1 / 4096} if slim else {}}
+    attention = [part for part in head if isinstance(part, AttentionPool)]
+    if attention:
+        architecture["look_layers"] = _listed(attention[0].look)
+    architecture["head_layers"] = _listed(part for part in head if part not in attention)
+    return architecture | {"body_names": names}
+
+
+def _listed(layers: Iterable[nn.Module]) -> list[list]:
+    listed = []
+    for layer in layers:
+        kind = type(layer).__name__
+        sizes = _SIZES[kind]
+        if sizes is None:
+            listed.append(["Identity"])
+        elif kind == "Linear":
+            listed.append([kind, layer.in_features, layer.out_features, layer.bias is not None])
+        else:
+            listed.append([kind, *(getattr(layer, name) for name in sizes)])
+    return listed
