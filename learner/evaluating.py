@@ -106,7 +106,7 @@ def write_split(folder: Path, split: SplitName, spec: ModelSpec, seen: Seen, far
     """Figures, curves and predictions of some images; returns the figures."""
     probs, targets = calibrated(seen.logits, spec.temperature), seen.targets(spec.classes)
     result = evaluate(probs, targets, spec.classes)
-    result |= {"split": split, "temperature": spec.temperature, "at": time.time()}
+    result |= {"split": split, "temperature": spec.temperature}
     result["uncalibrated"] = calibration_curve(calibrated(seen.logits, 1.0), targets)
     curves = one_against_rest(probs, targets, spec.classes)
     for row, curve in zip(result["per_class"], curves, strict=True):

@@ -81,7 +81,9 @@ def left_behind(store: Store, run_id: int) -> dict:
         },
         "result": load_result(folder),
         "predictions": (folder / "predictions.csv").read_text(),
-        "files": sorted(path.name for path in folder.iterdir() if path.name != "log.txt"),
+        "golden": {path.name: path.read_bytes() for path in sorted((folder / "golden").iterdir())},
+        "of training images": (folder / "train" / "predictions.csv").read_text(),
+        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != "log.txt"),
     }
 
 

@@ -166,7 +166,9 @@ MOMENTS = {
     "while a checkpoint is written": _half_a_checkpoint,
     "while images are decoded into the cache": partial(_while_rows_are_written, 2),
     "while features are computed": partial(_while_rows_are_written, 12),
-    "before the last check": partial(_before, "learner.training", "evaluate"),
+    "before the last check": partial(_before, "learner.training", "see"),
+    "before the golden photos": partial(_before, "learner.evaluating", "save_golden"),
+    "before the figures": partial(_before, "learner.evaluating", "write_split"),
     "before learner.pkl is written": partial(_before, "learner.training", "export_learner"),
     "before the resume point is removed": partial(_before, "learner.training", "remove_point"),
 }
