@@ -46,7 +46,7 @@ class Proof:
     @property
     def sentence(self) -> str:
         """For a person."""
-        used = " and ".join(f"{name} {version}" for name, version in self.versions.items())
+        used = " and ".join(", ".join(f"{name} {version}" for name, version in self.versions.items()).rsplit(", ", 1))
         text = (
             f"Proven: opened in a fresh process by {used}, it gave the same answers on {count(self.photos, 'photo')}; "
             f"the largest difference of a probability was {figure(self.largest)}."
