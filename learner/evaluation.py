@@ -4,7 +4,6 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import (
     auc,
     average_precision_score,
@@ -13,6 +12,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     roc_curve,
 )
+
+from learner.intervals import wilson
 
 RESAMPLES = 1000
 CALIBRATION_BINS = 10
@@ -60,12 +61,6 @@ def evaluate(probs: np.ndarray, targets: np.ndarray, classes: list[str]) -> dict
             for index, (name, p, r, f, s) in enumerate(zip(classes, precision, recall, f1, support, strict=True))
         ],
     }
-
-
-def wilson(successes: int, trials: int) -> list[float]:
-    """The 95 % interval of a proportion."""
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def calibration_curve(probs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
