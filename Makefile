@@ -34,9 +34,11 @@ $(VENV)/bin/python:
 $(VENV)/app.ok: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what Thaw needs; the first time takes some minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python tools/web_runtime.py
 	@touch $@
 
 $(VENV)/dev.ok: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing what Thaw and its tests need; the first time takes some minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python tools/web_runtime.py
 	@touch $@ $(VENV)/app.ok
