@@ -236,6 +236,11 @@ def recent(workspace: Workspace) -> list[Batch]:
     return sorted(found, key=lambda batch: batch.created_at, reverse=True)
 
 
+def batch_pictures(workspace: Workspace, batch_id: str) -> Path:
+    """The folder that holds a batch's pictures, named by content."""
+    return _folder(workspace) / Path(batch_id).name / "pictures"
+
+
 def remove(batch: Batch) -> None:
     gone = batch.folder.with_name(f".{uuid.uuid4().hex}")
     with suppress(FileNotFoundError):

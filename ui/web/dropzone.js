@@ -2,16 +2,20 @@
 const AT_ONCE = 4;
 const TRIES = 3;
 
-export default function ({ parentElement, setStateValue, setTriggerValue }) {
+export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector('.drop');
   if (!root.dataset.ready) {
     root.dataset.ready = 'yes';
-    listen(root, (job) => setTriggerValue('arrived', job), (busy) => setStateValue('busy', busy));
+    listen(root, data?.predict, (id) => setTriggerValue('arrived', id), (busy) => setStateValue('busy', busy));
   }
-  return () => root.stop?.();
+  if (root.pasted) document.addEventListener('paste', root.pasted);
+  return () => {
+    if (root.pasted) document.removeEventListener('paste', root.pasted);
+    root.stop?.();
+  };
 }
 
-function listen(root, arrived, working) {
+function listen(root, predict, arrived, working) {
   const part = (name) => root.querySelector(`.${name}`);
   const [files, folder] = [part('files'), part('folder')];
   part('choose-files').onclick = () => files.click();
@@ -43,6 +47,33 @@ function listen(root, arrived, working) {
     if (event.key === 'Escape') root.stop?.();
   };
   part('cancel').onclick = () => root.stop?.();
+  if (predict) takePasted();
+
+  function takePasted() {
+    part('kinds').textContent = 'JPEG, PNG, HEIC, WebP, TIFF and other photos; .zip, .tar; or paste a picture (Ctrl+V)';
+    const name = (type, index) => `pasted ${index + 1}.${type.split('/')[1].split('+')[0]}`;
+    root.pasted = (event) => {
+      const pictures = [...event.clipboardData.files].filter(({ type }) => type.startsWith('image/'));
+      if (!pictures.length || root.stop) return;
+      event.preventDefault();
+      send(pictures.map((file, index) => ({ file, name: name(file.type, index) })));
+    };
+    if (!navigator.clipboard?.read) return; // not everywhere without https
+    part('paste').hidden = false;
+    part('paste').onclick = async () => {
+      try {
+        const pictures = [];
+        for (const item of await navigator.clipboard.read()) {
+          const type = item.types.find((one) => one.startsWith('image/'));
+          if (type) pictures.push({ file: await item.getType(type), name: name(type, pictures.length) });
+        }
+        if (pictures.length) send(pictures);
+        else fail('There is no picture in the clipboard. Copy one, then paste it.');
+      } catch {
+        fail('The browser does not let this page read the clipboard. Press Ctrl+V here, or choose a file.');
+      }
+    };
+  }
 
   function show(state) {
     root.dataset.state = state;
@@ -133,9 +164,9 @@ function listen(root, arrived, working) {
       await Promise.all(Array.from({ length: AT_ONCE }, () => worker(queue)));
       if (!stopped) {
         tell('Everything has arrived; looking at it');
-        const { job } = await post(`api/uploads/${id}/done`);
+        const { job, batch } = await post(`api/uploads/${id}/done${predict ? '?for=predict' : ''}`);
         id = null;
-        arrived(job);
+        arrived(job || batch);
         show('idle');
       }
     } catch (error) {

@@ -14,14 +14,18 @@ def _element(name: str):
     return st.components.v2.component(f"thaw_{name}", html=html, css=css, js=js)
 
 
-def drop_zone(key: str) -> tuple[str | None, bool]:
-    """Where files are dropped or chosen.
+def drop_zone(key: str, predict: bool = False) -> tuple[str | None, bool]:
+    """Where files are dropped or chosen, and with `predict` also pasted.
 
-    Returns the id of the import job once all have arrived, in that run only; and whether files are on their way, as
-    long as which it must stay on the page.
+    Returns the id of the import job, or with `predict` of the batch (`learner.batches`), once all have arrived, in that
+    run only; and whether files are on their way, as long as which it must stay on the page.
     """
     zone = _element("dropzone")(
-        key=key, default={"busy": False}, on_arrived_change=lambda: None, on_busy_change=lambda: None
+        key=key,
+        data={"predict": predict},
+        default={"busy": False},
+        on_arrived_change=lambda: None,
+        on_busy_change=lambda: None,
     )
     return zone.arrived, bool(zone.busy)
 

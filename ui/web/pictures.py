@@ -1,6 +1,7 @@
 """Thumbnails and previews by content: made once, kept by the browser for good. Originals are never sent as they are."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from learner.batches import batch_pictures
 from learner.datasets.files import THUMBNAIL_SIDE, dataset_folder, save_thumbnail, thumbnail_file
 from learner.errors import ImageError
 from learner.images import read_image
@@ -29,6 +31,11 @@ def preview_url(dataset: str, sha256: str) -> str:
     return _url("preview", dataset, sha256)
 
 
+def batch_picture_url(kind: str, batch_id: str, sha256: str) -> str:
+    """Where the browser finds the `thumbnail` or `preview` of a picture of a batch (`learner.batches`)."""
+    return f"api/pictures/{kind}/{sha256}.jpg?batch={batch_id}"
+
+
 def _url(kind: str, dataset: str, sha256: str) -> str:
     from urllib.parse import quote
 
@@ -40,17 +47,21 @@ async def _picture(request: Request) -> Response:
     if side is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return Response(status_code=404)
     try:
-        file = await run_in_threadpool(_file, request.query_params.get("data", ""), sha256, side)
+        file = await run_in_threadpool(_file, request.query_params, sha256, side)
     except ImageError:
         file = None
     return FileResponse(file, media_type="image/jpeg", headers=_FOR_GOOD) if file else Response(status_code=404)
 
 
-def _file(dataset: str, sha256: str, side: int) -> Path | None:
+def _file(where: Mapping[str, str], sha256: str, side: int) -> Path | None:
     workspace = Workspace.current()
     file = thumbnail_file(workspace, sha256, side)
     if not file.exists():
-        original = next(dataset_folder(workspace, dataset).glob(f"images/{sha256[:2]}/{sha256}.*"), None)
+        if "batch" in where:
+            originals = batch_pictures(workspace, where["batch"]).glob(f"{sha256}*")
+        else:
+            originals = dataset_folder(workspace, where.get("data", "")).glob(f"images/{sha256[:2]}/{sha256}.*")
+        original = next(originals, None)
         if original is None:
             return None
         save_thumbnail(read_image(original, at_least=side), file, side)

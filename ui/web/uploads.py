@@ -3,6 +3,7 @@
 POST /api/uploads                          begin one; answers {"id"}
 PUT  /api/uploads/{id}/files?name=a/1.jpg  one file, its bytes as the body
 POST /api/uploads/{id}/done                all are here; answers {"job"}: what arrived is looked at next
+POST /api/uploads/{id}/done?for=predict    all are here; answers {"batch"}: pictures for the Predict page
 DELETE /api/uploads/{id}                   throw it away
 
 Errors are {"error": sentence}. The header `X-Thaw` is required: no page of another site can send it, as browsers let
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from learner.batches import begin_upload as begin_batch
 from learner.datasets.jobs import start_look
 from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, find_upload
 from learner.errors import DatasetError
@@ -81,6 +83,9 @@ async def _put(request: Request) -> Response:
 async def _done(request: Request) -> Response:
     workspace = Workspace.current()
     source = await run_in_threadpool(_find(request).finish)
+    if request.query_params.get("for") == "predict":
+        batch = await run_in_threadpool(begin_batch, workspace, source)
+        return JSONResponse({"batch": batch.id})
     job_id = await run_in_threadpool(lambda: start_look(workspace, source, delete_source_after=True))
     return JSONResponse({"job": job_id})
 

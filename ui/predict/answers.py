@@ -1,0 +1,253 @@
+"""A batch: how far its answers are, and all of them as pictures or as a table to sort, filter and take away."""
+
+import csv
+import io
+from typing import Any
+
+import streamlit as st
+
+from learner import batches
+from learner.batches import Answer, Asked, Batch, Picture, verdict
+from learner.store import Run, Store
+from learner.words import count, duration, percent
+from ui import state
+from ui.components import pager
+from ui.predict.arriving import one_more_shot, open_batch
+from ui.predict.asking import get_asker
+from ui.predict.marking import mark_buttons, show_joining
+from ui.predict.one import show_one
+from ui.predict.unknown import choose_coverage
+from ui.web.elements import Tile, picture_picker
+from ui.web.pictures import batch_picture_url
+
+PICTURES_A_PAGE = 48
+UNSURE_BELOW = 0.7
+EVERY, UNSURE, NONE, WRONG, UNREAD = "All", "Unsure", "None of these", "Wrong", "Not read"
+PICTURES, TABLE = "Pictures", "Table"
+
+
+def show_batch(store: Store, run: Run, batch: Batch) -> None:
+    """Everything about one batch, answered by the model of `run`."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(batch.title, width="content")
+        if st.button("Ask about other pictures", icon=":material/add:"):
+            open_batch(None)
+    model = batches.model_key(run.id, store.workspace.checkpoint(run.id))
+    show_progress(store, run, batch, model)
+    answers, asked = batch.answers(model), batch.asked(model)
+    if batch.kind == "camera":
+        one_more_shot(batch)
+    if asked is None or not answers:
+        return
+    pictures = [picture for picture in batch.pictures() if picture.number in answers or picture.error]
+    answers |= {one.number: Answer(one.number, [], [], error=one.error) for one in pictures if one.error}
+    coverage = choose_coverage(store.workspace.run_folder(run.id), asked)
+    picture = show_many(batch, asked, pictures, answers, coverage) if len(pictures) > 1 else pictures[0]
+    dataset, _ = store.runs.dataset_of(run)
+    show_joining(store, batch, dataset)
+    if picture is not None:
+        show_one(store, run, model, batch, asked, picture, answers[picture.number], coverage)
+        mark_buttons(batch, asked, [picture], answers, f"one-{picture.number}")
+
+
+def show_progress(store: Store, run: Run, batch: Batch, model: str) -> None:
+    """What is under way, stopped or failed; begins what has not been begun."""
+    asker = get_asker()
+    if failure := asker.failure(batch, model):
+        st.error(failure)
+        if st.button("Try again"):
+            asker.forget_failure(batch, model)
+            st.rerun()
+        return
+    there = batch.answers(model)
+    if batch.is_taken_in and all(picture.number in there or picture.error for picture in batch.pictures()):
+        return
+    if batch.is_stopped and asker.how_far(batch, model) is None:
+        total = f" of {len(batch.pictures()):,}" if batch.is_taken_in else ""
+        st.info(f"Stopped: {len(there):,}{total} answered.")
+        if st.button("Go on", type="primary"):
+            batch.stop(False)
+            st.rerun()
+        return
+    asker.begin(store, batch, run.id, model)
+    st.fragment(watch, run_every=0.5)(batch, model)
+
+
+def watch(batch: Batch, model: str) -> None:
+    """Progress with the time left, and a way to stop; the whole page is shown again at the end."""
+    how_far = get_asker().how_far(batch, model)
+    if how_far is None:
+        st.rerun()
+    share = how_far.done / how_far.total if how_far.total else 0.0
+    done = f": {how_far.done:,} of {how_far.total:,}" if how_far.total else ""
+    left = f", {duration(how_far.seconds_left)} left" if how_far.seconds_left else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(min(share, 1.0), text=f"{how_far.what}{done}{left}", width="stretch")
+        if st.button("Stop", key=f"stop-{batch.id}"):
+            batch.stop(True)
+    st.caption("You may leave this page; it goes on.")
+
+
+def show_many(
+    batch: Batch, asked: Asked, pictures: list[Picture], answers: dict[int, Answer], coverage: float
+) -> Picture | None:
+    """Filter, grid or table, and what can be said of the chosen ones. Returns the picture to look at."""
+    marks = batch.marks()
+    right = {one.number: verdict(one, answers[one.number], marks.get(one.number)) for one in pictures}
+    kinds = {
+        EVERY: pictures,
+        UNSURE: [one for one in pictures if answers[one.number].probs and answers[one.number].probs[0] < UNSURE_BELOW],
+        NONE: [one for one in pictures if asked.is_none(answers[one.number], coverage)],
+        WRONG: [one for one in pictures if right[one.number] is False],
+        UNREAD: [one for one in pictures if answers[one.number].error],
+    }
+    judged = [value for value in right.values() if value is not None]
+    if judged:
+        st.markdown(
+            f"{sum(judged):,} of {count(len(judged), 'judged answer')} right, {percent(sum(judged) / len(judged))}."
+        )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Show",
+            [name for name, some in kinds.items() if some or name == EVERY],
+            format_func=lambda name: f"{name} ({len(kinds[name]):,})",
+            default=EVERY,
+            key=f"show-{batch.id}",
+            help=f"Unsure: less than {UNSURE_BELOW:.0%} for the first answer.",
+        )
+        view = st.segmented_control("As", [PICTURES, TABLE], default=PICTURES, key="predict-view") or PICTURES
+    shown = kinds.get(kind) or pictures
+    key = f"{batch.id}-{kind}"
+    actions = st.container()
+    if view == TABLE:
+        chosen = show_table(batch, asked, shown, answers, right, coverage, key)
+    else:
+        chosen = show_grid(batch, asked, shown, answers, right, coverage, key)
+    with actions:
+        if len(chosen) > 1:
+            mark_buttons(batch, asked, chosen, answers, "chosen")
+        else:
+            st.caption("Choose one to look at it below, or several to mark them at once.")
+    st.download_button(
+        f"Download {count(len(pictures), 'row')} as CSV",
+        data=lambda: as_csv(asked, pictures, answers, right, coverage),
+        file_name=f"predictions-{batch.id}.csv",
+        mime="text/csv",
+        on_click="ignore",
+    )
+    return looked_at(shown, chosen)
+
+
+def looked_at(shown: list[Picture], chosen: list[Picture]) -> Picture | None:
+    """The one that is chosen, else the one in the page's address, else the first; with a way to the next one."""
+    numbers = [picture.number for picture in shown]
+    wanted = st.query_params.get(state.PICTURE, "")
+    if len(chosen) == 1:
+        wanted = str(chosen[0].number)
+    place = numbers.index(int(wanted)) if wanted.isdecimal() and int(wanted) in numbers else 0
+    with st.container(horizontal=True, vertical_alignment="center", key="looked-at"):
+        one_chosen = len(chosen) == 1
+        if st.button("Previous picture", disabled=place == 0 or one_chosen):
+            place -= 1
+        if st.button("Next picture", disabled=place + 1 == len(shown) or one_chosen):
+            place += 1
+        st.caption(f"{place + 1:,} of {len(shown):,}")
+    st.query_params[state.PICTURE] = str(numbers[place])
+    return shown[place]
+
+
+def show_grid(
+    batch: Batch,
+    asked: Asked,
+    shown: list[Picture],
+    answers: dict[int, Answer],
+    right: dict[int, bool | None],
+    coverage: float,
+    key: str,
+) -> list[Picture]:
+    first = pager(len(shown), PICTURES_A_PAGE, key=f"grid-{key}")
+    page = shown[first : first + PICTURES_A_PAGE]
+    tiles = []
+    for picture in page:
+        said = in_words(asked, answers[picture.number], coverage)
+        mark = {True: "\n✓ right", False: "\n△ wrong", None: ""}[right[picture.number]]
+        tiles.append(
+            Tile(
+                str(picture.number),
+                batch_picture_url("thumbnail", batch.id, picture.sha256),
+                batch_picture_url("preview", batch.id, picture.sha256),
+                f"{said}{mark}",
+                f"{picture.name}: {said}",
+                aside=bool(answers[picture.number].error),
+            )
+        )
+    chosen = set(picture_picker(tiles, [], key=f"picker-{key}-{first}"))
+    return [picture for picture in page if str(picture.number) in chosen]
+
+
+def show_table(
+    batch: Batch,
+    asked: Asked,
+    shown: list[Picture],
+    answers: dict[int, Answer],
+    right: dict[int, bool | None],
+    coverage: float,
+    key: str,
+) -> list[Picture]:
+    rows = [
+        {"": batch_picture_url("thumbnail", batch.id, picture.sha256) if picture.sha256 else None}
+        | table_row(asked, picture, answers[picture.number], right[picture.number], coverage)
+        for picture in shown
+    ]
+    chances = {
+        name: st.column_config.NumberColumn(name, format="percent", width="small")
+        for name in ("Probability", "Its probability")
+    }
+    event = st.dataframe(
+        rows,
+        column_config={"": st.column_config.ImageColumn("Picture", width="small"), **chances},
+        hide_index=True,
+        height=min(420, 38 + 56 * len(rows)),
+        row_height=56,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"table-{key}",
+    )
+    return [shown[index] for index in event.selection.rows if index < len(shown)]
+
+
+def in_words(asked: Asked, answer: Answer, coverage: float) -> str:
+    """`cat 93.4 %`"""
+    if answer.error:
+        return "not read"
+    if asked.is_none(answer, coverage):
+        return "none of these"
+    return f"{answer.classes[0]} {percent(answer.probs[0])}"
+
+
+def table_row(asked: Asked, picture: Picture, answer: Answer, right: bool | None, coverage: float) -> dict[str, Any]:
+    """What the table and the file hold of one picture."""
+    first, second = ([*zip(answer.classes, answer.probs, strict=True), ("", None), ("", None)])[:2]
+    none = "" if answer.error or not asked.knows_none else "yes" if asked.is_none(answer, coverage) else "no"
+    return {
+        "File": picture.name,
+        "Answer": first[0],
+        "Probability": first[1],
+        "Second answer": second[0],
+        "Its probability": second[1],
+        "None of these": none,
+        "Right or wrong": {True: "right", False: "wrong", None: ""}[right],
+        "Not read because": answer.error,
+    }
+
+
+def as_csv(
+    asked: Asked, pictures: list[Picture], answers: dict[int, Answer], right: dict[int, bool | None], coverage: float
+) -> str:
+    """All of the batch, whatever the filter shows."""
+    text = io.StringIO()
+    rows = [table_row(asked, one, answers[one.number], right[one.number], coverage) for one in pictures]
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
