@@ -142,10 +142,11 @@ def _packed(path: Path, archive: Path) -> Path:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for file in files:
             packed.write(file, file.relative_to(path.parent))
-    for file in files:
-        file.unlink()
     if path.is_dir():
-        path.rmdir()
+        shutil.rmtree(path)
+    else:
+        for file in files:
+            file.unlink()
     return archive
 
 

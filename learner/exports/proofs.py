@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,6 +95,12 @@ def fits(workspace: Workspace, run_id: int, proof: Proof, digest=sha256_of) -> b
         return digest(file) == proof.sha256 and digest(workspace.checkpoint(run_id)) == proof.checkpoint
     except OSError:
         return False
+
+
+def read_loading_lines(archive: Path) -> str:
+    """The lines of Python that load the model in a packed safetensors export."""
+    with zipfile.ZipFile(archive) as packed:
+        return packed.read("model.py").decode()
 
 
 def remove_export(workspace: Workspace, run_id: int, kind: str) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,25 +84,26 @@ def _run(kind: str, path: Path) -> dict[str, Any]:
     """What the prover of that kind prints. It starts in an empty folder, and its Python sees no paths of ours."""
     program = [str(PROVERS / "alone.py"), ",".join(OURS + REFUSED[kind]), str(PROVERS / f"{kind}.py")]
     with tempfile.TemporaryDirectory() as elsewhere:
+        process = subprocess.Popen(
+            [sys.executable, "-I", *program, str(path.resolve())],
+            cwd=elsewhere,
+            env={**PATIENT_THREADS, **os.environ, "HF_HUB_OFFLINE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
-            done = subprocess.run(
-                [sys.executable, "-I", *program, str(path.resolve())],
-                cwd=elsewhere,
-                env={**PATIENT_THREADS, **os.environ, "HF_HUB_OFFLINE": "1"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=LONGEST_S,
-                check=False,
-            )
+            said, trouble = process.communicate(timeout=LONGEST_S)
         except subprocess.TimeoutExpired:
             raise ModelError(f"{_not_proven(FORMATS[kind].name)}: it did not answer within 15 minutes.") from None
-    try:
-        if done.returncode == 0:
-            return json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        pass
-    reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        finally:  # whoever stops this process stops that one, too, which then ends its browser
+            process.terminate()
+            process.wait()
+    with suppress(IndexError, ValueError):
+        if process.returncode == 0:
+            return json.loads(said.splitlines()[-1])
+    reason = (trouble.strip().splitlines() or ["no reason given"])[-1]
     raise ModelError(f"{_not_proven(FORMATS[kind].name)}: it could not be opened there. {reason}")
 
 

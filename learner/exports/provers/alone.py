@@ -1,6 +1,7 @@
 """Run a program as if some packages were not installed: `python -I alone.py REFUSED,REFUSED… PROGRAM ARGUMENTS…`."""
 
 import runpy
+import signal
 import sys
 
 
@@ -19,6 +20,7 @@ class Without:
         return getattr(self.finder, name)
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with whatever it opened
 refused = set(sys.argv[1].split(","))
 sys.meta_path[:] = [Without(finder, refused) for finder in sys.meta_path]
 sys.argv = sys.argv[2:]

@@ -1,0 +1,167 @@
+"""The files to take away from a run. Each is offered only with a proof that fits it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from learner.answers import read_progress
+from learner.exports import USUAL_COVERAGE
+from learner.exports.formats import FORMATS, Format
+from learner.exports.proofs import (
+    Proof,
+    download_file,
+    fits,
+    proof_file,
+    read_loading_lines,
+    read_proof,
+    sha256_of,
+    start_preparing,
+)
+from learner.results import load_golden
+from learner.store import Run, Store
+from learner.words import count, file_size
+from ui import state
+from ui.beside import LOOK_AGAIN_S, get_beside
+from ui.frame import telling_errors
+
+FIRST = "learner"
+"""Prepared as soon as the view opens, since it takes seconds."""
+COVERAGES = [0.8, 0.9, 0.95, 0.99, 1.0]
+ONNX_LINES = """\
+import numpy, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+about = session.get_modelmeta().custom_metadata_map  # classes, image_size, coverage …, as JSON
+photo = Image.open("photo.jpg").convert("RGB").resize(({side}, {side}), Image.Resampling.BILINEAR)
+probabilities, distance, none_of_these = session.run(None, {{"pixels": numpy.asarray(photo)[None]}})
+"""
+PKL_LINES = """\
+from fastai.learner import load_learner
+
+learn = load_learner("learner.pkl")
+label, _, probabilities = learn.predict("photo.jpg")
+"""
+
+
+def show_takeaway(store: Store, run: Run, result: dict[str, Any]) -> None:
+    """Four kinds of files: what each is for, its proof, its download."""
+    st.caption(
+        "Before a file is offered, it is opened in a fresh process that has nothing of Thaw, and must give the run's "
+        "answers on a few validation photos that travel inside it."
+    )
+    coverage = st.select_slider(
+        'Pictures that are still answered before "none of these" is said',
+        COVERAGES,
+        value=USUAL_COVERAGE,
+        format_func=lambda share: f"{100 * share:.0f} %",
+        help=f"Of pictures like the {count(result['images'], 'validation photo')}. The less, the more strangers are "
+        "noticed. It goes into every file that can hold it: safetensors, ONNX and the web demo.",
+        key=f"coverage-{run.id}",
+    )
+    _begin(store, run, coverage)
+    for kind in FORMATS.values():
+        with st.container(border=True, key=f"takeaway-{kind.kind}"):
+            st.markdown(f"#### {kind.name}")
+            st.markdown(f"{kind.purpose} Opens with {kind.needs}.")
+            _show_kind(store, run, kind, coverage)
+
+
+def _begin(store: Store, run: Run, coverage: float) -> None:
+    """Prepare the first once a visit, so that somebody who stopped it is not asked again."""
+    if state.PREPARED not in st.session_state:
+        st.session_state[state.PREPARED] = set()
+    if run.id in st.session_state[state.PREPARED] or get_beside().under_way is not None:
+        return
+    st.session_state[state.PREPARED].add(run.id)
+    if _proof_that_fits(store, run.id, FIRST, coverage) is None:
+        file = proof_file(store.workspace, run.id, FIRST)
+        get_beside().start(file, partial(start_preparing, store, run.id, FIRST, coverage))
+
+
+def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
+    file = proof_file(store.workspace, run.id, kind.kind)
+    if get_beside().under_way == file:
+        st.fragment(_watch, run_every=LOOK_AGAIN_S)(file, kind)
+        return
+    proof = _proof_that_fits(store, run.id, kind.kind, coverage)
+    if proof is not None:
+        _show_offer(store, run, kind, proof)
+        return
+    failure = get_beside().failure(file)
+    if failure:
+        st.error(failure)
+    stale = read_proof(store.workspace, run.id, kind.kind) is not None and not failure
+    if stale:
+        st.caption("The one that was made before is of another model or another share of answers.")
+    busy = get_beside().under_way is not None
+    st.button(
+        f"Try {kind.download} again" if failure else f"Prepare {kind.download}",
+        on_click=get_beside().start,
+        args=(file, partial(start_preparing, store, run.id, kind.kind, coverage)),
+        key=f"prepare-{kind.kind}",
+        disabled=busy,
+        help="Another file is being prepared, or something tried; this can begin after it." if busy else None,
+    )
+
+
+def _watch(file: Path, kind: Format) -> None:
+    with telling_errors():
+        if get_beside().under_way != file:
+            st.rerun()
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.markdown(f"Preparing {kind.download}. {read_progress(file) or 'Loading'} …")
+        right.button("Stop", on_click=get_beside().stop, key=f"stop-{kind.kind}", width="stretch")
+
+
+def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
+    st.markdown(proof.sentence)
+    path = download_file(store.workspace, run.id, kind.kind)
+    st.download_button(
+        f"Download {kind.download} ({file_size(path.stat().st_size)})",
+        data=path.read_bytes,  # called on the click, so that no page holds the file in memory
+        file_name=kind.download,
+        mime="application/octet-stream",
+        type="primary" if kind.kind == FIRST else "secondary",
+        on_click="ignore",
+        key=f"download-{kind.kind}",
+    )
+    if kind.kind == "learner":
+        st.warning(
+            "learner.pkl is a pickle, which can run any program hidden in it: open only those you trust, and compare "
+            'the SHA-256. It cannot hold "none of these", and does not turn photos upright by their EXIF mark.'
+        )
+        _show_lines("Use it in Python", PKL_LINES)
+    elif kind.kind == "safetensors":
+        _show_lines("Load it without Thaw", read_loading_lines(path))
+    elif kind.kind == "onnx":
+        side = load_golden(store.workspace.run_folder(run.id))["image_size"]
+        _show_lines("Use it in Python", ONNX_LINES.format(side=side))
+    else:
+        st.caption("Unpack it and open index.html; it needs no internet. It may also be put on any web site as it is.")
+    st.caption(f"SHA-256 of {proof.sealed}")
+    st.code(proof.sha256, language=None)
+
+
+def _show_lines(title: str, lines: str) -> None:
+    with st.expander(title):
+        st.code(lines, language="python")
+
+
+def _proof_that_fits(store: Store, run_id: int, kind: str, coverage: float) -> Proof | None:
+    proof = read_proof(store.workspace, run_id, kind)
+    if proof is None or (proof.coverage != coverage and kind != FIRST):
+        return None
+    return proof if fits(store.workspace, run_id, proof, _digest) else None
+
+
+def _digest(file: Path) -> str:
+    stat = file.stat()
+    return _cached_digest(str(file), stat.st_size, stat.st_mtime_ns)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _cached_digest(file: str, _size: int, _changed: int) -> str:
+    return sha256_of(Path(file))
