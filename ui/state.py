@@ -23,6 +23,8 @@ ADDING = "adding"
 """Whether the Data page shows the ways in although there are data sets."""
 VIEW = "view"
 """The view of the Data page; also in its address, so that a reload keeps it."""
+RESULTS_VIEW = "results-view"
+"""The view of the Results page; also in its address."""
 CAMERA = "camera"
 """The pile of photos that the camera has taken so far; also in the page's address, so that a reload keeps it."""
 BATCH = "batch"
@@ -86,3 +88,11 @@ def choose_run(runs: list[Run], label: str) -> Run:
     )
     remember_run(run_id)
     return by_id[run_id]
+
+
+def show_run(run_id: int, view: str) -> None:
+    """Make the Results page show that run, in that view."""
+    st.session_state[RUN] = run_id
+    st.session_state[RESULTS_VIEW] = view
+    st.query_params[RUN] = str(run_id)
+    st.query_params[VIEW] = view

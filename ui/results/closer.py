@@ -1,0 +1,61 @@
+"""One photo of a result: what spoke for what the model said, and for what the label says."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from learner.batches import model_key
+from learner.datasets import dataset_folder
+from learner.images import fit_within, read_image
+from learner.overlays import overlay
+from learner.results import SplitName
+from ui.components import probability_bars
+from ui.frame import telling_errors
+from ui.predict.asking import get_asker
+from ui.predict.one import heat_map, show_nearest
+from ui.results.shown import Shown
+
+if TYPE_CHECKING:
+    from learner.inference import Predictor
+
+SHOWN_PX = 480
+BARS = 5
+
+
+def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str]) -> None:
+    """The photo in row `place` of the predictions: with its heat maps, its probabilities, and what is like it."""
+    row = shown.predictions(split).loc[place]
+    st.markdown(f"**{row['path']}**")
+    file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
+    with telling_errors():
+        picture = fit_within(read_image(file, at_least=SHOWN_PX), SHOWN_PX)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            stages = shown.run.facts["stages"]
+            stage = st.selectbox("Stage of the heat maps", stages, index=len(stages) - 1, key="closer-stage", width=190)
+            strength = st.slider("Strength", 0, 100, 70, format="%d %%", key="closer-strength", width=220)
+        with st.spinner("Loading the model; the first time takes some seconds"):
+            predictor = predictor_of(shown)
+        model = model_key(shown.run.id, shown.store.workspace.checkpoint(shown.run.id))
+        wanted = list(dict.fromkeys([row["predicted"], row["label"]]))
+        columns = st.columns([1] * (1 + len(wanted)) + [1.3], vertical_alignment="top")
+        columns[0].image(picture, caption=f"Labelled {row['label']}", alt=f"The photo {row['path']}", width="stretch")
+        for column, name in zip(columns[1:], wanted, strict=False):
+            weights = heat_map(predictor, file, model, row["sha256"], classes.index(name), stage)
+            column.image(
+                overlay(picture, weights, strength / 100),
+                caption=f"What spoke for {name}" if weights.any() else f"Nothing in {stage} spoke for {name}",
+                alt=f"{row['path']} with amber where it spoke for {name} in {stage}",
+                width="stretch",
+            )
+        probs = row[[f"p({name})" for name in classes]].astype(float)
+        best = probs.to_numpy().argsort()[::-1][:BARS]
+        with columns[-1]:
+            probability_bars([classes[index] for index in best], [float(probs.iloc[index]) for index in best])
+        [said] = predictor.predict([file], top_k=1)
+        show_nearest(shown.store, shown.run, said)
+
+
+def predictor_of(shown: Shown) -> "Predictor":
+    """The run's model in the web process, loaded when it is first needed."""
+    run_id = shown.run.id
+    return get_asker().predictor(shown.store, run_id, model_key(run_id, shown.store.workspace.checkpoint(run_id)))

@@ -1,0 +1,101 @@
+"""From a wrong photo to a corrected data set, and on to the proof that it helped."""
+
+import streamlit as st
+
+from learner.datasets.editing import Edit, redo, summary_of, undo
+from learner.fixing import correct, retrain
+from learner.results import SplitName
+from learner.store import Run
+from learner.words import count
+from ui import state
+from ui.data.working import Working
+from ui.frame import telling_errors
+from ui.results.shown import Shown
+
+
+def show_corrections(shown: Shown, working: Working) -> None:
+    """What was corrected and not yet trained on, with the way on; and runs that came of earlier corrections."""
+    for run in corrected_runs(shown):
+        st.button(
+            f"Run {run.id} learnt from what you corrected here: see what it fixed",
+            icon=":material/arrow_forward:",
+            on_click=state.show_run,
+            args=(run.id, "compare"),
+            key=f"proof-{run.id}",
+        )
+    if not working.edits:
+        return
+    with st.container(border=True, key="corrections"):
+        st.markdown(f"**Corrections that wait.** {summary_of(working.edits)}.")
+        if working.trouble:
+            st.error(f"{working.trouble} Undo what stands in the way on the Data page.")
+        with st.container(horizontal=True):
+            if st.button(
+                "Save and train again",
+                type="primary",
+                disabled=bool(working.trouble),
+                help="Makes a new version of the data set and trains with the same recipe and seed. The old version "
+                "and this run stay.",
+            ):
+                with telling_errors():
+                    run_id = retrain(shown.store, shown.run.id)
+                    state.remember_run(run_id)
+                    st.switch_page("pages/runs.py")
+            if st.button("Undo", icon=":material/undo:", key="undo-correction"):
+                undo(shown.store, shown.dataset)
+                st.rerun()
+            if working.undone and st.button("Redo", icon=":material/redo:", key="redo-correction"):
+                redo(shown.store, shown.dataset)
+                st.rerun()
+        st.caption(
+            "The validation photos stay the same, but for those that you correct: so the two runs can be compared "
+            "photo by photo."
+        )
+
+
+def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[str], split: SplitName) -> None:
+    """What can be done with the chosen photos."""
+    none, some = not paths, tuple(paths)
+    key = f"{working.key}-{split}"
+    with st.container(horizontal=True, vertical_alignment="bottom", key="fixes"):
+        st.markdown(f"**{count(len(paths), 'photo')}** chosen" if paths else "Choose photos below:", width=170)
+        label = st.selectbox(
+            "Class",
+            classes,
+            index=None,
+            placeholder="Class, or type a new one",
+            accept_new_options=True,
+            disabled=none,
+            key=f"fix-label-{key}",
+            label_visibility="collapsed",
+            width=220,
+        )
+        if st.button("Relabel", disabled=none or not label, key=f"fix-relabel-{key}"):
+            _correct(shown, Edit("relabel", some, to=label))
+        if st.button(
+            "Set aside", disabled=none, key=f"fix-aside-{key}", help="Kept, but used for nothing: blurred, twice, odd."
+        ):
+            _correct(shown, Edit("exclude", some, to=f"Set aside after run {shown.run.id}."))
+        to = {"valid": "train", "train": "valid", "test": "train"}[split]
+        if split != "test" and st.button(
+            "Move to training" if to == "train" else "Move to validation",
+            disabled=none,
+            key=f"fix-move-{key}",
+            help="So that the model learns from it; it is no longer checked on it."
+            if to == "train"
+            else "So that the model is checked on it; it no longer learns from it.",
+        ):
+            _correct(shown, Edit("move", some, to=to))
+
+
+def corrected_runs(shown: Shown) -> list[Run]:
+    """Runs that trained on what was corrected after this one, and have ended."""
+    return [
+        run for run in shown.store.runs.all() if run.baseline == shown.run.id and run.status in ("finished", "stopped")
+    ]
+
+
+def _correct(shown: Shown, *edits: Edit) -> None:
+    with telling_errors():
+        correct(shown.store, shown.run.id, *edits)
+        st.rerun()
