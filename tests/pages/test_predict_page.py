@@ -101,7 +101,7 @@ def test_one_picture_gets_bars_a_heat_map_and_what_is_most_like_it(ask):
     told = "\n".join(str(picture.proto) for picture in app.image)
     assert "The picture grace_hopper.jpg" in told
     assert "with amber where it spoke for" in told or "spoke for" in said
-    app.selectbox(key=next(box.key for box in app.selectbox if box.key.startswith("heat-stage"))).set_value(
+    app.selectbox(key=next(box.key for box in app.selectbox if (box.key or "").startswith("heat-stage"))).set_value(
         "layer1"
     ).run()
     assert not app.exception
@@ -114,7 +114,7 @@ def test_none_of_these_follows_the_coverage_that_is_chosen(ask, trained):
     for coverage in batches.COVERAGES:
         app.selectbox(key="coverage").set_value(coverage).run()
         assert ("**None of these**" in words(app)) == (answer.distance > asked.thresholds[str(coverage)])
-    assert "At 95% coverage 1 of 20 known pictures is turned away" in str(app.selectbox(key="coverage").options)
+    assert "At 95 % coverage 1 of 20 known pictures is turned away" in str(app.selectbox(key="coverage").options)
     assert "of those answers are right" in words(app)
 
 

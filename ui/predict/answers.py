@@ -20,7 +20,7 @@ from ui.predict.unknown import choose_coverage
 from ui.web.elements import Tile, picture_picker
 from ui.web.pictures import batch_picture_url
 
-PICTURES_A_PAGE = 48
+PICTURES_A_PAGE = 21
 UNSURE_BELOW = 0.7
 EVERY, UNSURE, NONE, WRONG, UNREAD = "All", "Unsure", "None of these", "Wrong", "Not read"
 PICTURES, TABLE = "Pictures", "Table"
@@ -45,9 +45,7 @@ def show_batch(store: Store, run: Run, batch: Batch) -> None:
     picture = show_many(batch, asked, pictures, answers, coverage) if len(pictures) > 1 else pictures[0]
     dataset, _ = store.runs.dataset_of(run)
     show_joining(store, batch, dataset)
-    if picture is not None:
-        show_one(store, run, model, batch, asked, picture, answers[picture.number], coverage)
-        mark_buttons(batch, asked, [picture], answers, f"one-{picture.number}")
+    show_one(store, run, model, batch, asked, picture, answers[picture.number], coverage)
 
 
 def show_progress(store: Store, run: Run, batch: Batch, model: str) -> None:
@@ -90,7 +88,7 @@ def watch(batch: Batch, model: str) -> None:
 
 def show_many(
     batch: Batch, asked: Asked, pictures: list[Picture], answers: dict[int, Answer], coverage: float
-) -> Picture | None:
+) -> Picture:
     """Filter, grid or table, and what can be said of the chosen ones. Returns the picture to look at."""
     marks = batch.marks()
     right = {one.number: verdict(one, answers[one.number], marks.get(one.number)) for one in pictures}
@@ -113,7 +111,7 @@ def show_many(
             format_func=lambda name: f"{name} ({len(kinds[name]):,})",
             default=EVERY,
             key=f"show-{batch.id}",
-            help=f"Unsure: less than {UNSURE_BELOW:.0%} for the first answer.",
+            help=f"Unsure: less than {100 * UNSURE_BELOW:.0f} % for the first answer.",
         )
         view = st.segmented_control("As", [PICTURES, TABLE], default=PICTURES, key="predict-view") or PICTURES
     shown = kinds.get(kind) or pictures
@@ -135,16 +133,19 @@ def show_many(
         mime="text/csv",
         on_click="ignore",
     )
-    return looked_at(shown, chosen)
+    return looked_at(shown, chosen, answers)
 
 
-def looked_at(shown: list[Picture], chosen: list[Picture]) -> Picture | None:
-    """The one that is chosen, else the one in the page's address, else the first; with a way to the next one."""
+def looked_at(shown: list[Picture], chosen: list[Picture], answers: dict[int, Answer]) -> Picture:
+    """The one that is chosen, else the one in the page's address, else the first that was read; leads to the next."""
     numbers = [picture.number for picture in shown]
     wanted = st.query_params.get(state.PICTURE, "")
     if len(chosen) == 1:
         wanted = str(chosen[0].number)
-    place = numbers.index(int(wanted)) if wanted.isdecimal() and int(wanted) in numbers else 0
+    if wanted.isdecimal() and int(wanted) in numbers:
+        place = numbers.index(int(wanted))
+    else:
+        place = next((place for place, number in enumerate(numbers) if not answers[number].error), 0)
     with st.container(horizontal=True, vertical_alignment="center", key="looked-at"):
         one_chosen = len(chosen) == 1
         if st.button("Previous picture", disabled=place == 0 or one_chosen):
@@ -176,7 +177,7 @@ def show_grid(
                 str(picture.number),
                 batch_picture_url("thumbnail", batch.id, picture.sha256),
                 batch_picture_url("preview", batch.id, picture.sha256),
-                f"{said}{mark}",
+                f"{said}{mark}" if not answers[picture.number].error else f"not read\n{short(picture.name)}",
                 f"{picture.name}: {said}",
                 aside=bool(answers[picture.number].error),
             )
@@ -211,9 +212,16 @@ def show_table(
         row_height=56,
         on_select="rerun",
         selection_mode="multi-row",
+        placeholder="",
         key=f"table-{key}",
     )
     return [shown[index] for index in event.selection.rows if index < len(shown)]
+
+
+def short(name: str) -> str:
+    """The file's name, fit to stand under a picture."""
+    file = name.rpartition("/")[2]
+    return file if len(file) <= 28 else f"{file[:12]}…{file[-14:]}"
 
 
 def in_words(asked: Asked, answer: Answer, coverage: float) -> str:

@@ -18,6 +18,7 @@ from learner.words import percent
 from ui import state
 from ui.components import probability_bars
 from ui.predict.asking import get_asker
+from ui.predict.marking import mark_buttons
 from ui.web.pictures import thumbnail_url
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def show_one(
         st.error(answer.error)
         return
     shown = upright(batch.path(picture))
-    left, middle, right = st.columns([1, 1, 1.4], vertical_alignment="top")
+    left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="top")
     left.image(shown, alt=f"The picture {picture.name}", width="stretch")
-    with right:
-        show_answer(picture, answer, asked, coverage, batch.marks().get(picture.number))
     with middle:
+        show_answer(picture, answer, asked, coverage, batch.marks().get(picture.number))
+        mark_buttons(batch, asked, [picture], {picture.number: answer}, f"one-{picture.number}")
+    with right:
         show_heat_map(store, run, model, asked, batch.path(picture), picture, answer, shown)
     show_nearest(store, run, answer)
     show_untouched(store, batch.path(picture))
@@ -52,8 +54,8 @@ def show_answer(picture: Picture, answer: Answer, asked: Asked, coverage: float,
     if none:
         st.markdown("**None of these**")
         st.caption(
-            f"It lies farther from the training photos than {coverage:.0%} of the validation images. If it had to be "
-            f"one of the classes, the model would say {says}."
+            f"It lies farther from the training photos than {100 * coverage:.0f} % of the validation images. If it "
+            f"had to be one of the classes, the model would say {says}."
         )
     else:
         st.markdown(says)

@@ -37,7 +37,7 @@ def choose_coverage(folder: Path, asked: Asked) -> float:
         "Say “none of these” when a picture is unlike the training photos",
         COVERAGES,
         index=COVERAGES.index(USUAL),
-        format_func=lambda share: f"At {share:.0%} coverage {turned_away(share)}",
+        format_func=lambda share: f"At {100 * share:.0f} % coverage {turned_away(share)}",
         key="coverage",
         help="A picture that lies farther from the training photos than this share of the validation images is none of "
         "the classes. Lower it where a wrong answer costs more than no answer.",
