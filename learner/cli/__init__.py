@@ -23,6 +23,7 @@ from learner.cli.printing import (
     print_result,
     run_dict,
 )
+from learner.cli.results import results
 from learner.cli.runs import runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(cache, name="cache")
+app.add_typer(results, name="results")
 
 
 def main() -> None:
