@@ -1,8 +1,5 @@
 """A model with an attention head shows where it looked, and leaves as any other does."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +9,11 @@ from PIL import Image
 from torch import nn
 
 from learner.backbones import build
-from learner.exports import export_learner
 from learner.heads import AttentionPool, build_head
 from learner.inference import Predictor
 from learner.models import ModelSpec, save_model
 from learner.overlays import AMBER, overlay
 from learner.recipe import Head
-from tests.learner.test_export_and_inference import WITHOUT_THAW, globals_of
 from tests.samples import SMALL, make_photos, small_recipe
 
 SIDE = 96
@@ -85,20 +80,6 @@ def test_other_models_show_no_attention(trained, pictures):
     predictor = Predictor.open(str(run_id), store)
     assert not predictor.shows_attention
     assert [prediction.attention for prediction in predictor.predict(pictures[:2])] == [None, None]
-
-
-def test_its_learner_pkl_opens_where_thaw_is_not_installed_and_says_the_same(model, pictures, tmp_path):
-    pkl = export_learner(model, tmp_path / "attention.pkl")
-    assert not [name for name in globals_of(pkl) if name.split(".")[0] in ("learner", "ui", "pages", "tests")]
-    command = [sys.executable, "-c", WITHOUT_THAW, str(pkl), *map(str, pictures[::2])]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    ours = list(Predictor.open(str(model), None).predict(pictures[::2]))
-    for (label, probs), prediction in zip(said["answers"], ours, strict=True):
-        assert label == prediction.classes[0]
-        by_class = dict(zip(prediction.classes, prediction.probs, strict=True))
-        assert dict(zip(said["vocab"], probs, strict=True)) == pytest.approx(by_class, abs=1e-3)
 
 
 def test_training_one_leaves_a_model_that_shows_where_it_looked(pets):

@@ -1,0 +1,151 @@
+"""An export that would give other answers is never written, and whoever asked for it learns why."""
+
+import copy
+import json
+import re
+import zipfile
+from dataclasses import replace
+
+import pytest
+import torch
+
+from learner.errors import ModelError
+from learner.exports import export, write
+from learner.exports.contents import Contents
+from learner.exports.formats import FORMATS
+from learner.exports.proofs import figure, sha256_of
+from learner.exports.proving import prove
+
+KINDS = ["learner", "safetensors", "onnx"]
+
+
+def changed(contents: Contents, **fields) -> Contents:
+    """With another spec, and the run's answers still expected of it."""
+    return replace(contents, spec=replace(contents.spec, **fields))
+
+
+@pytest.fixture(scope="module")
+def path_of(contents, tmp_path_factory):
+    """A path to what was written of some contents."""
+
+    def written(kind: str, of: Contents = contents):
+        return write(of, kind, tmp_path_factory.mktemp(kind), FORMATS[kind].file)
+
+    return written
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_temperature_is_noticed_and_the_photo_named(contents, path_of, kind):
+    hotter = changed(contents, temperature=contents.spec.temperature * 3)
+    with pytest.raises(
+        ModelError,
+        match=rf"{re.escape(FORMATS[kind].name)} was not written, .* on photo \d\.png \((cat|dog)\) a probability "
+        r"differs by 0\.\d+, and at most 0\.001 is allowed",
+    ):
+        prove(kind, path_of(kind, hotter), contents)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+def test_another_limit_for_strangers_is_noticed(contents, path_of, kind):
+    with pytest.raises(ModelError, match='its limit for "none of these" is not the run\'s'):
+        prove(kind, path_of(kind, replace(contents, coverage=0.5)), contents)
+
+
+def test_a_limit_in_the_network_that_is_not_the_one_it_tells_is_noticed(contents, tmp_path):
+    from learner.exports import onnx
+
+    class Deaf(onnx.Whole):
+        def __init__(self, contents):
+            super().__init__(contents)
+            self.threshold = 5.0  # no distance is as large
+
+    honest, onnx.Whole = onnx.Whole, Deaf
+    try:
+        path = write(contents, "onnx", tmp_path, "model.onnx")
+    finally:
+        onnx.Whole = honest
+    with pytest.raises(ModelError, match='says "none of these"'):
+        prove("onnx", path, contents)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_a_little_wrong_are_noticed(contents, path_of, kind):
+    model = copy.deepcopy(contents.model)
+    with torch.no_grad():
+        model[1][-1].weight[0] *= 1.05
+    with pytest.raises(ModelError, match="a probability differs by"):
+        prove(kind, path_of(kind, replace(contents, model=model)), contents)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_classes_in_another_order_are_noticed(contents, path_of, kind):
+    swapped = changed(contents, classes=contents.spec.classes[::-1])
+    with pytest.raises(ModelError, match="other classes than the run, or in another order"):
+        prove(kind, path_of(kind, swapped), contents)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_was_cut_short_is_refused(contents, path_of, kind):
+    path = path_of(kind)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(ModelError, match="it could not be opened there"):
+        prove(kind, path, contents)
+
+
+def test_an_export_without_photos_proves_nothing(contents, path_of):
+    bare = replace(contents, golden=[])
+    with pytest.raises(ModelError, match="other photos to check it by"):
+        prove("safetensors", path_of("safetensors", bare), contents)
+    with pytest.raises(ModelError, match="other photos to check it by"):
+        prove("safetensors", path_of("safetensors", bare), bare)
+
+
+# Written only then
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_stands_at_its_place_with_its_proof(trained, contents, tmp_path, kind):
+    store, run_id = trained
+    told = []
+    made = export(store, run_id, kind, tmp_path, coverage=0.9, tell=told.append)
+    assert made.path == tmp_path / FORMATS[kind].file and made.sha256 == sha256_of(made.path)
+    assert made.proof.photos == len(contents.golden) > 0 and made.proof.largest < 1e-4
+    assert made.proof.checkpoint == sha256_of(store.checkpoint(run_id))
+    assert made.proof.threshold == contents.spec.threshold(0.9)
+    assert made.proof.sentence.startswith("Proven: opened in a fresh process by ")
+    assert told[0] == "Loading the model" and "fresh process" in told[-1]
+    beside = {"safetensors": ["model.json", "model.py"]}.get(kind, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([made.path.name, *beside])
+
+
+def test_when_the_proof_fails_nothing_is_left(trained, tmp_path, monkeypatch):
+    store, run_id = trained
+
+    def lies(self, pictures=True, honest=Contents.about):
+        about = honest(self, pictures)
+        about["golden"][0]["probs"] = about["golden"][0]["probs"][::-1]
+        return about
+
+    monkeypatch.setattr(Contents, "about", lies)
+    with pytest.raises(ModelError, match=r"on photo 1\.png"):
+        export(store, run_id, "onnx", tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_packed_export_is_proven_as_it_comes_out_of_the_zip(trained, tmp_path):
+    store, run_id = trained
+    made = export(store, run_id, "safetensors", tmp_path / "mine.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.zip"] and made.sha256 == sha256_of(made.path)
+    with zipfile.ZipFile(made.path) as packed:
+        assert packed.namelist() == ["model.json", "model.py", "model.safetensors"]
+        assert json.loads(packed.read("model.json"))["classes"] == ["cat", "dog"]
+
+
+def test_a_folder_that_is_not_there_is_told(trained, tmp_path):
+    store, run_id = trained
+    with pytest.raises(ModelError, match=r"cannot be written: No such file or directory\. Name another place"):
+        export(store, run_id, "learner", tmp_path / "gone" / "learner.pkl")
+
+
+def test_differences_are_told_as_people_read_them():
+    assert [figure(each) for each in (0.0, 3e-6, 0.00012, 0.25)] == ["less than 0.00001"] * 2 + ["0.00012", "0.25"]
