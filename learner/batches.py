@@ -249,10 +249,15 @@ def remove(batch: Batch) -> None:
 
 
 def clear_old(workspace: Workspace, days: float = KEPT_DAYS) -> None:
-    """Remove batches that came so long ago."""
+    """Remove batches that came so long ago, and what a deletion or a kill left of others."""
+    before = time.time() - days * 24 * 3600
     for batch in recent(workspace):
-        if time.time() - batch.created_at > days * 24 * 3600:
+        if batch.created_at < before:
             remove(batch)
+    for folder in _folder(workspace).glob("*"):
+        with suppress(FileNotFoundError):  # another tab clears up too
+            if not (folder / "batch.json").exists() and folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 # Taking in and asking

@@ -193,6 +193,17 @@ def test_marks_of_two_tabs_add_up_and_can_be_taken_back(six, workspace):
     assert six.marks() == other.marks() == {0: Mark("cat"), 2: Mark(wrong="cat")}
 
 
+def test_what_a_killed_process_left_is_cleared_some_days_later(workspace):
+    kept = batches.begin(workspace, "new")
+    left = kept.folder.with_name(".half")
+    left.mkdir()
+    batches.clear_old(workspace)
+    assert left.exists(), "it may just be under way"
+    os.utime(left, (1, 1))
+    batches.clear_old(workspace)
+    assert not left.exists() and kept.folder.exists()
+
+
 def test_old_batches_are_cleared_and_deleted_ones_are_told(six, workspace):
     values = json.loads((six.folder / "batch.json").read_text())
     newer = batches.begin(workspace, "new")
