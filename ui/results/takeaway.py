@@ -19,7 +19,7 @@ from learner.exports.proofs import (
     sha256_of,
     start_preparing,
 )
-from learner.results import load_golden
+from learner.results import is_complete, load_golden
 from learner.store import Run, Store
 from learner.words import count, file_size
 from ui import state
@@ -73,7 +73,8 @@ def _begin(store: Store, run: Run, coverage: float) -> None:
     """Prepare the first once a visit, so that somebody who stopped it is not asked again."""
     if state.PREPARED not in st.session_state:
         st.session_state[state.PREPARED] = set()
-    if run.id in st.session_state[state.PREPARED] or get_beside().under_way is not None:
+    done = run.id in st.session_state[state.PREPARED] or not is_complete(store.workspace.run_folder(run.id))
+    if done or get_beside().under_way is not None:
         return
     st.session_state[state.PREPARED].add(run.id)
     if _proof_that_fits(store, run.id, FIRST, coverage) is None:
@@ -163,5 +164,6 @@ def _digest(file: Path) -> str:
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _cached_digest(file: str, _size: int, _changed: int) -> str:
+def _cached_digest(file: str, size: int, changed_ns: int) -> str:
+    """`size` and `changed_ns` (nanoseconds since 1970) only say whether it is still the same file."""
     return sha256_of(Path(file))

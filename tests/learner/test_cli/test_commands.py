@@ -1,5 +1,6 @@
 """The command line: the pages' work from a shell, one line for an error, one object for `--json`."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -176,7 +177,9 @@ def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_pa
     assert safe == usual
 
     pkl = tmp_path / "my.pkl"
-    assert thaw("export", 1, "--to", pkl).out.startswith(f"{pkl} (")
+    said = thaw("export", 1, "--to", pkl).out
+    assert said.startswith(f"{pkl} (") and "Proven: opened in a fresh process by fastai" in said
+    assert f"SHA-256 of my.pkl: {hashlib.sha256(pkl.read_bytes()).hexdigest()}" in said
     for file in (pkl, first[2]):
         pickled = thaw("predict", file, *images, "--trust-pickle", "--json").json["predictions"]
         for theirs, ours in zip(pickled, usual, strict=True):
@@ -212,7 +215,7 @@ def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_pa
         ("runs stop 1", "Run 1 is not under way (finished)"),
         ("export 99 --to .", "There is no run 99"),
         ("export 1 --to /no/such/out.pkl", "The folder /no/such does not exist"),
-        ("export 1 --to . --format onnx", "Invalid value for '--format'"),
+        ("export 1 --to . --format pdf", "Invalid value for '--format'"),
         ("export 1", "--to"),
         ("predict none.safetensors IMAGE", "There is no model at none.safetensors"),
         ("predict none.pkl IMAGE", "is a pickle"),

@@ -1,0 +1,92 @@
+"""Take away: each file is prepared by a real process, and offered only with a proof that fits it."""
+
+import shutil
+import time
+
+import pytest
+
+from learner.exports.proofs import download_file, proof_file, read_proof
+from learner.store import Store
+from learner.workspace import Workspace
+from ui.beside import get_beside
+
+VIEW = {"view": "takeaway"}
+
+
+@pytest.fixture
+def own(trained_home, tmp_path, monkeypatch) -> Store:
+    """A copy of the workspace with one finished run, to write into."""
+    shutil.copytree(trained_home, tmp_path / "own")
+    monkeypatch.setenv("THAW_HOME", str(tmp_path / "own"))
+    return Store(Workspace.current())
+
+
+def wait_for(app):
+    """Until nothing is prepared any more."""
+    end = time.monotonic() + 60
+    while get_beside().under_way is not None and time.monotonic() < end:
+        time.sleep(0.2)
+    return app.run()
+
+
+def labels(app) -> list[str]:
+    return [button.label for button in [*app.button, *app.get("download_button")]]
+
+
+def downloads(app) -> list[str]:
+    return [button.proto.label if hasattr(button, "proto") else button.label for button in app.get("download_button")]
+
+
+def test_learner_pkl_is_prepared_as_the_view_opens_and_the_others_when_asked(own, open_page):
+    app = open_page("results", **VIEW)
+    assert not app.exception and downloads(app) == []
+    assert any("Preparing learner.pkl" in text.value for text in app.markdown)
+    assert "Prepare model.onnx" in labels(app)
+    app = wait_for(app)
+    [offered] = downloads(app)
+    assert offered.startswith("Download learner.pkl (")
+    assert any(text.value.startswith("Proven: opened in a fresh process by fastai") for text in app.markdown)
+    assert any("pickle, which can run any program" in warning.value for warning in app.warning)
+    assert read_proof(own.workspace, 1, "learner").sha256 in [code.value for code in app.code]
+
+    next(button for button in app.button if button.label == "Prepare model.zip").click().run()
+    app = wait_for(app)
+    assert len(downloads(app)) == 2
+    assert any("timm.create_model" in code.value and "learner" not in code.value for code in app.code)
+
+
+def test_a_file_without_a_proof_that_fits_it_is_not_offered(own, open_page):
+    app = wait_for(open_page("results", **VIEW))
+    file = download_file(own.workspace, 1, "learner")
+    file.write_bytes(file.read_bytes() + b"x")
+    assert downloads(app.run()) == []
+    assert "Prepare learner.pkl" in labels(app)
+
+
+def test_a_file_of_an_older_model_of_the_run_is_stale(own, open_page):
+    app = wait_for(open_page("results", **VIEW))
+    assert len(downloads(app)) == 1
+    checkpoint = own.workspace.checkpoint(1)
+    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
+    assert downloads(app.run()) == []
+    assert any("of another model" in caption.value for caption in app.caption)
+
+
+def test_what_is_stopped_leaves_nothing_and_does_not_begin_again_by_itself(own, open_page):
+    app = open_page("results", **VIEW)
+    get_beside().stop()
+    app = app.run()
+    assert get_beside().under_way is None and "Prepare learner.pkl" in labels(app)
+    folder = proof_file(own.workspace, 1, "learner").parent
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_a_failure_says_why_and_can_be_tried_again(own, open_page):
+    wait_for(open_page("results", **VIEW))
+    (own.workspace.run_folder(1) / "golden" / "1.png").unlink()
+    own.workspace.checkpoint(1).write_bytes(b"damaged")
+    app = open_page("results", **VIEW)
+    next(button for button in app.button if button.label == "Prepare model.onnx").click().run()
+    app = wait_for(app)
+    assert any("is not a whole safetensors file" in error.value for error in app.error)
+    assert "Try model.onnx again" in labels(app)
