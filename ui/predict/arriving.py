@@ -103,7 +103,8 @@ def from_dataset(store: Store) -> None:
     some = [row for row in rows if row.path in chosen]
     folder = dataset_folder(store.workspace, name)
     with actions, telling_errors():
-        for taken, button in ((some, f"Ask about the {len(some):,} chosen"), (rows, f"Ask about all {len(rows):,}")):
+        chosen_button = f"Ask about the {len(some):,} chosen" if some else "Ask about the chosen"
+        for taken, button in ((some, chosen_button), (rows, f"Ask about all {len(rows):,}")):
             if st.button(button, disabled=not taken, key=f"{place}-{taken is rows}"):
                 title = f"{count(len(taken), 'picture')} of {name}"
                 pictures = [(row.path, folder / row.file, row.label) for row in taken]
