@@ -58,9 +58,10 @@ def test_train_on_a_folder_adds_it_trains_both_phases_and_writes_the_model(first
         ["Epoch", "2"],
     ]
     assert "Warm-up" in said.err and "Fine-tuning" in said.err and "best so far" in said.err
-    accuracy, written = said.out.splitlines()
+    accuracy, written, proof, _, sha256 = said.out.splitlines()
     assert accuracy.startswith("Accuracy ") and "on 16 validation images, best checkpoint from epoch" in accuracy
     assert written.startswith(f"Model: {model} (") and model.stat().st_size > 1_000_000
+    assert proof.startswith("Proven: ") and sha256.startswith("SHA-256 of ")
 
     store = Store(Workspace(home))
     [run] = store.runs.all()
@@ -184,7 +185,8 @@ def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_pa
         pickled = thaw("predict", file, *images, "--trust-pickle", "--json").json["predictions"]
         for theirs, ours in zip(pickled, usual, strict=True):
             assert theirs["classes"] == ours["classes"]
-            assert theirs["probs"] == pytest.approx(ours["probs"], abs=1e-3)
+            # The file computes in fp32, the run in what this machine trained it in; the proof itself compares fp32.
+            assert theirs["probs"] == pytest.approx(ours["probs"], abs=1e-2)
 
 
 # Errors
