@@ -54,6 +54,9 @@ def export(
     """
     checkpoint = store.checkpoint(run_id)
     folder = store.workspace.run_folder(run_id)
+    target = _full_name(FORMATS[kind].file, target)
+    if kind == "web" and target.suffix != ".zip" and target.exists():
+        raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
     tell("Loading the model")
     from learner.results import is_complete
 
@@ -66,7 +69,6 @@ def export(
 
     before = sha256_of(checkpoint)
     contents = Contents.read(checkpoint, coverage)
-    target = _full_name(FORMATS[kind].file, target)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".thaw-") as temporary:
             written = write(contents, kind, Path(temporary), target.name, tell)
@@ -169,8 +171,6 @@ def _put(written: Path, target: Path) -> int:
     """Move it to its place; returns the bytes."""
     if written.is_dir():
         size = sum(file.stat().st_size for file in written.rglob("*"))
-        if target.exists():
-            raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
         written.replace(target)
         return size
     files = [written] if written.suffix == ".zip" else _siblings(written)

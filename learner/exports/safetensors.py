@@ -28,7 +28,7 @@ _SIZES = {
     "MaxPool2d": ("kernel_size",),
 }
 """Which attributes of a layer its constructor takes, in that order."""
-ATTENTION = 'nn.ModuleDict({"norm": nn.BatchNorm2d(about["num_features"]), "look": look})'
+ATTENTION = 'attention = nn.ModuleDict({"norm": nn.BatchNorm2d(about["num_features"]), "look": look})'
 _POOLING = {
     "fastai": "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)",
     "average": "maps.mean((2, 3))",
@@ -59,8 +59,8 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
         f'about, tensors = json.load(open("{stem}.json", encoding="utf-8")), load_file("{stem}.safetensors")',
         f"body = {_sequence('body_layers') if own else create}",
         'body.load_state_dict({name: tensors[ours] for ours, name in about["body_names"].items()}, strict=False)',
-        *([f"look = {_sequence('look_layers')}"] if attends else []),
-        f"head = {_sequence('head_layers', first=ATTENTION if attends else '')}",
+        *([f"look = {_sequence('look_layers')}", ATTENTION] if attends else []),
+        f"head = {_sequence('head_layers', first='attention' if attends else '')}",
         'head.load_state_dict({name[2:]: tensor for name, tensor in tensors.items() if name.startswith("1.")})',
         "body.eval(), head.eval()",
         "",
@@ -72,7 +72,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
         f"    maps = body{'' if own else '.forward_features'}(x)",
         *(
             [
-                '    seen = head[0]["norm"](maps)',
+                '    seen = attention["norm"](maps)',
                 "    weights = look(seen)",
                 "    logits = head[1:]((seen * weights).sum((2, 3)) / weights.sum((2, 3)).clamp_min(1e-6))",
             ]

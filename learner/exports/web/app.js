@@ -200,6 +200,8 @@ async function startCamera() {
     const answer = await predict(pixelsOf(video, video.videoWidth, video.videoHeight, canvas));
     if (stream && number === newest) show(answer);
     await nextFrame();
+    // A large model keeps the page from hearing anything else while it looks.
+    await new Promise((done) => setTimeout(done, Math.min(answer.milliseconds / 3, 300)));
   }
 }
 
