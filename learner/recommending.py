@@ -67,7 +67,7 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     rows = sample(usable)
     with device_to_itself(store):
         trial = set_up(store, settled)
-        features = _features(store, trial, rows, tell)
+        features = frozen_features(store, trial, rows, tell)
     tell("Learning a linear model, five times")
     right, chance = probe(rows, features)
     accuracy = float(right.mean())
@@ -138,7 +138,7 @@ def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array(list(right.values())), max(tried.values()) / len(right)
 
 
-def _features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -> np.ndarray:
+def frozen_features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -> np.ndarray:
     """(rows, channels): the body's last feature map, averaged over its area; the maps are kept as a run keeps them."""
     base = dataset_folder(store.workspace, trial.recipe.dataset)
     items = [Item(LabelledFile(base / row.file, row.label, row.sha256)) for row in rows]

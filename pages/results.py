@@ -8,17 +8,26 @@ from learner.words import count, percent_with_interval
 from ui import state
 from ui.frame import empty, next_step, page
 from ui.results.compare import show_compare
+from ui.results.helping import show_help
+from ui.results.keeping import show_keeping
 from ui.results.looking import look_button
 from ui.results.mistakes import show_mistakes
 from ui.results.overview import show_overview
 from ui.results.shown import Shown
 from ui.results.takeaway import show_takeaway
 
+
+def show_to_take(shown: Shown) -> None:
+    show_keeping(shown)
+    show_takeaway(shown.store, shown.run, shown.result())
+
+
 VIEWS = {
     "overview": ("Overview", show_overview),
     "mistakes": ("Mistakes", show_mistakes),
     "compare": ("Compare", show_compare),
-    "takeaway": ("Take away", lambda shown: show_takeaway(shown.store, shown.run, shown.result())),
+    "help": ("What would help", show_help),
+    "takeaway": ("Take away", show_to_take),
 }
 
 

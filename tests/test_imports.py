@@ -25,6 +25,7 @@ LIGHT = [
     "learner.joining",
     "learner.rate_finds",
     "learner.recommendations",
+    "learner.learning_curve",
     "learner.overlays",
     "learner.weights",
     "learner.results",

@@ -1,0 +1,119 @@
+"""What would help: measured when a person asks, told in sentences, a curve, and a table by class."""
+
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from learner.answers import read_progress
+from learner.learning_curve import (
+    VERDICTS,
+    LearningCurve,
+    curve_file,
+    gain_text,
+    read_curve,
+    recipe_of,
+    start_growing,
+    verdict,
+)
+from learner.recipe import Recipe
+from learner.store import Store
+from learner.words import count, duration, percent
+from ui import state
+from ui.beside import LOOK_AGAIN_S, get_beside
+from ui.frame import telling_errors
+from ui.results import help_charts
+from ui.results.shown import Shown
+
+
+def show_help(shown: Shown) -> None:
+    recipe = recipe_of(shown.run)
+    curve = read_curve(shown.store.workspace, recipe)
+    if curve is not None:
+        _show(shown, curve)
+        return
+    file = curve_file(shown.store.workspace, recipe)
+    if get_beside().under_way == file:
+        st.fragment(_watch, run_every=LOOK_AGAIN_S)(shown.store, recipe)
+        return
+    st.markdown(
+        "**Would more photos help, and of which class?** Small models are trained on growing parts of your photos; how "
+        "their accuracy rises tells what half as many more or twice as many would bring, and how sure that is."
+    )
+    st.caption(
+        "It takes from half a minute to some minutes. Nothing of the run changes. What the frozen network saw of the "
+        "photos is taken from the run where it was kept."
+    )
+    failure = get_beside().failure(file)
+    if failure:
+        st.warning(failure)
+    busy = get_beside().under_way is not None
+    st.button(
+        "Try again" if failure else "Find out what would help",
+        on_click=get_beside().start,
+        args=(file, partial(start_growing, shown.store, recipe)),
+        type="primary",
+        key=f"grow-{shown.run.id}",
+        disabled=busy,
+        help="Something else is being measured or prepared; this can begin after it." if busy else None,
+    )
+
+
+def _watch(store: Store, recipe: Recipe) -> None:
+    with telling_errors():
+        file = curve_file(store.workspace, recipe)
+        if get_beside().under_way != file:
+            st.rerun()
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.markdown(read_progress(file) or "Loading, about 10 s")
+        right.button("Stop", on_click=get_beside().stop, key="stop-growing", width="stretch")
+
+
+def _show(shown: Shown, curve: LearningCurve) -> None:
+    overall, by_class = (plain(sentence) for sentence in curve.sentences)
+    st.markdown(f"**{overall}** {by_class}")
+    result = shown.result()
+    st.caption(plain(curve.about_the_head(result["accuracy"], result["accuracy_interval"])))
+    st.altair_chart(
+        help_charts.growth(curve, state.is_dark()),
+        alt=f"Accuracy of linear heads against the number of training photos, {curve.sizes[0]:,} to "
+        f"{curve.sizes[-1]:,}, with the fitted curve until {2 * curve.train_images:,}. {curve.sentences[0]}",
+    )
+    st.caption(
+        f"Dots: heads that learnt from random parts of the photos, each checked on {count(curve.checked, 'photo')}. "
+        "Line: the law a·n^−b + c, beyond the photos there are dashed; band: 95 %, by resampling parts and photos."
+    )
+    st.subheader("Class by class")
+    st.dataframe(
+        [class_row(row) for row in curve.ranked()],
+        hide_index=True,
+        column_config={
+            "Photos": st.column_config.NumberColumn(help="For training.", width="small"),
+            "Found now": st.column_config.TextColumn(
+                help="Of its validation photos, by the head that learnt from all: its recall.", width="small"
+            ),
+            "Twice as many": st.column_config.TextColumn(help="More of its photos found, with a 95 % interval."),
+        },
+        alt="For every class what twice as many photos of every class would bring, those that gain most first.",
+    )
+    st.caption(
+        "With more photos of every class alike. Of a class with fewer than ten validation photos, or of which hardly "
+        "any are found yet, it cannot be told. “Would help” is said only when it holds for all such classes together "
+        f"(Holm). Measured in {duration(curve.seconds)}."
+    )
+
+
+def class_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table, from a row of `LearningCurve.per_class`."""
+    return {
+        "Class": row["class"],
+        "Photos": row["train_images"],
+        "Found now": percent(row["recalls"][-1]) if row["recalls"] else "–",
+        "Twice as many": gain_text(row["twice"]) if row["twice"] else "–",
+        "": VERDICTS[verdict(row["twice"], row["p"])],
+    }
+
+
+def plain(text: str) -> str:
+    """A sentence with a person's names in it, with nothing in it that Markdown would take for a mark."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#$|~:" else sign for sign in text)
