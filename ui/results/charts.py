@@ -10,6 +10,8 @@ from ui.charts import INKS, LINES
 
 CELL = "cell"
 """Name of the selection in the confusion matrix: the true and the predicted class of a clicked cell."""
+FEW_CLASSES = 8
+"""Classes below which the matrix does not take the page's width."""
 MOST_NUMBERED = 20
 """Classes up to which the cells carry figures."""
 MOST_NAMED = 60
@@ -48,23 +50,25 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percen
         ],
     )
     picked = alt.selection_point(name=CELL, fields=["true", "predicted"], on="click", empty=False)
-    cells = (
-        base.mark_rect(cursor="pointer")
+    cells = base.mark_rect().encode(
+        color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#fbf9fc", "#4a2a5e"]), legend=None)
+    )
+    # On top, so that a click on a figure is one on its cell.
+    frames = (
+        base.mark_rect(fillOpacity=0, fill="#fbf9fc", cursor="pointer")
         .encode(
-            color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#fbf9fc", "#4a2a5e"]), legend=None),
             stroke=alt.condition(picked, alt.value("#15232c"), alt.value("#8a979f")),
             strokeWidth=alt.condition(picked, alt.value(3), alt.value(0.4)),
         )
         .add_params(picked)
     )
+    size = {"height": side} if len(classes) >= FEW_CLASSES else {"height": side, "width": side}
     if len(classes) > MOST_NUMBERED:
-        return alt.layer(cells).properties(height=side)
+        return alt.layer(cells, frames).properties(**size)
     text = alt.Text("share:Q", format=".0%") if as_percent else alt.Text("images:Q")
     ink = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#15232c"))
-    figures = (
-        base.transform_filter("datum.images > 0").mark_text(fontSize=13, tooltip=False).encode(text=text, color=ink)
-    )
-    return alt.layer(cells, figures).properties(height=side)
+    figures = base.transform_filter("datum.images > 0").mark_text(fontSize=13).encode(text=text, color=ink)
+    return alt.layer(cells, figures, frames).properties(**size)
 
 
 def calibration(bins: Sequence[Mapping[str, float]], dark: bool) -> alt.LayerChart:

@@ -22,35 +22,34 @@ SHOWN_PX = 480
 BARS = 5
 
 
-def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str]) -> None:
-    """The photo in row `place` of the predictions: with its heat maps, its probabilities, and what is like it."""
+def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], stage: str, strength: float) -> None:
+    """The photo in row `place` of the predictions, with its probabilities; and with its heat maps in `stage`, and what
+    is like it, unless that is empty."""
     row = shown.predictions(split).loc[place]
     st.markdown(f"**{row['path']}**")
     file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
     with telling_errors():
         picture = fit_within(read_image(file, at_least=SHOWN_PX), SHOWN_PX)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            stages = shown.run.facts["stages"]
-            stage = st.selectbox("Stage of the heat maps", stages, index=len(stages) - 1, key="closer-stage", width=190)
-            strength = st.slider("Strength", 0, 100, 70, format="%d %%", key="closer-strength", width=220)
-        with st.spinner("Loading the model; the first time takes some seconds"):
-            predictor = predictor_of(shown)
-        model = model_key(shown.run.id, shown.store.workspace.checkpoint(shown.run.id))
-        wanted = list(dict.fromkeys([row["predicted"], row["label"]]))
+        wanted = list(dict.fromkeys([row["predicted"], row["label"]])) if stage else []
         columns = st.columns([1] * (1 + len(wanted)) + [1.3], vertical_alignment="top")
         columns[0].image(picture, caption=f"Labelled {row['label']}", alt=f"The photo {row['path']}", width="stretch")
-        for column, name in zip(columns[1:], wanted, strict=False):
-            weights = heat_map(predictor, file, model, row["sha256"], classes.index(name), stage)
-            column.image(
-                overlay(picture, weights, strength / 100),
-                caption=f"What spoke for {name}" if weights.any() else f"Nothing in {stage} spoke for {name}",
-                alt=f"{row['path']} with amber where it spoke for {name} in {stage}",
-                width="stretch",
-            )
         probs = row[[f"p({name})" for name in classes]].astype(float)
         best = probs.to_numpy().argsort()[::-1][:BARS]
         with columns[-1]:
             probability_bars([classes[index] for index in best], [float(probs.iloc[index]) for index in best])
+        if not stage:
+            return
+        with st.spinner("Loading the model; the first time takes some seconds"):
+            predictor = predictor_of(shown)
+        model = model_key(shown.run.id, shown.store.workspace.checkpoint(shown.run.id))
+        for column, name in zip(columns[1:], wanted, strict=False):
+            weights = heat_map(predictor, file, model, row["sha256"], classes.index(name), stage)
+            column.image(
+                overlay(picture, weights, strength),
+                caption=f"What spoke for {name}" if weights.any() else f"Nothing in {stage} spoke for {name}",
+                alt=f"{row['path']} with amber where it spoke for {name} in {stage}",
+                width="stretch",
+            )
         [said] = predictor.predict([file], top_k=1)
         show_nearest(shown.store, shown.run, said)
 

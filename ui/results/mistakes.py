@@ -66,7 +66,7 @@ def show_matrix(result: dict) -> None:
         )
     st.altair_chart(
         charts.confusion(result["confusion"], classes, as_percent=figures == PERCENT),
-        width="content" if len(classes) < 8 else "stretch",
+        width="content" if len(classes) < charts.FEW_CLASSES else "stretch",
         alt="Confusion matrix: rows are the true classes, columns the predicted ones.",
         on_select=_choose_cell,
         selection_mode=charts.CELL,
@@ -128,7 +128,7 @@ def show_photos(shown: Shown, working: Working, split: str, table: "pd.DataFrame
     with actions:
         show_fixes(shown, working, picked["path"].tolist(), list(classes), split)
     if len(picked) == 1:
-        show_closer(shown, split, int(picked.index[0]), list(classes))
+        show_closer(shown, split, int(picked.index[0]), list(classes), stage, strength)
 
 
 def chosen_rows(table: "pd.DataFrame", true: str, said: str, which: str, order: str) -> "pd.DataFrame":
@@ -155,7 +155,8 @@ def heat_controls(shown: Shown) -> tuple[str, float]:
         on = st.toggle(
             "Show what each answer came from",
             key="mistakes-heat",
-            help="Heat maps (Grad-CAM): the more amber, the more a place spoke for what the model said.",
+            help="Heat maps (Grad-CAM): the more amber, the more a place spoke for the answer. Choose one photo "
+            "to see what spoke for its label, and which training photos are like it.",
         )
         if not on:
             return "", 0.0
