@@ -98,7 +98,7 @@ def test_labels_are_corrected_and_the_next_run_shows_what_that_fixed(serve, star
     assert before - now, "correct labels should fix something"
     expect(page.get_by_text(re.compile(rf"^Fixed: {len(before - now)} photos?$"))).to_be_visible()
     expect(page.get_by_text(re.compile(rf"^Broken: {len(now - before)} photos?$"))).to_be_visible()
-    expect(page.get_by_role("option", name=re.compile("now cat, before dog")).first).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("now cat, before dog")).first).to_be_visible()
     expect(page.get_by_text("McNemar's exact test")).to_be_visible()
 
     # The first run leads there too.

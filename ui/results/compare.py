@@ -1,8 +1,9 @@
 """A run beside others on the same images: what it fixed, what it broke, and whether that may be chance."""
 
 from collections.abc import Sequence
+from html import escape
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -17,8 +18,10 @@ from ui.charts import comparison
 from ui.components import pager
 from ui.live.naming import points
 from ui.results.shown import Shown
-from ui.web.elements import Tile, picture_picker
 from ui.web.pictures import preview_url, thumbnail_url
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_COMPARED = 5
 PHOTOS_A_PAGE = 24
@@ -48,7 +51,9 @@ def show_compare(shown: Shown) -> None:
     before = {run_id: Shown(shown.store, others[run_id]) for run_id in chosen}
     pairs = {run_id: pair(other.predictions(), shown.predictions()) for run_id, other in before.items()}
     show_verdicts(shown.run, pairs)
-    show_changes(shown, pairs)
+    usable = {run_id: found for run_id, found in pairs.items() if found.counts.images}
+    if usable:
+        show_changes(shown, usable)
     show_curves(shown, [shown.run, *(others[run_id] for run_id in chosen)])
     show_recipes([shown.run, *(others[run_id] for run_id in chosen)])
 
@@ -91,8 +96,9 @@ def show_verdicts(run: Run, pairs: dict[int, Paired]) -> None:
                 "p": f"{p_values[run_id]:.3f}" if p_values[run_id] >= 0.001 else "< 0.001",
             }
         )
-    if rows:
-        st.table(rows, border="horizontal", width="content", alt="Each comparison on the photos that both runs saw.")
+    if not rows:
+        return
+    st.table(rows, border="horizontal", width="content", alt="Each comparison on the photos that both runs saw.")
     st.caption(
         "On the validation photos that both runs were checked on, with the same label. Interval: Newcombe's for paired "
         "proportions; p: McNemar's exact test"
@@ -130,18 +136,20 @@ def show_changes(shown: Shown, pairs: dict[int, Paired]) -> None:
         if table.empty:
             continue
         first = pager(len(table), PHOTOS_A_PAGE, key=f"{title}-{shown.run.id}-{against}")
-        tiles = [
-            Tile(
-                path=row.path,
-                thumbnail=thumbnail_url(shown.dataset, row.sha256),
-                preview=preview_url(shown.dataset, row.sha256),
-                caption=f"{mark} {row.predicted}, {percent(row.probability)}\nbefore: {row.predicted_before}, "
-                f"{percent(row.probability_before)}",
-                alt=f"{row.path}: labelled {row.label}, now {row.predicted}, before {row.predicted_before}",
-            )
-            for row in table.iloc[first : first + PHOTOS_A_PAGE].itertuples()
-        ]
-        picture_picker(tiles, [], key=f"{title}-{shown.run.id}-{against}-{first}")
+        show_photos(shown.dataset, table.iloc[first : first + PHOTOS_A_PAGE], mark)
+
+
+def show_photos(dataset: str, rows: "pd.DataFrame", mark: str) -> None:
+    """Thumbnails that open large, with what was said of them before and now."""
+    figures = (
+        f'<figure><a href="{preview_url(dataset, row.sha256)}" target="_blank"><img '
+        f'src="{thumbnail_url(dataset, row.sha256)}" loading="lazy" alt="{escape(row.path)}: labelled '
+        f'{escape(row.label)}, now {escape(row.predicted)}, before {escape(row.predicted_before)}"></a>'
+        f"<figcaption>{mark} {escape(row.predicted)}, {percent(row.probability)}<br>before: "
+        f"{escape(row.predicted_before)}, {percent(row.probability_before)}</figcaption></figure>"
+        for row in rows.itertuples()
+    )
+    st.html(f'<div class="thaw-grid">{"".join(figures)}</div>')
 
 
 def show_curves(shown: Shown, runs: Sequence[Run]) -> None:

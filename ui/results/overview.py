@@ -28,6 +28,8 @@ HELP = (
     "**Log loss**: how surprised the model is by the truth; lower is better."
 )
 FEW_CLASSES = 6
+WORD_JOINER = "\u2060"
+"""Keeps the two ends of an interval on one line."""
 ROC, PR = "ROC", "Precision and recall"
 
 
@@ -51,7 +53,9 @@ def show_figures(shown: Shown) -> None:
     for key, figure in valid["figures"].items():
         row = {"": NAMES[key].format(k=figure.get("k"))}
         for split, result in results.items():
-            row[f"{SPLIT_TITLES[split]} ({result['images']:,})"] = figure_text(key, result["figures"][key])
+            row[f"{SPLIT_TITLES[split]} ({result['images']:,})"] = figure_text(key, result["figures"][key]).replace(
+                "–", f"{WORD_JOINER}–{WORD_JOINER}"
+            )
         rows.append(row)
     with st.container(key="figures"):
         st.table(rows, border="horizontal", width="content", alt="Figures with their intervals on each kind of images.")
