@@ -24,6 +24,7 @@ def show_corrections(shown: Shown, working: Working) -> None:
             key=f"proof-{run.id}",
         )
     if not working.edits:
+        show_undone(shown, working)
         return
     with st.container(border=True, key="corrections"):
         st.markdown(f"**Corrections that wait.** {summary_of(working.edits)}.")
@@ -44,13 +45,26 @@ def show_corrections(shown: Shown, working: Working) -> None:
             if st.button("Undo", icon=":material/undo:", key="undo-correction"):
                 undo(shown.store, shown.dataset)
                 st.rerun()
-            if working.undone and st.button("Redo", icon=":material/redo:", key="redo-correction"):
-                redo(shown.store, shown.dataset)
-                st.rerun()
+            if working.undone:
+                redo_button(shown)
         st.caption(
             "The validation photos stay the same, but for those that you correct: so the two runs can be compared "
             "photo by photo."
         )
+
+
+def show_undone(shown: Shown, working: Working) -> None:
+    """The way back to corrections all of which were undone."""
+    if working.undone:
+        with st.container(horizontal=True, vertical_alignment="center", key="undone"):
+            st.markdown(f"{count(len(working.undone), 'correction')} undone.", width="content")
+            redo_button(shown)
+
+
+def redo_button(shown: Shown) -> None:
+    if st.button("Redo", icon=":material/redo:", key="redo-correction"):
+        redo(shown.store, shown.dataset)
+        st.rerun()
 
 
 def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[str], split: SplitName) -> None:
