@@ -358,34 +358,3 @@ def brightness(bins: Sequence[tuple[float, float, int]], dark: bool = False) -> 
         )
         .properties(height=240)
     )
-
-
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percent: bool) -> alt.LayerChart:
-    """Rows are the true classes, columns what was predicted; shaded by the share of the true class."""
-    rows: list[dict[str, Any]] = []
-    for true, counts in zip(classes, matrix, strict=True):
-        total = sum(counts)
-        for predicted, number in zip(classes, counts, strict=True):
-            share = number / total if total else 0.0
-            rows.append({"true": true, "predicted": predicted, "images": number, "share": share})
-    angle = -45 if max(map(len, classes)) > 3 else 0
-    side = max(220, min(640, 44 * len(classes)))
-    base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("predicted:N", sort=list(classes), title="Predicted", axis=alt.Axis(labelAngle=angle, labelLimit=90)),
-        y=alt.Y("true:N", sort=list(classes), title="True", axis=alt.Axis(labelLimit=110)),
-        tooltip=[
-            alt.Tooltip("true:N", title="True"),
-            alt.Tooltip("predicted:N", title="Predicted"),
-            alt.Tooltip("images:Q", title="Images"),
-            alt.Tooltip("share:Q", title="Of the true class", format=".1%"),
-        ],
-    )
-    cells = base.mark_rect(stroke="#8a979f", strokeWidth=0.4).encode(
-        color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#fbf9fc", "#4a2a5e"]), legend=None)
-    )
-    if len(classes) > 20:
-        return alt.layer(cells).properties(height=side)
-    text = alt.Text("share:Q", format=".0%") if as_percent else alt.Text("images:Q")
-    ink = alt.condition("datum.share > 0.5", alt.value("#ffffff"), alt.value("#15232c"))
-    labels = base.transform_filter("datum.images > 0").mark_text(fontSize=13).encode(text=text, color=ink)
-    return alt.layer(cells, labels).properties(height=side)
