@@ -1,6 +1,7 @@
 """Pages run as Streamlit runs them, through the router, on a workspace of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,4 +116,12 @@ def trained_home(tmp_path_factory) -> Path:
 @pytest.fixture
 def trained(trained_home, monkeypatch) -> Store:
     monkeypatch.setenv("THAW_HOME", str(trained_home))
+    return Store(Workspace.current())
+
+
+@pytest.fixture
+def own(trained_home, tmp_path, monkeypatch) -> Store:
+    """A copy of the workspace with one finished run, to write into."""
+    shutil.copytree(trained_home, tmp_path / "own")
+    monkeypatch.setenv("THAW_HOME", str(tmp_path / "own"))
     return Store(Workspace.current())

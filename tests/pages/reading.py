@@ -1,9 +1,12 @@
 """Reading what a page shows, and doing what a person does on it."""
 
 import json
+import time
 from collections.abc import Sequence
 
 from streamlit.testing.v1 import AppTest
+
+from ui.beside import get_beside
 
 
 def words(app: AppTest) -> str:
@@ -56,4 +59,12 @@ def tiles(app: AppTest) -> list[dict]:
 def choose(app: AppTest, paths: Sequence[str]) -> AppTest:
     """Choose pictures of the first grid, as a click on each does."""
     app.session_state[app.get("bidi_component")[0].key] = {"chosen": list(paths)}
+    return app.run()
+
+
+def wait_for(app: AppTest) -> AppTest:
+    """Until nothing works beside the pages any more."""
+    end = time.monotonic() + 60
+    while get_beside().under_way is not None and time.monotonic() < end:
+        time.sleep(0.2)
     return app.run()

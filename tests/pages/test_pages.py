@@ -197,26 +197,6 @@ class TestRuns:
         assert not app.exception
 
 
-class TestResults:
-    def test_it_shows_accuracy_with_interval_classes_and_both_downloads(self, open_page, trained):
-        app = open_page("results")
-        labels = [button.proto.label for button in app.get("download_button")]
-        assert [label.split(" (")[0] for label in labels] == ["Download learner.pkl", "Download model.safetensors"]
-        assert "4 validation images" in app.metric[0].label
-        assert app.dataframe[0].value["Class"].tolist() == ["cat", "dog"]
-        assert app.dataframe[0].value["Images"].sum() == 4
-
-    def test_a_damaged_result_is_a_sentence_and_no_traceback(self, open_page, store, pets):
-        run_id = store.submit(TWO_PHASES, running=True)
-        store.runs.end(run_id, "finished")
-        folder = store.workspace.run_folder(run_id)
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text("{")
-        app = open_page("results")
-        assert "Something went wrong inside Thaw" in app.error[0].value
-        assert not app.exception
-
-
 def test_predict_says_which_classes_the_model_knows(open_page, trained):
     app = open_page("predict")
     assert "This model knows cat, dog" in words(app)

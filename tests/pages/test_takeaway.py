@@ -1,32 +1,10 @@
 """Take away: each file is prepared by a real process, and offered only with a proof that fits it."""
 
-import shutil
-import time
-
-import pytest
-
 from learner.exports.proofs import download_file, proof_file, read_proof
-from learner.store import Store
-from learner.workspace import Workspace
+from tests.pages.reading import press, wait_for
 from ui.beside import get_beside
 
 VIEW = {"view": "takeaway"}
-
-
-@pytest.fixture
-def own(trained_home, tmp_path, monkeypatch) -> Store:
-    """A copy of the workspace with one finished run, to write into."""
-    shutil.copytree(trained_home, tmp_path / "own")
-    monkeypatch.setenv("THAW_HOME", str(tmp_path / "own"))
-    return Store(Workspace.current())
-
-
-def wait_for(app):
-    """Until nothing is prepared any more."""
-    end = time.monotonic() + 60
-    while get_beside().under_way is not None and time.monotonic() < end:
-        time.sleep(0.2)
-    return app.run()
 
 
 def labels(app) -> list[str]:
@@ -34,7 +12,8 @@ def labels(app) -> list[str]:
 
 
 def downloads(app) -> list[str]:
-    return [button.proto.label if hasattr(button, "proto") else button.label for button in app.get("download_button")]
+    """Of model files, which tell their size."""
+    return [one.proto.label for one in app.get("download_button") if one.proto.label.endswith("B)")]
 
 
 def test_learner_pkl_is_prepared_as_the_view_opens_and_the_others_when_asked(own, open_page):
@@ -49,8 +28,7 @@ def test_learner_pkl_is_prepared_as_the_view_opens_and_the_others_when_asked(own
     assert any("pickle, which can run any program" in warning.value for warning in app.warning)
     assert read_proof(own.workspace, 1, "learner").sha256 in [code.value for code in app.code]
 
-    next(button for button in app.button if button.label == "Prepare model.zip").click().run()
-    app = wait_for(app)
+    app = wait_for(press(app, "Prepare model.zip"))
     assert len(downloads(app)) == 2
     assert any("timm.create_model" in code.value and "learner" not in code.value for code in app.code)
 
@@ -82,11 +60,10 @@ def test_what_is_stopped_leaves_nothing_and_does_not_begin_again_by_itself(own, 
 
 
 def test_a_failure_says_why_and_can_be_tried_again(own, open_page):
-    wait_for(open_page("results", **VIEW))
+    app = wait_for(open_page("results", **VIEW))
     (own.workspace.run_folder(1) / "golden" / "1.png").unlink()
     own.workspace.checkpoint(1).write_bytes(b"damaged")
-    app = open_page("results", **VIEW)
-    next(button for button in app.button if button.label == "Prepare model.onnx").click().run()
+    press(app.run(), "Prepare model.onnx")
     app = wait_for(app)
     assert any("is not a whole safetensors file" in error.value for error in app.error)
     assert "Try model.onnx again" in labels(app)
