@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from learner.cli import asking, exporting, predicting
+from learner.cli import asking, exporting, predicting, reporting
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.data.adding import import_path
@@ -138,6 +138,7 @@ def worker() -> None:
 predicting.add_to(app)
 asking.add_to(app)
 exporting.add_to(app)
+reporting.add_to(results)
 
 # Helpers
 

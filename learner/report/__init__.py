@@ -1,0 +1,206 @@
+"""A report of a run to keep or send: one HTML file that needs nothing else, neither internet nor Thaw."""
+
+import base64
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from learner.errors import ImageError
+from learner.images import fit_within, read_image
+from learner.paired import verdict as paired_verdict
+from learner.report import figures
+from learner.report.collecting import SPLITS, Collected, collect, figure_name
+from learner.results import confused_pairs
+from learner.store import Store
+from learner.words import count, duration, file_size, percent, percent_with_interval
+
+THUMBNAIL = 180
+"""Pixels of the longer side."""
+MOST_PAIRS = 6
+MOST_PICTURED = 20
+"""Classes up to which each has its mean picture in the report."""
+FEW = 10
+"""Validation images of a class below which its own figures say little."""
+
+
+def make_report(store: Store, run_id: int) -> str:
+    """The file's text. Raises what `learner.report.collecting.collect` raises."""
+    told = collect(store, run_id)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": lambda rate: percent(rate).replace(" ", "\u00a0"),
+        "with_interval": lambda pair: percent_with_interval(*pair),
+    }
+    valid = told.results["valid"]
+    with figures.style():
+        drawn = {
+            "training": figures.training(told.epochs, told.steps, told.recipe.phases) if told.epochs else "",
+            "confusion": figures.confusion(valid["confusion"], told.classes),
+            "calibration": figures.calibration(valid["calibration"]["bins"]),
+            "growth": figures.growth(told.curve) if told.curve else "",
+        }
+    return environment.get_template("page.html").render(
+        told=told,
+        run=told.run,
+        valid=valid,
+        drawn=drawn,
+        splits=SPLITS,
+        headline=percent_with_interval(valid["accuracy"], valid["accuracy_interval"]),
+        figures=_figures(told),
+        methods=sorted({figure["method"] for figure in valid["figures"].values()}),
+        pairs=confused_pairs(valid)[:MOST_PAIRS],
+        wrong_total=sum(sum(row) for row in valid["confusion"])
+        - sum(row[i] for i, row in enumerate(valid["confusion"])),
+        wrong=[_photo(told, row) for row in told.wrong.itertuples()],
+        compared=_compared(told),
+        settings=_settings(told),
+        phases=_phases(told),
+        environment=_environment(told),
+        means=_means(told),
+        limits=limits(told),
+        written=time.strftime("%-d %B %Y"),
+        count=count,
+    )
+
+
+def limits(told: Collected) -> list[str]:
+    """What the figures do not say, as sentences."""
+    valid = told.results["valid"]
+    sentences = [
+        "The best checkpoint and the temperature were chosen on the validation images, so these figures are slightly "
+        "better than new images would give.",
+    ]
+    if "test" in told.results:
+        sentences.append(
+            f"The test images of this data set have been looked at {count(told.looks, 'time')}, by all runs together; "
+            "the more often they help to choose, the less they say."
+        )
+    else:
+        sentences.append("No test images were looked at: nothing here comes from images that decided nothing.")
+    sentences.append(
+        "Intervals tell how much figures would vary with other images drawn like these. They do not cover other "
+        "cameras, places, times or kinds of images, nor what another seed of training would change."
+    )
+    few = sum(row["support"] < FEW for row in valid["per_class"])
+    if few:
+        sentences.append(
+            f"{count(few, 'class has', 'classes have')} fewer than {FEW} validation images: figures of these alone say "
+            "little."
+        )
+    if not told.recipe.grouped:
+        sentences.append("Near duplicates were allowed on both sides of the split, so the accuracy may flatter.")
+    return sentences
+
+
+def figure_text(key: str, figure: dict[str, Any]) -> str:
+    """`93.4 % (91.2–95.1)`, or `0.213 (0.180–0.251)` for a loss."""
+    if key == "log_loss":
+        low, high = figure["interval"]
+        return f"{figure['value']:.3f} ({low:.3f}–{high:.3f})"
+    return percent_with_interval(figure["value"], figure["interval"])
+
+
+def _figures(told: Collected) -> list[tuple[str, list[str]]]:
+    """(name, one text a kind of images) for each headline figure."""
+    return [
+        (figure_name(key, figure), [figure_text(key, result["figures"][key]) for result in told.results.values()])
+        for key, figure in told.results["valid"]["figures"].items()
+    ]
+
+
+def _photo(told: Collected, row: Any) -> dict[str, Any]:
+    """A row of wrong predictions with a small copy of its image; without, where the file cannot be read any more."""
+    try:
+        picture = fit_within(read_image(told.folder / row.file), THUMBNAIL)
+    except ImageError:
+        return {"row": row, "data": ""}
+    return {"row": row, "data": _as_data(picture)}
+
+
+def _as_data(picture: Any) -> str:
+    written = io.BytesIO()
+    picture.convert("RGB").save(written, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"
+
+
+def _compared(told: Collected) -> dict[str, Any] | None:
+    if told.paired is None:
+        return None
+    counts = told.paired.counts
+    low, high = counts.interval
+    difference = f"{100 * counts.difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+    return {
+        "verdict": paired_verdict(counts, f"Run {told.baseline}", f"Run {told.run.id}"),
+        "difference": difference,
+        "counts": counts,
+        "p": f"{counts.p_value:.3f}" if counts.p_value >= 0.001 else "below 0.001",
+        "left_out": told.paired.relabelled + told.paired.only_first + told.paired.only_second,
+    }
+
+
+def _settings(told: Collected) -> list[tuple[str, str]]:
+    """What decides most of a result, in words."""
+    recipe, facts = told.recipe, told.run.facts
+    split = (
+        f"fold {recipe.fold} of {recipe.folds}"
+        if recipe.folds
+        else "as the data set says, or else " + percent(recipe.valid_fraction) + " for validation"
+    )
+    return [
+        ("Backbone", recipe.backbone),
+        ("Began with", told.weights),
+        ("Image size", f"{facts['image_size']} px, squished to a square"),
+        ("Batch size", f"{recipe.batch_size:,}"),
+        ("Split", split + (", near duplicates on one side" if recipe.grouped else "")),
+        ("Seed", str(recipe.seed)),
+        ("Loss", recipe.loss.replace("_", " ")),
+        ("Augmentation", "yes, see the recipe" if recipe.augment.changes_anything else "none"),
+    ]
+
+
+def _phases(told: Collected) -> list[dict[str, str]]:
+    found = []
+    for phase, rates in zip(told.recipe.phases, told.run.facts["rates"], strict=True):
+        learning = [rate for rate in rates if rate]
+        low, high = min(learning), max(learning)
+        found.append(
+            {
+                "name": phase.name,
+                "trains": {"head": "the head", "all": "everything"}.get(
+                    phase.trainable, f"{phase.trainable} and above"
+                ),
+                "epochs": f"{phase.epochs:,}",
+                "rate": f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
+                "how": f"{phase.schedule.replace('_', ' ')}, {phase.optimizer}",
+            }
+        )
+    return found
+
+
+def _environment(told: Collected) -> list[tuple[str, str]]:
+    run = told.run
+    return [
+        ("Device", run.facts["device"]),
+        ("Precision", told.recipe.precision),
+        ("Seed", str(told.recipe.seed)),
+        ("Took", duration(run.finished_at - run.started_at)),
+        ("Ended", time.strftime("%-d %B %Y, %H:%M", time.localtime(run.finished_at))),
+        ("Best epoch", str(run.best_epoch)),
+        *told.versions.items(),
+        (f"SHA-256 of model.safetensors ({file_size(told.model_bytes)})", told.model_sha256),
+    ]
+
+
+def _means(told: Collected) -> list[tuple[str, str]]:
+    if len(told.card.means) > MOST_PICTURED:
+        return []
+    return [
+        (label, f"data:image/png;base64,{base64.b64encode(told.card.means[label]).decode()}")
+        for label in told.classes
+        if label in told.card.means
+    ]
