@@ -29,7 +29,7 @@ from learner.models import USUAL_COVERAGE, ModelSpec, load_model, load_reference
 from learner.network import Network
 from learner.recipe import Recipe
 from learner.results import SplitName, save_result, split_folder, write_json
-from learner.store import Image, Store
+from learner.store import Image, Run, Store
 
 MOST_REFERENCES = 2000
 """Training images that distances are measured from. Each is looked at once more; beyond these they say little more."""
@@ -148,13 +148,11 @@ def save_golden(
 
 
 def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
-    """Make anew what `conclude` makes at a run's end, for one that an older Thaw trained.
+    """Make what `conclude` makes at a run's end, for one that an older Thaw trained or that never came to its end.
 
-    Raises RunError, ModelError, DatasetError or ImageError.
+    The run's status stays. Raises RunError, ModelError, DatasetError or ImageError.
     """
-    run, checkpoint = store.runs.get(run_id), store.checkpoint(run_id)
-    if run.status not in ("finished", "stopped"):
-        raise RunError(f"Run {run_id} is {run.status}; its results are made when it ends.")
+    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
     model, spec = load_model(checkpoint)
@@ -170,7 +168,7 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
 
     Raises RunError, ModelError, ImageError, and DatasetError where there are no test images.
     """
-    run, checkpoint = store.runs.get(run_id), store.checkpoint(run_id)
+    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     model, spec = load_model(checkpoint)
     known = set(spec.classes)
@@ -194,6 +192,14 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
     result = write_split(store.workspace.run_folder(run_id), "test", spec, seen, far)
     store.runs.add_test_look(run_id, version.name, result["accuracy"], result["images"])
     return result
+
+
+def _still(store: Store, run_id: int) -> Run:
+    """The run, whose model nothing changes meanwhile. Raises RunError for one that trains or is about to."""
+    run = store.runs.get(run_id)
+    if run.status in ("running", "queued"):
+        raise RunError(f"Run {run_id} is {run.status}; its results are made when it ends.")
+    return run
 
 
 def _seen_with(

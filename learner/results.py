@@ -83,6 +83,11 @@ def load_golden(folder: Path) -> dict[str, Any] | None:
     return _read_json(folder / "golden" / "golden.json")
 
 
+def forget_golden(folder: Path) -> None:
+    """Before a run's model changes: what the golden photos expect would be of the one before."""
+    (folder / "golden" / "golden.json").unlink(missing_ok=True)
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the run has all that runs leave now; one of an older Thaw has not."""
     return (folder / "golden" / "golden.json").exists()

@@ -172,6 +172,8 @@ def compare(
         raise RunError(
             f"Name the runs that run {run} is to be compared with: python -m learner results compare {run} ID"
         )
+    if run in others:
+        raise RunError(f"Run {run} cannot be compared with itself. Name another.")
     for one in (run, *others):
         _result(store, one, SplitName.VALID)
     mine = load_predictions(store.workspace.run_folder(run))
@@ -265,6 +267,8 @@ def _correct(run: int, edit: Edit) -> None:
 
 def _result(store: Store, run: int, split: SplitName) -> dict[str, Any]:
     status = store.runs.get(run).status  # raises for a run that is not there
+    if status not in ("finished", "stopped"):
+        raise RunError(f"Run {run} has no result: it is {status}.")
     result = load_result(store.workspace.run_folder(run), split)
     if result is None and split == "test":
         raise RunError(f"Run {run} has not looked at the test images. Do it once: python -m learner results test {run}")

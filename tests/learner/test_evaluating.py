@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from learner.datasets import add_dataset, dataset_folder
-from learner.errors import DatasetError
+from learner.errors import DatasetError, ModelError, RunError
 from learner.evaluating import MOST_REFERENCES, complete, look_at_test, references_of
 from learner.executors import execute
+from learner.exports import export
 from learner.inference import Predictor
 from learner.models import load_reference, read_spec
+from learner.progress import Listener
+from learner.recipe import Phase
 from learner.results import is_complete, load_curves, load_golden, load_predictions, load_result
 from learner.store import Image as Row
 from learner.store import Store
@@ -99,6 +103,48 @@ def test_a_run_of_an_older_thaw_is_completed(run):
         assert again["probability"].tolist() == pytest.approx(table["probability"].tolist(), abs=1e-4)
     assert load_golden(folder)["photos"][0]["probs"] == pytest.approx(golden["photos"][0]["probs"], abs=1e-4)
     assert read_spec(store.checkpoint(run_id)).temperature == pytest.approx(spec.temperature, rel=1e-3)
+
+
+class Interrupting(Listener):
+    """Presses Ctrl-C at the end of the first epoch."""
+
+    def on_epoch(self, figures, is_best):
+        raise KeyboardInterrupt
+
+
+def test_what_an_interrupted_run_has_learnt_is_proven_and_exported_and_the_run_can_still_go_on(pets, tmp_path):
+    run_id = pets.submit(small_recipe(phases=[Phase("Warm-up", epochs=3, lr=0.01)]), running=True)
+    with pytest.raises(KeyboardInterrupt):
+        execute(pets, run_id, Interrupting())
+    assert pets.runs.get(run_id).status == "interrupted"
+    assert export(pets, run_id, "safetensors", tmp_path / "model.safetensors").proof.photos == 6
+    assert pets.runs.get(run_id).status == "interrupted"
+
+    pets.runs.resume(run_id, running=True)
+    with pytest.raises(RunError, match="Run 1 is running; its results are made when it ends"):
+        complete(pets, run_id)
+    assert execute(pets, run_id) == "finished"
+    assert len(pets.runs.epochs(run_id)) == 3
+    assert export(pets, run_id, "safetensors", tmp_path / "after.safetensors").proof.photos == 6
+
+
+def test_golden_photos_of_a_model_that_is_gone_are_not_held_against_the_next(pets, tmp_path):
+    recipe = small_recipe(phases=[Phase("Warm-up", epochs=1, lr=0.01)])
+    run_id = pets.submit(recipe, running=True)
+    assert execute(pets, run_id) == "finished"
+    pets.runs.extend(run_id, replace(recipe, version=1, phases=[*recipe.phases, *recipe.phases]).to_dict())
+    pets.runs.claim()
+    with pytest.raises(KeyboardInterrupt):
+        execute(pets, run_id, Interrupting())
+    assert not is_complete(pets.workspace.run_folder(run_id))
+    assert export(pets, run_id, "safetensors", tmp_path / "model.safetensors").proof.photos == 6
+
+
+def test_a_run_that_learnt_nothing_has_nothing_to_complete(pets):
+    run_id = pets.submit(small_recipe(), running=True)
+    pets.runs.end(run_id, "failed", "The disk is full.")
+    with pytest.raises(ModelError, match=r"Run 1 \(failed\) has no model"):
+        complete(pets, run_id)
 
 
 def test_completing_in_another_process_leaves_its_progress_and_an_answer(run, tmp_path):
