@@ -146,17 +146,16 @@ def _compared(told: Collected) -> dict[str, Any] | None:
 def _settings(told: Collected) -> list[tuple[str, str]]:
     """What decides most of a result, in words."""
     recipe, facts = told.recipe, told.run.facts
-    split = (
-        f"fold {recipe.fold} of {recipe.folds}"
-        if recipe.folds
-        else "as the data set says, or else " + percent(recipe.valid_fraction) + " for validation"
-    )
+    split = f"{percent(recipe.valid_fraction)} for validation, by the seed"
+    if recipe.folds:
+        split = f"fold {recipe.fold} of {recipe.folds} for validation, by the seed"
+    apart = ", near duplicates on one side" if recipe.grouped else ""
     return [
         ("Backbone", recipe.backbone),
         ("Began with", told.weights),
         ("Image size", f"{facts['image_size']} px, squished to a square"),
         ("Batch size", f"{recipe.batch_size:,}"),
-        ("Split", split + (", near duplicates on one side" if recipe.grouped else "")),
+        ("Split", "the data set's own" if told.has_own_split else split + apart),
         ("Seed", str(recipe.seed)),
         ("Loss", recipe.loss.replace("_", " ")),
         ("Augmentation", "yes, see the recipe" if recipe.augment.changes_anything else "none"),

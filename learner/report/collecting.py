@@ -13,6 +13,7 @@ import learner
 from learner.datasets import dataset_folder, split_by
 from learner.datasets.card import Card, card_of
 from learner.datasets.rows import rows_of
+from learner.datasets.splits import has_own_split
 from learner.errors import RunError
 from learner.learning_curve import LearningCurve, read_curve, recipe_of
 from learner.paired import Paired, pair
@@ -63,6 +64,7 @@ class Collected:
     card: Card
     counts: dict[str, dict[str, int]]
     """Images by class, then by what this run used them for: `train`, `valid`, `test`."""
+    has_own_split: bool
     excluded: int
     versions: dict[str, str]
     """Of Python, Thaw and its packages, as they are installed now."""
@@ -111,6 +113,7 @@ def collect(store: Store, run_id: int) -> Collected:
         curve=read_curve(store.workspace, recipe),
         card=card_of(store, version, rows),
         counts=_counts(store, recipe, version),
+        has_own_split=has_own_split(row for row in rows if not row.excluded),
         excluded=sum(row.excluded for row in rows),
         versions=versions(),
         model_sha256=digest,
