@@ -50,7 +50,8 @@ def show_page() -> None:
     if not is_complete(shown.folder):
         show_older(store, run)
     asked = st.query_params.get(state.VIEW)
-    st.session_state.setdefault(state.RESULTS_VIEW, asked if asked in VIEWS else "overview")
+    usual = "compare" if run.baseline else "overview"  # what a correction brought is what one comes to see
+    st.session_state.setdefault(state.RESULTS_VIEW, asked if asked in VIEWS else usual)
     view = st.segmented_control(
         "View",
         list(VIEWS),

@@ -28,6 +28,7 @@ STYLE = """<style>
 [data-testid="stButtonGroup"] button[aria-checked="true"] {color: inherit !important; font-weight: 600}
 .st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) {text-align: right !important}
 .st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) p {white-space: nowrap}
+.st-key-figures td:not(:first-child) p {white-space: nowrap}
 .thaw-strip {overflow-x: auto; margin-bottom: .75rem}
 .thaw-bars {display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content; gap: .35rem .75rem;
   align-items: center}

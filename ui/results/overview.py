@@ -28,8 +28,6 @@ HELP = (
     "**Log loss**: how surprised the model is by the truth; lower is better."
 )
 FEW_CLASSES = 6
-WORD_JOINER = "\u2060"
-"""Keeps the two ends of an interval on one line."""
 ROC, PR = "ROC", "Precision and recall"
 
 
@@ -53,9 +51,7 @@ def show_figures(shown: Shown) -> None:
     for key, figure in valid["figures"].items():
         row = {"": NAMES[key].format(k=figure.get("k"))}
         for split, result in results.items():
-            row[f"{SPLIT_TITLES[split]} ({result['images']:,})"] = figure_text(key, result["figures"][key]).replace(
-                "–", f"{WORD_JOINER}–{WORD_JOINER}"
-            )
+            row[f"{SPLIT_TITLES[split]} ({result['images']:,})"] = figure_text(key, result["figures"][key])
         rows.append(row)
     with st.container(key="figures"):
         st.table(rows, border="horizontal", width="content", alt="Figures with their intervals on each kind of images.")
@@ -197,9 +193,9 @@ def show_classes(shown: Shown) -> None:
                 "Recall": 100 * row["recall"],
                 "95 % interval": interval_text(row.get("recall_interval")),
                 "F1": 100 * row["f1"],
-                "AUC": row.get("auc"),
-                "Images": row["support"],
             }
+            | ({"AUC": row["auc"]} if "auc" in row else {})
+            | {"Images": row["support"]}
             for row in rows
         ],
         hide_index=True,
