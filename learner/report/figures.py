@@ -125,7 +125,7 @@ def growth(curve: LearningCurve) -> str:
     axes.fill_between(photos, low, high, color=VALID, alpha=0.18, lw=0)
     for style, part in (
         ("-", [i for i, n in enumerate(photos) if n <= now]),
-        ("--", [i for i, n in enumerate(photos) if n >= 0.97 * now]),
+        ("--", [i for i, n in enumerate(photos) if n >= now]),
     ):
         axes.plot([photos[i] for i in part], [about[i] for i in part], color=VALID, lw=2, ls=style)
     for size, of_size in zip(curve.sizes, curve.accuracies, strict=True):

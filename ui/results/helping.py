@@ -41,7 +41,7 @@ def show_help(shown: Shown) -> None:
         "their accuracy rises tells what half as many more or twice as many would bring, and how sure that is."
     )
     st.caption(
-        "It takes from half a minute to some minutes. Nothing of the run changes. What the frozen network saw of the "
+        "It takes from some seconds to some minutes. Nothing of the run changes. What the frozen network saw of the "
         "photos is taken from the run where it was kept."
     )
     failure = get_beside().failure(file)
@@ -81,7 +81,7 @@ def _show(shown: Shown, curve: LearningCurve) -> None:
     )
     st.caption(
         f"Dots: heads that learnt from random parts of the photos, each checked on {count(curve.checked, 'photo')}. "
-        "Line: the law a·n^−b + c, beyond the photos there are dashed; band: 95 %, by resampling parts and photos."
+        "Line: the law a·n⁻ᵇ + c, beyond the photos there are dashed; band: 95 %, by resampling parts and photos."
     )
     st.subheader("Class by class")
     st.dataframe(
@@ -98,7 +98,8 @@ def _show(shown: Shown, curve: LearningCurve) -> None:
     )
     st.caption(
         "With more photos of every class alike. Of a class with fewer than ten validation photos, or of which hardly "
-        "any are found yet, it cannot be told. “Would help” is said only when it holds for all such classes together "
+        "any are found yet, it cannot be told; no interval ends below three of its validation photos, as less can go "
+        "unseen. “Would help” is said only when it holds for all such classes together "
         f"(Holm). Measured in {duration(curve.seconds)}."
     )
 
@@ -107,10 +108,10 @@ def class_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table, from a row of `LearningCurve.per_class`."""
     return {
         "Class": row["class"],
-        "Photos": row["train_images"],
-        "Found now": percent(row["recalls"][-1]) if row["recalls"] else "–",
+        "More photos": VERDICTS[verdict(row["twice"], row["p"])],
         "Twice as many": gain_text(row["twice"]) if row["twice"] else "–",
-        "": VERDICTS[verdict(row["twice"], row["p"])],
+        "Found now": percent(row["recalls"][-1]) if row["recalls"] else "–",
+        "Photos": row["train_images"],
     }
 
 

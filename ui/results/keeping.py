@@ -44,8 +44,7 @@ def show_keeping(shown: Shown) -> None:
 def _report(shown: Shown) -> bytes:
     from learner.report import make_report
 
-    with st.spinner("Drawing the report"):
-        return make_report(shown.store, shown.run.id).encode()
+    return make_report(shown.store, shown.run.id).encode()
 
 
 def _card(shown: Shown) -> bytes:
