@@ -10,6 +10,7 @@ from learner.executors import execute
 from learner.recipe import Phase
 from learner.results import load_predictions
 from learner.store import Store
+from learner.words import count
 from tests.samples import make_photos, small_recipe
 
 TRAINING_MS = 180_000
@@ -29,7 +30,7 @@ def spoilt(store, tmp_path) -> Store:
         Phase("Warm-up", epochs=2, lr=0.01),
         Phase("Fine-tuning", trainable="all", epochs=6, lr=[1e-3, 1e-2]),
     ]
-    run_id = store.submit(small_recipe(phases=phases), running=True)
+    run_id = store.submit(small_recipe(phases=phases, precision="fp32"), running=True)
     assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
     return store
 
@@ -114,7 +115,7 @@ def test_a_clicked_cell_of_the_matrix_shows_its_photos(serve, page, spoilt):
     right_dogs = table[(table["label"] == "dog") & (table["predicted"] == "dog")]
     cells = chart.get_by_label(re.compile("^Predicted: dog; True: dog; .*Images: "))
     cells.last.click()  # its middle, where the figure stands
-    expect(page.get_by_text(f"{len(right_dogs)} photos of {len(table)}.")).to_be_visible()
+    expect(page.get_by_text(f"{count(len(right_dogs), 'photo')} of {len(table)}.")).to_be_visible()
     names = page.get_by_role("listbox").get_by_role("option")
     expect(names).to_have_count(len(right_dogs))
     page.get_by_text("Show what each answer came from").click()
