@@ -1,7 +1,8 @@
 # make app    set up and open Thaw
-# make test   set up, with a browser, and run every test
+# make test   set up, with a browser, and run every test; JOBS=4 as so many processes
 # make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -13,7 +14,7 @@ app: $(VENV)/app.ok
 
 test: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .

@@ -43,7 +43,7 @@ def test_every_head_gives_the_same_answers_in_every_kind(make_contents, tmp_path
         assert prove(kind, path, contents).largest < 1e-5
 
 
-@pytest.mark.parametrize("arch", ["vgg11", "mobilenetv3_small_050", "tf_efficientnet_lite0", "small_cnn"])
+@pytest.mark.parametrize("arch", ["vgg11", "tf_efficientnet_lite0", "small_cnn"])
 def test_every_family_of_backbones_gives_the_same_answers_with_torch_and_timm_and_with_onnxruntime(
     make_contents, tmp_path, arch
 ):
