@@ -8,7 +8,7 @@ from learner.datasets.rows import rows_of
 from learner.datasets.splits import has_own_split
 from learner.errors import DatasetError, RunError
 from learner.recipe import Recipe
-from learner.store import Store
+from learner.store import Run, Store
 from learner.words import count
 
 
@@ -41,8 +41,14 @@ def retrain(store: Store, run_id: int, running: bool = False) -> int:
             f"Nothing has changed in {name} since run {run_id}, so training again would prove nothing. Relabel, set "
             "aside or move some photos first."
         )
-    recipe = replace(Recipe.from_dict(run.recipe), version=version.number, repeats=1)
+    recipe = replace(_as_decided(run), version=version.number, repeats=1)
     return store.submit(recipe, running, baseline=run_id)
+
+
+def _as_decided(run: Run) -> Recipe:
+    """The run's recipe with what it decided by itself, such as the precision: another one would be a difference too."""
+    asked = Recipe.from_dict(run.recipe)
+    return replace(Recipe.from_dict(run.facts["recipe"]), phases=asked.phases) if "recipe" in run.facts else asked
 
 
 def _pinned(store: Store, run_id: int) -> list[Edit]:

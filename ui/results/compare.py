@@ -167,9 +167,9 @@ def show_curves(shown: Shown, runs: Sequence[Run]) -> None:
 
 
 def show_recipes(runs: Sequence[Run]) -> None:
-    """The recipes beside each other; what differs comes first and is marked."""
+    """The recipes beside each other, as the runs settled them; what differs comes first and is marked."""
     st.subheader("Recipes")
-    flat = {run.id: flattened(Recipe.from_dict(run.recipe).to_dict()) for run in runs}
+    flat = {run.id: flattened(Recipe.from_dict(run.facts.get("recipe", run.recipe)).to_dict()) for run in runs}
     keys = list(dict.fromkeys(key for values in flat.values() for key in values))
     differing = [key for key in keys if len({values.get(key, "–") for values in flat.values()}) > 1]
     whole = st.toggle("Show what is the same too", key="recipes-whole")
