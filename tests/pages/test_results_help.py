@@ -1,5 +1,7 @@
 """What would help, and what to keep, on the Results page: empty, busy, failed, full."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from learner.executors import device_lock
 from learner.learning_curve import LearningCurve, curve_file, read_curve, recipe_of
 from learner.store import Store
 from tests.pages.reading import button, press, words
+from tests.samples import ROOT
 from ui.results.help_charts import growth
 from ui.results.helping import class_row, plain
 
@@ -136,6 +139,13 @@ def test_the_line_is_whole_until_the_photos_end_and_dashed_beyond(dark):
     band, measured, beyond, dots, _, _ = growth(curve(), dark).layer
     assert measured.data["photos"].tolist() == [5, 10, 20] and beyond.data["photos"].tolist() == [20, 40]
     assert "strokeDash" in beyond.to_dict()["mark"] and len(dots.data) == 5 and len(band.data) == 4
+
+
+def test_the_page_opens_without_what_draws_the_report():
+    code = "import sys, ui.results.keeping, ui.results.helping; print({'matplotlib', 'jinja2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "matplotlib" not in done.stdout, done.stderr
+    assert done.returncode == 0
 
 
 def test_a_report_and_a_card_are_offered_where_files_are_taken_away(trained, open_page):
