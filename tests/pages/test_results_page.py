@@ -263,7 +263,7 @@ class TestMistakes:
 
     def test_a_pair_leads_to_its_photos(self, app):
         pairs = [button.label for button in app.button if " taken for " in button.label]
-        assert pairs == ["cat taken for dog: 2 of 10", "dog taken for cat: 1 of 10"]
+        assert pairs == ["2 of 10: cat taken for dog", "1 of 10: dog taken for cat"]
         assert paths(press(app, pairs[1])) == [DOG]
         assert paths(press(app, pairs[0])) == [CATS[1], CATS[0]]
 
@@ -318,7 +318,7 @@ class TestMistakes:
             make_photos(tmp_path / "fruit" / side, {"apple": 3, "pear": 3}, size=(24, 24), seed=seed)
         add_dataset(store, tmp_path / "fruit", "fruit")
         finish(store, said("pear", *photos_of("apple", 1)), dataset="fruit")
-        app = press(app, "dog taken for cat")
+        app = press(app, "1 of 10: dog taken for cat")
         app.switch_page("pages/results.py").run()
         app = app.selectbox[0].select(2).run()
         assert is_whole(app) and paths(app) == photos_of("apple", 1)

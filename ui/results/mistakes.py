@@ -79,7 +79,7 @@ def show_matrix(result: dict) -> None:
 
 
 def show_pairs(result: dict) -> None:
-    """The most frequent confusions in words, each a button."""
+    """The most frequent confusions in words, each a button; figures first, as a phone cuts long names off."""
     pairs = confused_pairs(result)
     if not pairs:
         return
@@ -87,7 +87,7 @@ def show_pairs(result: dict) -> None:
     with st.container(horizontal=True, key="pairs"):
         for true, said, times, images in pairs[:PAIRS_SHOWN]:
             st.button(
-                f"{true} taken for {said}: {times:,} of {images:,}",
+                f"{times:,} of {images:,}: {true} taken for {said}",
                 on_click=_choose_pair,
                 args=(true, said),
                 key=f"pair-{true}-{said}",

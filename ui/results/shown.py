@@ -70,4 +70,4 @@ def _predictions(folder: str, split: SplitName, stamp: int) -> "pd.DataFrame":
     place = {name[2:-1]: index for index, name in enumerate(probs.columns)}
     values = probs.to_numpy()
     own = [values[row, place[label]] for row, label in enumerate(table["label"])]
-    return table.assign(own=own, sha256=table["file"].map(sha256_of))
+    return table.copy().assign(own=own, sha256=table["file"].map(sha256_of))  # in one piece first: it may be wide
