@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from learner.datasets import split_by
-from learner.datasets.editing import Edit, add_edit, edited, edits_of, save
+from learner.datasets.editing import Edit, add_edit, edited, edits_of, redo, save, undo
 from learner.datasets.rows import rows_of
 from learner.datasets.splits import has_own_split
 from learner.errors import DatasetError, RunError
@@ -20,6 +20,20 @@ def correct(store: Store, run_id: int, *edits: Edit) -> None:
     """
     name, _ = store.runs.dataset_of(store.runs.get(run_id))
     add_edit(store, name, *_pinned(store, run_id), *edits)
+
+
+def take_back(store: Store, dataset: str) -> None:
+    """Undo the last correction; with the first one goes the split that was written for its sake."""
+    undo(store, dataset)
+    if _is_pin_alone(edits_of(store, dataset)):
+        undo(store, dataset)
+
+
+def do_again(store: Store, dataset: str) -> None:
+    """Redo what `take_back` took back last."""
+    redo(store, dataset)
+    if _is_pin_alone(edits_of(store, dataset)):
+        redo(store, dataset)
 
 
 def retrain(store: Store, run_id: int, running: bool = False) -> int:
@@ -49,6 +63,11 @@ def _as_decided(run: Run) -> Recipe:
     """The run's recipe with what it decided by itself, such as the precision: another one would be a difference too."""
     asked = Recipe.from_dict(run.recipe)
     return replace(Recipe.from_dict(run.facts["recipe"]), phases=asked.phases) if "recipe" in run.facts else asked
+
+
+def _is_pin_alone(edits: list[Edit]) -> bool:
+    """Whether nothing but a whole split is left."""
+    return len(edits) == 1 and edits[0].action == "move" and bool(edits[0].each)
 
 
 def _pinned(store: Store, run_id: int) -> list[Edit]:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from learner.report.collecting import SPLITS, Collected, collect, figure_name
-from learner.results import SplitName, load_golden, load_predictions
+from learner.report.collecting import Collected, collect
+from learner.results import SPLIT_TITLES, SplitName, figure_name, figure_text, load_golden, load_predictions
 from learner.store import Store
 from learner.weights import KNOWN_BACKBONES
 from learner.words import count, duration, percent, percent_with_interval
@@ -28,7 +28,7 @@ def make_card(store: Store, run_id: int) -> str:
     """The README.md: YAML, then Markdown. Raises what `learner.report.collecting.collect` raises."""
     from huggingface_hub import ModelCard
 
-    from learner.report import figure_text, limits
+    from learner.report import limits
 
     told = collect(store, run_id)
     folder = store.workspace.run_folder(run_id)
@@ -37,7 +37,7 @@ def make_card(store: Store, run_id: int) -> str:
         "Classes": _classes(told),
         "Training data": _data(told),
         "Training": _training(told),
-        "Evaluation": _evaluation(told, figure_text),
+        "Evaluation": _evaluation(told),
         "How to use it": _use(),
         "None of these": _strangers(load_golden(folder), load_predictions(folder)["distance"]),
         "Limits": "\n".join(f"- {escaped(sentence)}" for sentence in limits(told)),
@@ -133,9 +133,9 @@ def _training(told: Collected) -> str:
     )
 
 
-def _evaluation(told: Collected, figure_text: Any) -> str:
+def _evaluation(told: Collected) -> str:
     kinds = {kind: result for kind, result in told.results.items() if kind in SPLIT_NAMES}
-    head = "".join(f" {SPLITS[kind]} ({count(result['images'], 'image')}) |" for kind, result in kinds.items())
+    head = "".join(f" {SPLIT_TITLES[kind]} ({count(result['images'], 'image')}) |" for kind, result in kinds.items())
     rows = "\n".join(
         f"| {figure_name(key, figure)} |"
         + "".join(f" {figure_text(key, result['figures'][key])} |" for result in kinds.values())

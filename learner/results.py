@@ -10,10 +10,35 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from learner.words import percent_with_interval
+
 if TYPE_CHECKING:
     from learner.store import Image
 
 SplitName = Literal["valid", "train", "test"]
+
+
+SPLIT_TITLES: dict[SplitName, str] = {"valid": "Validation", "train": "Training", "test": "Test"}
+_FIGURES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "top_k": "Right within the first {k}",
+    "log_loss": "Log loss",
+}
+
+
+def figure_name(key: str, figure: dict[str, Any]) -> str:
+    """What a headline figure (`learner.evaluation.evaluate`) is called."""
+    return _FIGURES[key].format(k=figure.get("k"))
+
+
+def figure_text(key: str, figure: dict[str, Any]) -> str:
+    """`93.4 % (91.2–95.1)`, or `0.213 (0.180–0.251)` for a loss."""
+    if key == "log_loss":
+        low, high = figure["interval"]
+        return f"{figure['value']:.3f} ({low:.3f}–{high:.3f})"
+    return percent_with_interval(figure["value"], figure["interval"])
 
 
 def split_folder(folder: Path, split: SplitName) -> Path:

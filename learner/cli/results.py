@@ -22,6 +22,8 @@ from learner.paired import pair, verdict
 from learner.recipe import Recipe
 from learner.results import (
     confused_pairs,
+    figure_name,
+    figure_text,
     is_complete,
     load_predictions,
     load_result,
@@ -37,13 +39,6 @@ results = typer.Typer(
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")]
 Paths = Annotated[list[str], typer.Argument(help="Photos, as `results mistakes` names them.", metavar="PATH...")]
-FIGURES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "top_k": "Right within the first {k}",
-    "log_loss": "Log loss",
-}
 SHOWN = 20
 
 
@@ -71,7 +66,7 @@ def show(run: RunId, split: Split = SplitName.VALID, as_json: AsJson = False) ->
         return
     table = table_of("Figure", "Value", "95 % interval by", right=["Value"])
     for key, figure in result.get("figures", {}).items():
-        table.add_row(FIGURES[key].format(k=figure.get("k")), _figure(key, figure), figure["method"])
+        table.add_row(figure_name(key, figure), figure_text(key, figure), figure["method"])
     out.print(f"Run {run}, {count(result['images'], f'{_word(split)} image')}")
     out.print(table)
     if "calibration" in result:
@@ -277,12 +272,6 @@ def _result(store: Store, run: int, split: SplitName) -> dict[str, Any]:
     if result is None:
         raise RunError(f"Run {run} has no result: it is {status}.")
     return result
-
-
-def _figure(key: str, figure: dict[str, Any]) -> str:
-    if key == "log_loss":
-        return f"{figure['value']:.3f} ({figure['interval'][0]:.3f}–{figure['interval'][1]:.3f})"
-    return percent_with_interval(figure["value"], figure["interval"])
 
 
 def _compared(other: int, found, p_value: float) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from learner.errors import ImageError
 from learner.images import fit_within, read_image
 from learner.paired import verdict as paired_verdict
 from learner.report import figures
-from learner.report.collecting import SPLITS, Collected, collect, figure_name
-from learner.results import confused_pairs
+from learner.report.collecting import Collected, collect
+from learner.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
 from learner.store import Store
 from learner.words import count, duration, file_size, percent, percent_with_interval
 
@@ -49,7 +49,7 @@ def make_report(store: Store, run_id: int) -> str:
         run=told.run,
         valid=valid,
         drawn=drawn,
-        splits=SPLITS,
+        splits=SPLIT_TITLES,
         headline=percent_with_interval(valid["accuracy"], valid["accuracy_interval"]),
         figures=_figures(told),
         methods=sorted({figure["method"] for figure in valid["figures"].values()}),
@@ -95,14 +95,6 @@ def limits(told: Collected) -> list[str]:
     if not told.recipe.grouped:
         sentences.append("Near duplicates were allowed on both sides of the split, so the accuracy may flatter.")
     return sentences
-
-
-def figure_text(key: str, figure: dict[str, Any]) -> str:
-    """`93.4 % (91.2–95.1)`, or `0.213 (0.180–0.251)` for a loss."""
-    if key == "log_loss":
-        low, high = figure["interval"]
-        return f"{figure['value']:.3f} ({low:.3f}–{high:.3f})"
-    return percent_with_interval(figure["value"], figure["interval"])
 
 
 def _figures(told: Collected) -> list[tuple[str, list[str]]]:

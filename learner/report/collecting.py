@@ -18,20 +18,12 @@ from learner.errors import RunError
 from learner.learning_curve import LearningCurve, read_curve, recipe_of
 from learner.paired import Paired, pair
 from learner.recipe import Recipe
-from learner.results import SplitName, load_curves, load_predictions, load_result, most_wrong
+from learner.results import SPLIT_TITLES, SplitName, load_curves, load_predictions, load_result, most_wrong
 from learner.store import Epoch, Run, Step, Store, VersionInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS: dict[SplitName, str] = {"valid": "Validation", "train": "Training", "test": "Test"}
-FIGURES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "top_k": "Right within the first {k}",
-    "log_loss": "Log loss",
-}
 MOST_WRONG = 12
 PACKAGES = ("torch", "fastai", "timm", "scikit-learn", "numpy", "pillow")
 
@@ -76,7 +68,7 @@ def collect(store: Store, run_id: int) -> Collected:
     """Read all of it. Raises RunError where there is no such run or it has no result, ModelError without a model."""
     run = store.runs.get(run_id)
     folder = store.workspace.run_folder(run_id)
-    results = {split: result for split in SPLITS if (result := load_result(folder, split)) is not None}
+    results = {split: result for split in SPLIT_TITLES if (result := load_result(folder, split)) is not None}
     if "valid" not in results or run.status not in ("finished", "stopped"):
         raise RunError(
             f"Run {run_id} is {run.status} and has no result to tell of. It is there once the run has ended."
@@ -143,10 +135,6 @@ def weights_text(facts: dict[str, Any]) -> str:
         "run": "the body of another run",
         "random": "random weights",
     }[source["kind"]]
-
-
-def figure_name(key: str, figure: dict[str, Any]) -> str:
-    return FIGURES[key].format(k=figure.get("k"))
 
 
 def _counts(store: Store, recipe: Recipe, version: VersionInfo) -> dict[str, dict[str, int]]:

@@ -6,7 +6,7 @@ from learner.datasets import add_dataset, split_by
 from learner.datasets.editing import Edit, edits_of, undo
 from learner.errors import DatasetError, RunError
 from learner.executors import execute
-from learner.fixing import correct, retrain
+from learner.fixing import correct, do_again, retrain, take_back
 from learner.paired import pair
 from learner.recipe import Recipe
 from learner.results import load_predictions
@@ -76,6 +76,15 @@ def test_the_split_is_written_once_and_undo_takes_back_the_correction_first(run)
     assert [edit.action for edit in edits_of(store, "pets")] == ["move", "exclude", "exclude"]
     undo(store, "pets")
     assert [edit.paths for edit in edits_of(store, "pets")][1:] == [("dog/cat_000.jpg",)]
+
+
+def test_with_the_first_correction_goes_the_split_that_was_written_for_it(run):
+    store, run_id = run
+    correct(store, run_id, Edit("exclude", ("dog/cat_000.jpg",)))
+    take_back(store, "pets")
+    assert edits_of(store, "pets") == []
+    do_again(store, "pets")
+    assert [edit.action for edit in edits_of(store, "pets")] == ["move", "exclude"]
 
 
 def test_a_split_of_the_data_sets_own_is_left_alone(trained_copy):

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from learner.datasets.editing import Edit, redo, summary_of, undo
-from learner.fixing import correct, retrain
+from learner.datasets.editing import Edit, summary_of
+from learner.fixing import correct, do_again, retrain, take_back
 from learner.results import SplitName
 from learner.store import Run
 from learner.words import count
@@ -43,7 +43,7 @@ def show_corrections(shown: Shown, working: Working) -> None:
                     state.remember_run(run_id)
                     st.switch_page("pages/runs.py")
             if st.button("Undo", icon=":material/undo:", key="undo-correction"):
-                undo(shown.store, shown.dataset)
+                take_back(shown.store, shown.dataset)
                 st.rerun()
             if working.undone:
                 redo_button(shown)
@@ -63,7 +63,7 @@ def show_undone(shown: Shown, working: Working) -> None:
 
 def redo_button(shown: Shown) -> None:
     if st.button("Redo", icon=":material/redo:", key="redo-correction"):
-        redo(shown.store, shown.dataset)
+        do_again(shown.store, shown.dataset)
         st.rerun()
 
 

@@ -11,14 +11,14 @@ import streamlit as st
 from learner.batches import model_key
 from learner.datasets import dataset_folder
 from learner.datasets.problems import Taken
-from learner.results import confused_pairs
+from learner.results import SPLIT_TITLES, confused_pairs
 from learner.words import count, percent
 from ui.components import pager
 from ui.data.working import Working, working_on
 from ui.results import charts
 from ui.results.closer import predictor_of, show_closer
 from ui.results.fixing import show_corrections, show_fixes
-from ui.results.shown import SPLIT_TITLES, Shown
+from ui.results.shown import Shown
 from ui.web.elements import Tile, picture_picker
 from ui.web.pictures import preview_url, thumbnail_url
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from learner.comparing import spread
 from learner.recipe import Recipe
+from learner.results import SPLIT_TITLES, figure_name, figure_text
 from learner.speed import RunPlan
 from learner.store import Run
 from learner.words import count, duration, percent, percent_with_interval
@@ -13,15 +14,8 @@ from ui import plans, state
 from ui.components import show_strip
 from ui.results import charts
 from ui.results.looking import look_button
-from ui.results.shown import SPLIT_TITLES, Shown
+from ui.results.shown import Shown
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "top_k": "Right within the first {k}",
-    "log_loss": "Log loss",
-}
 HELP = (
     "**Accuracy**: share of images that are right. **Balanced accuracy**: the mean over the classes of how many of "
     "each were found, so that rare classes count as much as frequent ones. **Macro F1**: the mean of the classes' F1. "
@@ -49,7 +43,7 @@ def show_figures(shown: Shown) -> None:
         return
     rows = []
     for key, figure in valid["figures"].items():
-        row = {"": NAMES[key].format(k=figure.get("k"))}
+        row = {"": figure_name(key, figure)}
         for split, result in results.items():
             row[f"{SPLIT_TITLES[split]} ({result['images']:,})"] = figure_text(key, result["figures"][key])
         rows.append(row)
@@ -63,14 +57,6 @@ def show_figures(shown: Shown) -> None:
         "learnt them by heart.",
         help=HELP,
     )
-
-
-def figure_text(key: str, figure: dict[str, Any]) -> str:
-    """`93.4 % (91.2–95.1)`, or `0.213 (0.180–0.251)` for a loss."""
-    low, high = figure["interval"]
-    if key == "log_loss":
-        return f"{figure['value']:.3f} ({low:.3f}–{high:.3f})"
-    return percent_with_interval(figure["value"], figure["interval"])
 
 
 def show_spread(shown: Shown) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS: tuple[SplitName, ...] = ("valid", "train", "test")
-SPLIT_TITLES: dict[str, str] = {"valid": "Validation", "train": "Training", "test": "Test"}
 
 
 @dataclass(frozen=True)
