@@ -148,9 +148,7 @@ def heads_right(
             done += 1
             tell(f"Training linear heads on growing parts of the photos: {done:,} of {total:,}")
             head = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH / train.shape[1], max_iter=300))
-            with threadpool_limits(
-                1
-            ):  # so little work is done faster by one thread than by two that wait for each other
+            with threadpool_limits(1):  # so little is done faster by one thread than by two that wait for each other
                 right[size, order] = head.fit(train[subset], train_targets[subset]).predict(valid) == valid_targets
         if len(subsets) == 1:
             right[size] = right[size, 0]

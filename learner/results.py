@@ -108,9 +108,11 @@ def load_golden(folder: Path) -> dict[str, Any] | None:
     return _read_json(folder / "golden" / "golden.json")
 
 
-def forget_golden(folder: Path) -> None:
-    """Before a run's model changes: what the golden photos expect would be of the one before."""
-    (folder / "golden" / "golden.json").unlink(missing_ok=True)
+def forget_looks(folder: Path) -> None:
+    """Before a run's model changes: what the golden photos expect, and what was seen of the test images, would be of
+    the one before."""
+    for file in (folder / "golden" / "golden.json", folder / "test" / "result.json"):
+        file.unlink(missing_ok=True)
 
 
 def is_complete(folder: Path) -> bool:

@@ -36,7 +36,7 @@ from learner.phases import build_learner, fit_phase, has_batch_norm, prepare_pha
 from learner.precision import Precision
 from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
-from learner.results import forget_golden
+from learner.results import forget_looks
 from learner.resuming import link_or_copy, load_point, remove_point, restore_best, restore_random, save_point, sweep
 from learner.speed import RunPlan, choose_speed, forget_speeds, plan_run
 from learner.store import Image, Run, Store
@@ -110,7 +110,7 @@ class _Training:
         self.folder = self.workspace.run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
-        forget_golden(self.folder)
+        forget_looks(self.folder)
         self.best_model = self.workspace.checkpoint(run_id)
         self.point = self.workspace.resume_point(run_id)
 

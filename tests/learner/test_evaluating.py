@@ -20,7 +20,7 @@ from learner.exports import export
 from learner.inference import Predictor
 from learner.models import load_reference, read_spec
 from learner.progress import Listener
-from learner.recipe import Phase
+from learner.recipe import Phase, Recipe
 from learner.results import is_complete, load_curves, load_golden, load_predictions, load_result
 from learner.store import Image as Row
 from learner.store import Store
@@ -190,6 +190,17 @@ def test_a_look_at_the_test_images_is_written_down_and_counted(tested):
     looks = store.runs.test_looks("pets")
     assert [(look.run_id, look.images, look.accuracy) for look in looks] == [(run_id, 10, result["accuracy"])] * 2
     assert store.runs.test_looks("others") == []
+
+
+def test_what_an_earlier_model_made_of_the_test_images_goes_when_the_run_goes_on_and_the_look_stays(tested):
+    store, run_id = tested
+    look_at_test(store, run_id)
+    recipe = Recipe.from_dict(store.runs.get(run_id).recipe)
+    store.runs.extend(run_id, replace(recipe, phases=[*recipe.phases, *recipe.phases]).to_dict())
+    store.runs.claim()
+    assert execute(store, run_id) == "finished"
+    assert load_result(store.workspace.run_folder(run_id), "test") is None
+    assert len(store.runs.test_looks("pets")) == 1
 
 
 def test_without_test_images_the_way_to_some_is_told(run):
