@@ -89,6 +89,11 @@ def load_result(folder: Path, split: SplitName = "valid") -> dict[str, Any] | No
     return _read_json(split_folder(folder, split) / "result.json")
 
 
+def has_result(folder: Path) -> bool:
+    """Whether a run has a result on its validation images; whole or damaged, nothing is read."""
+    return (folder / "result.json").exists()
+
+
 def load_curves(folder: Path, split: SplitName = "valid") -> list[dict[str, Any]] | None:
     """The curves of every class (`learner.evaluation.one_against_rest`); None for results of an older Thaw."""
     return _read_json(split_folder(folder, split) / "curves.json")

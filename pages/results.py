@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from learner.results import is_complete
+from learner.results import has_result, is_complete
 from learner.store import Run, Store
 from learner.words import count, percent_with_interval
 from ui import state
@@ -33,7 +33,7 @@ VIEWS = {
 
 def show_page() -> None:
     store = state.get_store()
-    runs = [run for run in store.runs.all() if has_result(store, run)]
+    runs = [run for run in store.runs.all() if is_shown(store, run)]
     if not runs:
         empty("**No results yet.** They appear here when a run has finished or was stopped.", "train", "Plan a run")
         return
@@ -64,8 +64,8 @@ def show_page() -> None:
     VIEWS[view][1](shown)
 
 
-def has_result(store: Store, run: Run) -> bool:
-    return run.status in ("finished", "stopped") and Shown(store, run).result() is not None
+def is_shown(store: Store, run: Run) -> bool:
+    return run.status in ("finished", "stopped") and has_result(store.workspace.run_folder(run.id))
 
 
 def show_older(store: Store, run: Run) -> None:

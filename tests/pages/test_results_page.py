@@ -89,6 +89,12 @@ class TestThePage:
         assert "Something went wrong inside Thaw" in app.error[0].value
         assert not app.exception
 
+    def test_a_damaged_result_of_one_run_leaves_the_others_readable(self, open_page, store, pets):
+        good, bad = finish(store), finish(store)
+        (store.workspace.run_folder(bad) / "result.json").write_text("{")
+        app = open_page("results", run=str(good))
+        assert is_whole(app) and app.metric[0].value.startswith("100.0 %")
+
     def test_runs_that_failed_or_are_under_way_have_no_results(self, open_page, store, pets):
         failed = finish(store)
         with store.runs.session() as session, session.begin():

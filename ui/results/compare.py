@@ -10,7 +10,7 @@ import streamlit as st
 from learner.intervals import holm
 from learner.paired import Paired, pair, verdict
 from learner.recipe import Recipe
-from learner.results import load_result
+from learner.results import has_result
 from learner.store import Run
 from learner.words import count, percent
 from ui import state
@@ -66,7 +66,7 @@ def comparable(shown: Shown) -> list[Run]:
         if run.id != shown.run.id
         and run.status in ("finished", "stopped")
         and shown.store.runs.dataset_of(run)[0] == shown.dataset
-        and load_result(shown.store.workspace.run_folder(run.id)) is not None
+        and has_result(shown.store.workspace.run_folder(run.id))
     ]
 
 
