@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from learner.datasets import add_dataset, dataset_folder
 from learner.errors import RunError
@@ -24,17 +23,9 @@ from learner.store import Store
 from learner.words import percent_with_interval
 from learner.workspace import Workspace
 from tests.samples import make_photos, small_recipe
-from tools.browser import installed
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 MATHS = "$5^{ & co}$"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
@@ -132,29 +123,27 @@ def test_weights_from_a_file_are_told_by_its_name_alone():
     assert weights_text(facts) == "weights from a file, vgg16.pth"
 
 
-def test_a_browser_opens_it_offline_without_asking_for_anything(report, tmp_path):
+def test_a_browser_opens_it_offline_without_asking_for_anything(report, chromium, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(report, "utf-8")
     asked, said, dialogs = [], [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
-        for width, theme in ((1440, "light"), (390, "dark")):
-            context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme, offline=True)
-            page = context.new_page()
-            page.on("request", lambda request: asked.append(request.url))
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-            page.goto(file.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert page.locator("svg").count() == 4
-            assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-            dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
-            assert dark == (theme == "dark")
-            assert HOSTILE in page.locator("body").inner_text()
-            if width == 390:
-                assert page.pdf()[:4] == b"%PDF"
-        browser.close()
+    for width, theme in ((1440, "light"), (390, "dark")):
+        context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=theme, offline=True)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("svg").count() == 4
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        assert dark == (theme == "dark")
+        assert HOSTILE in page.locator("body").inner_text()
+        if width == 390:
+            assert page.pdf()[:4] == b"%PDF"
+        context.close()
     assert said == [] and dialogs == []
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()] * 2
 

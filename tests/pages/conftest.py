@@ -121,7 +121,7 @@ def trained(trained_home, monkeypatch) -> Store:
 
 @pytest.fixture
 def own(trained_home, tmp_path, monkeypatch) -> Store:
-    """A copy of the workspace with one finished run, to write into."""
-    shutil.copytree(trained_home, tmp_path / "own")
+    """A copy of the workspace with one finished run, to write into; without what pages of other tests prepared."""
+    shutil.copytree(trained_home, tmp_path / "own", ignore=shutil.ignore_patterns("exports", ".thaw-*"))
     monkeypatch.setenv("THAW_HOME", str(tmp_path / "own"))
     return Store(Workspace.current())
