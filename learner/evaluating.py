@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import sys
 import time
 from collections import defaultdict
@@ -19,9 +18,9 @@ from torch import nn
 
 from learner.calibration import calibrated, distances, fit_temperature, neighbours_for, quantiles, unit_length
 from learner.datasets import dataset_folder, image_path, split_by
-from learner.errors import DatasetError, RunError, ThawError
+from learner.errors import DatasetError, RunError
 from learner.evaluation import calibration_curve, evaluate, one_against_rest
-from learner.executors import NICENESS
+from learner.expecting import working_beside
 from learner.images import read_image
 from learner.inference import BATCH, Predictor
 from learner.loaders import LabelledFile, ahead
@@ -230,14 +229,10 @@ def main() -> None:
     from learner.answers import say_progress
 
     what, run_id, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    os.nice(NICENESS)
-    try:
+    with working_beside():
         work = {"complete": complete, "test": look_at_test}[what]
         work(Store(), run_id, lambda text: say_progress(file, text))
         file.write_text(json.dumps({"at": time.time()}), "utf-8")
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from learner.datasets import image_path, split_by, summarize
-from learner.executors import PATIENT_THREADS
+from learner.errors import ThawError
+from learner.executors import NICENESS, PATIENT_THREADS
 from learner.images import read_squished
 from learner.recipe import Recipe, choose_image_size
 from learner.rows import Budget
@@ -87,6 +90,18 @@ def start_beside(module: str, store: Store, recipe: Recipe, *words: str) -> subp
         text=True,
         env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
     )
+
+
+@contextmanager
+def working_beside() -> Iterator[None]:
+    """In a process that a page began: gives way to others, and ends with exit code 2 and a line on stderr where a
+    person can put something right."""
+    os.nice(NICENESS)
+    try:
+        yield
+    except ThawError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
 
 
 def decode_s(files: list[Path], image_size: int) -> float:

@@ -7,7 +7,6 @@ fastai reads from the curve. Nothing that lasts is changed: no run is made, and 
 import copy
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +23,8 @@ from fastai.torch_core import set_seed
 
 from learner.answers import keep_answer, say_progress
 from learner.callbacks import FrozenStagesEval, Gradients
-from learner.errors import RunError, ThawError
-from learner.executors import NICENESS
-from learner.expecting import settle
+from learner.errors import RunError
+from learner.expecting import settle, working_beside
 from learner.features import FeatureCache, every_view
 from learner.loaders import ImageLoader, Views
 from learner.losses import build_loss
@@ -270,14 +268,10 @@ def _readable(rates: list[float], losses: list[float]) -> tuple[torch.Tensor, to
 def main() -> None:
     """Find rates for the recipe and the phase index in the arguments."""
     recipe, index = Recipe.from_dict(json.loads(sys.argv[1])), int(sys.argv[2])
-    os.nice(NICENESS)
-    try:
+    with working_beside():
         store = Store()
         recipe = settle(store, recipe)
         find_rates(store, recipe, index, lambda text: say_progress(rates_file(store.workspace, recipe, index), text))
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

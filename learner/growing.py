@@ -1,7 +1,6 @@
 """Measure a learning curve: linear heads on a frozen body's features, trained on growing subsets of the photos."""
 
 import json
-import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -19,9 +18,8 @@ from threadpoolctl import threadpool_limits
 from learner.answers import keep_answer, say_progress
 from learner.datasets import split_by
 from learner.datasets.grouping import components
-from learner.errors import DatasetError, ThawError
-from learner.executors import NICENESS
-from learner.expecting import settle
+from learner.errors import DatasetError
+from learner.expecting import settle, working_beside
 from learner.intervals import holm
 from learner.learning_curve import LearningCurve, curve_file, read_curve
 from learner.recipe import Recipe
@@ -310,14 +308,10 @@ def _require_enough(train: list[Image], valid: list[Image], dataset: str) -> Non
 def main() -> None:
     """Measure the curve for the recipe whose JSON is the first argument."""
     recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    os.nice(NICENESS)
-    try:
+    with working_beside():
         store = Store()
         recipe = settle(store, recipe)
         grow(store, recipe, lambda text: say_progress(curve_file(store.workspace, recipe), text))
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Measure how well a frozen body already tells a data set's classes apart, and recommend a strategy."""
 
 import json
-import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -20,9 +19,8 @@ from learner.answers import keep_answer, say_progress
 from learner.datasets import dataset_folder, train_valid_split
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
-from learner.errors import DatasetError, ThawError
-from learner.executors import NICENESS
-from learner.expecting import settle
+from learner.errors import DatasetError
+from learner.expecting import settle, working_beside
 from learner.features import Item
 from learner.loaders import LabelledFile
 from learner.recipe import Recipe
@@ -169,14 +167,10 @@ def frozen_features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -
 def main() -> None:
     """Recommend for the data set, backbone and weights of the recipe whose JSON is the first argument."""
     recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    os.nice(NICENESS)
-    try:
+    with working_beside():
         store = Store()
         recipe = settle(store, recipe)
         recommend(store, recipe, lambda text: say_progress(recommendation_file(store.workspace, recipe), text))
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
