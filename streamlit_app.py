@@ -3,9 +3,10 @@
 from streamlit.starlette import App
 
 from ui.frame import route
-from ui.web import making_ready, routes
+from ui.web import making_ready, middleware, routes
 
-app = App("streamlit_app.py", routes=routes, lifespan=making_ready)  # what the server starts, which imports this file
+# What the server starts, which imports this file.
+app = App("streamlit_app.py", routes=routes, middleware=middleware, lifespan=making_ready)
 
 if __name__ == "__main__":  # each time a page is shown, which runs this file
     route()

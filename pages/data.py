@@ -15,6 +15,7 @@ from ui.data.splitting import show_split
 from ui.data.versions import show_versions
 from ui.data.working import Working, working_on
 from ui.frame import next_step, page
+from ui.names import plain
 
 VIEWS = {
     "pictures": ("Images", show_pictures),
@@ -50,7 +51,7 @@ def show_page() -> None:
     show_summary(working)
     show_bar(working, primary=not waiting)
     if not working.edits and not waiting and len(working.counts()) > 1:
-        next_step("train", f"Plan the training on {name}")
+        next_step("train", f"Plan the training on {plain(name)}")
     show_view(working)
 
 

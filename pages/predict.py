@@ -7,6 +7,7 @@ from learner.errors import DatasetError
 from learner.store import Run, Store
 from ui import state
 from ui.frame import empty, page
+from ui.names import plain
 from ui.predict.answers import show_batch
 from ui.predict.arriving import open_batch, show_recent, show_ways
 
@@ -29,7 +30,7 @@ def show_page() -> None:
     try:
         batch = batches.find(store.workspace, batch_id)
     except DatasetError as error:
-        st.warning(str(error))
+        st.warning(plain(str(error)))
         if st.button("Ask about other pictures", type="primary"):
             open_batch(None)
         return
@@ -39,7 +40,7 @@ def show_page() -> None:
 def show_classes(run: Run) -> None:
     classes = run.facts["classes"]
     more = f" and {len(classes) - CLASSES_SHOWN} more" if len(classes) > CLASSES_SHOWN else ""
-    st.caption(f"This model knows {', '.join(classes[:CLASSES_SHOWN])}{more}.")
+    st.caption(f"This model knows {plain(', '.join(classes[:CLASSES_SHOWN]))}{more}.")
 
 
 def has_model(store: Store, run: Run) -> bool:

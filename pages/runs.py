@@ -17,6 +17,7 @@ from ui.live.listing import show_list
 from ui.live.naming import took
 from ui.live.photos import show_photos
 from ui.live.standing import series_text, show_standing
+from ui.names import plain
 
 REFRESH_S = 1.0
 CURVES_REFRESH_S = 4.0
@@ -82,7 +83,7 @@ def show_cost(run: Run) -> None:
             width="content",
             alt="Expected and true time of every part of the run, and whether the cache was on.",
         )
-    st.caption("  \n".join(f"**{phase.name}**: {plans.cache_text(phase)}" for phase in plan.phases))
+    st.caption("  \n".join(f"**{plain(phase.name)}**: {plans.cache_text(phase)}" for phase in plan.phases))
     whole = "" if run.status in ACTIVE else f" The whole run, with loading and the last check, took {took(run)}."
     early = " It was stopped early, so its last phase is a part of what was planned." if run.status == "stopped" else ""
     st.caption(f"{plans.precision_text(plan)}{whole}{early}")

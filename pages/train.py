@@ -12,6 +12,7 @@ from learner.store import Store
 from learner.words import count
 from ui import drafts, state
 from ui.frame import empty, next_step, page, telling_errors
+from ui.names import plain
 from ui.previews import show_preview
 from ui.training.fields import HELP, NAMES, Fields, in_words, key
 from ui.training.phases import edit_phases, show_fixed
@@ -55,8 +56,8 @@ def show_page() -> None:
     try:
         store.datasets.require_trainable(version)
     except DatasetError as error:
-        st.error(str(error))
-        next_step("data", f"Clean {name}")
+        st.error(plain(str(error)))
+        next_step("data", f"Clean {plain(name)}")
         return
     summary = summarize(store, version)
     first.caption(
@@ -126,8 +127,9 @@ def suggest_balance(summary: Summary, balance: str) -> None:
     most, least = max(images, key=images.get), min(images, key=images.get)
     if balance == "none" and images[most] > VERY_UNEQUAL * images[least]:
         st.info(
-            f"Classes are very unequal: {most} has {count(images[most], 'image')}, {least} only {images[least]:,}. "
-            "Class weights keep the small ones from being ignored: *More*, Optimizer & loss, balance."
+            f"Classes are very unequal: {plain(most)} has {count(images[most], 'image')}, {plain(least)} only "
+            f"{images[least]:,}. Class weights keep the small ones from being ignored: *More*, Optimizer & "
+            "loss, balance."
         )
 
 
@@ -137,8 +139,8 @@ def show_parent(store: Store, parent: tuple[int, int]) -> list[dict[str, Any]]:
     phases = Recipe.from_dict(store.runs.get(run_id).recipe).phases[: index + 1]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**Starts from the end of phase {index + 1} ({phases[-1].name}) of run {run_id}.** Its data set, network "
-            "and head stay.",
+            f"**Starts from the end of phase {index + 1} ({plain(phases[-1].name)}) of run {run_id}.** Its data set, "
+            "network and head stay.",
             width="content",
         )
         st.button("Start from the beginning instead", on_click=drafts.drop_parent, key="drop_parent")
@@ -174,7 +176,7 @@ def start(store: Store, recipe: Recipe, parent: tuple[int, int] | None, weights:
     try:
         run_id = store.submit(recipe, parent=parent)
     except ThawError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     st.session_state[state.RUN] = run_id
     st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})

@@ -28,6 +28,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # A site whose name points here, and no other name: a test that asks for one fails.
+    "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--use-fake-device-for-media-stream",  # a camera that shows a moving picture
     "--use-fake-ui-for-media-stream",
 ]

@@ -3,22 +3,28 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
 from learner.errors import ThawError
 from ui import state
+from ui.names import plain
 
 log = logging.getLogger(__name__)
 
 STEPS = {"data": "Data", "train": "Train", "runs": "Runs", "results": "Results", "predict": "Predict"}
 """Page file and title, in the order of the way through."""
 
+MARK = Path(__file__).parent / "assets" / "mark.svg"
+"""Three blocks of a network, the last one thawed. A named icon of Streamlit's would be fetched from a font host."""
+
 STYLE = """<style>
 .stMainBlockContainer {max-width: 72rem; padding-top: 1.25rem; padding-bottom: 4rem}
 [data-testid="stMetricValue"], table, .thaw-figures {font-variant-numeric: tabular-nums}
 .st-key-steps {border-bottom: 1px solid rgba(128, 144, 152, .35); padding-bottom: .5rem; margin-bottom: .5rem}
 .st-key-steps [data-testid="stPageLink"] a {padding: .35rem .6rem}
+.st-key-steps svg:first-child {width: 1.15rem; height: 1.15rem; vertical-align: -.2em}
 .thaw-grid {display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .75rem}
 .thaw-grid figure {margin: 0}
 .thaw-grid img {width: 100%; aspect-ratio: 1; object-fit: contain; background: rgba(128, 144, 152, .12);
@@ -68,10 +74,10 @@ def page(name: str, intro: str) -> Iterator[None]:
         route()
         st.stop()
     title = STEPS[name]
-    st.set_page_config(page_title=f"{title} · Thaw", page_icon=":material/ac_unit:", layout="wide")
+    st.set_page_config(page_title=f"{title} · Thaw", page_icon=str(MARK), layout="wide")
     st.html(STYLE)
     with st.container(horizontal=True, key="steps", gap="small", vertical_alignment="center"):
-        st.markdown("**Thaw**", width="content")
+        st.markdown(f"{MARK.read_text('utf-8').strip()} **Thaw**", unsafe_allow_html=True, width="content")
         for step, label in STEPS.items():
             st.page_link(f"pages/{step}.py", label=label)
     st.title(title)
@@ -86,7 +92,7 @@ def telling_errors() -> Iterator[None]:
     try:
         yield
     except ThawError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     except Exception:  # Streamlit's own control flow is not an Exception
         log.exception("A page failed")
         st.error(

@@ -2,6 +2,7 @@
 
 from learner.speed import PhasePlan, RunPlan
 from learner.words import duration, file_size
+from ui.names import plain
 
 
 def time_text(seconds: float) -> str:
@@ -16,7 +17,7 @@ def about(seconds: float) -> str:
 def cache_text(phase: PhasePlan) -> str:
     """What the cache does for a phase, or why it does nothing."""
     if not phase.cached:
-        return phase.reason
+        return plain(phase.reason)
     once = f"run once ({about(phase.features_s)}) and are kept" if phase.features_s else "have run already and are kept"
     text = f"Frozen stages {once} (cache), instead of {duration(phase.uncached_s)} without."
     return f"{text} {file_size(phase.disk)} of disk." if phase.disk else text
@@ -44,7 +45,10 @@ def kept_text(plan: RunPlan) -> str:
 def expected_and_true(plan: RunPlan, finished: bool) -> list[dict[str, str]]:
     """Rows of a table: reading the images, every phase, and together where all have run to their end."""
     rows = [_row("Reading the images, once", plan.decode_s, plan.true_decode_s, "")]
-    rows += [_row(phase.name, phase.expected_s, phase.true_s, "on" if phase.cached else "off") for phase in plan.phases]
+    rows += [
+        _row(plain(phase.name), phase.expected_s, phase.true_s, "on" if phase.cached else "off")
+        for phase in plan.phases
+    ]
     times = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
     if finished and None not in times:
         rows.append(_row("Together", plan.expected_s, sum(times), ""))

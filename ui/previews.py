@@ -9,6 +9,7 @@ from learner.previews import preview_folder, rows_of_pictures, start_preview
 from learner.recipe import Recipe
 from learner.store import Store
 from ui.components import Picture, picture_grid
+from ui.names import plain
 
 LIMIT_S = 60
 
@@ -25,7 +26,7 @@ def show_preview(store: Store, recipe: Recipe) -> None:
         with st.spinner("Changing some photos, about 3 s"):
             why = _make(store, settled)
         if why:
-            st.error(f"The preview could not be made. {why}")
+            st.error(f"The preview could not be made. {plain(why)}")
             return
     for row in rows_of_pictures(folder):
         pictures = [Picture(row[0], "as it is", "The photo as it is")]

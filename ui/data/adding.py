@@ -14,6 +14,7 @@ from learner.store import Store
 from learner.words import count, file_size
 from ui import state
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.web.elements import drop_zone
 
 COMPUTER, ADDRESS, CAMERA, KNOWN_SETS, SERVER = (
@@ -90,7 +91,7 @@ def from_server(store: Store) -> None:
     here = st.session_state.get(state.SERVER_FOLDER) or str(roots[0])
     with telling_errors():
         places = browse(here)
-        st.markdown(f"**{here}**")
+        st.markdown(f"**{plain(here)}**")
         folders = [place for place in places if place.is_folder]
         archives = [place for place in places if not place.is_folder]
         up = (
@@ -101,7 +102,7 @@ def from_server(store: Store) -> None:
         others = [Place(root, str(root), True, 0) for root in roots if not up and str(root) != here]
         with st.container(horizontal=True):
             for place in [*up, *others, *folders[:200]]:
-                if st.button(place.name, icon=":material/folder:", key=f"into-{place.path}"):
+                if st.button(plain(place.name), icon=":material/folder:", key=f"into-{place.path}"):
                     st.session_state[state.SERVER_FOLDER] = str(place.path)
                     st.rerun()
         if len(folders) > 200:
@@ -136,7 +137,7 @@ def from_camera(store: Store) -> None:
         )
         if label:
             label = label.strip().replace("/", "-")  # it becomes a folder's name
-            taken = st.camera_input(f"Take a photo of {label}", key=f"camera-{len(shots)}")
+            taken = st.camera_input(f"Take a photo of {plain(label)}", key=f"camera-{len(shots)}")
             if taken is not None:
                 with telling_errors():
                     pile = pile or begin_upload(store.workspace)
@@ -152,7 +153,7 @@ def from_camera(store: Store) -> None:
             return
         for name in labels:
             mine = [shot for shot in shots if shot.parent.name == name]
-            st.markdown(f"**{name}**: {count(len(mine), 'photo')}")
+            st.markdown(f"**{plain(name)}**: {count(len(mine), 'photo')}")
             st.image([str(shot) for shot in mine[-6:]], width=84)
         with st.popover("Remove the last photo"):
             st.image(str(shots[-1]), width=168)
@@ -161,7 +162,9 @@ def from_camera(store: Store) -> None:
                 st.rerun()
         name = st.text_input("Data set", value="camera", max_chars=80, help="A new one, or one to add these photos to.")
         verb = "Add to" if name in store.datasets.names() else "Make"
-        if st.button(f"{verb} {name} with {count(len(shots), 'photo')}", type="primary", disabled=not name.strip()):
+        if st.button(
+            f"{verb} {plain(name)} with {count(len(shots), 'photo')}", type="primary", disabled=not name.strip()
+        ):
             with telling_errors():
                 check_name(name)
                 start_import(

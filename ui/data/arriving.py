@@ -12,6 +12,7 @@ from learner.store import Store
 from learner.words import count, duration, file_size
 from ui import state
 from ui.frame import telling_errors
+from ui.names import plain
 
 CLASSES_SHOWN = 12
 
@@ -47,7 +48,7 @@ def show_progress(store: Store, job: ImportJob) -> None:
         as_text = file_size if progress.unit == "bytes" else "{:,}".format
         done = f" {as_text(progress.done)} of {as_text(progress.total)}."
     title = job.name if job.stage == "import" else job.source
-    st.progress(min(share, 1.0), text=f"{title}: {progress.what if progress else 'Starting.'}{done}{left}")
+    st.progress(min(share, 1.0), text=plain(f"{title}: {progress.what if progress else 'Starting.'}{done}{left}"))
     if st.button("Cancel this import" if job.stage == "import" else "Cancel", key=f"cancel-{job.id}"):
         cancel(store.workspace, job.id)
     st.caption("You may leave this page; it goes on.")
@@ -57,10 +58,10 @@ def show_ended(store: Store, job: ImportJob) -> None:
     if job.status == "done":
         st.session_state[state.DATASET] = job.name
         dismiss(store.workspace, job.id)
-        st.toast(f"{job.name} is ready.")
+        st.toast(f"{plain(job.name)} is ready.")
         return
     tell = st.info if job.status == "cancelled" else st.error
-    tell(f"**{job.source}** was not imported. {job.message}")
+    tell(f"**{plain(job.source)}** was not imported. {plain(job.message)}")
     with st.container(horizontal=True):
         if job.can_import and st.button("Try again", key=f"again-{job.id}"):
             st.session_state[f"again-{job.id}-open"] = True
@@ -82,15 +83,15 @@ def show_found(store: Store, job: ImportJob) -> None:
     """What was recognised and why; another layout, its settings, names to merge; then the import."""
     with st.container(border=True, key=f"found-{job.id}"), telling_errors():
         found = _listing(job.id, store)
-        st.subheader(f"Found in {job.source}")
+        st.subheader(f"Found in {plain(job.source)}")
         choice = choose_layout(job, found)
         try:
             proposal = preview(found, choice)
         except DatasetError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             proposal = None
         if proposal:
-            st.markdown(f"**{proposal.title}.** {proposal.reason}")
+            st.markdown(f"**{plain(proposal.title)}.** {plain(proposal.reason)}")
             choice = merge_names(job, choice, proposal)
             show_classes(proposal)
             show_left_out(proposal)
@@ -189,7 +190,7 @@ def merge_names(job: ImportJob, choice: Choice, proposal: Proposal) -> Choice:
     for names in proposal.merges:
         most = max(names, key=lambda name: sum(proposal.counts.get(name, {}).values()))
         told = ", ".join(f"“{name}”" for name in names)
-        if st.checkbox(f"Merge {told} into one class, {most}", value=True, key=f"merge-{job.id}-{names}"):
+        if st.checkbox(plain(f"Merge {told} into one class, {most}"), value=True, key=f"merge-{job.id}-{names}"):
             classes |= {name: most for name in names if name != most}
     return replace(choice, classes=classes)
 
@@ -205,7 +206,7 @@ def show_classes(proposal: Proposal) -> None:
     ]
     st.dataframe(rows, hide_index=True, height=min(len(rows), CLASSES_SHOWN) * 35 + 38)
     for note in proposal.notes:
-        st.caption(note)
+        st.caption(plain(note))
 
 
 def show_left_out(proposal: Proposal) -> None:
@@ -243,8 +244,8 @@ def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal
     name = st.text_input("Name of the data set", value=job.name, max_chars=80, key=f"name-{job.id}")
     mode = "replace"
     if name in store.datasets.names():
-        add = f"Add these images to {name}"
-        instead = f"Replace what {name} holds (its old versions stay)"
+        add = f"Add these images to {plain(name)}"
+        instead = f"Replace what {plain(name)} holds (its old versions stay)"
         mode = (
             "add" if st.radio("There is a data set of that name", [add, instead], key=f"mode-{job.id}") == add else mode
         )

@@ -5,6 +5,7 @@ import streamlit as st
 from learner.datasets.editing import discard, redo, save, summary_of, undo
 from ui.data.working import Working
 from ui.frame import telling_errors
+from ui.names import plain
 
 
 def show_bar(working: Working, primary: bool = True) -> None:
@@ -14,13 +15,13 @@ def show_bar(working: Working, primary: bool = True) -> None:
     store, name = working.store, working.name
     with st.container(border=True, key="edits"):
         if working.edits:
-            st.markdown(f"**Not saved yet.** {summary_of(working.edits)}.")
+            st.markdown(f"**Not saved yet.** {plain(summary_of(working.edits))}.")
         else:
             st.markdown("Every edit was undone.")
         if working.trouble:
             st.error(
-                f"They cannot be done to version {working.version.number}, which came in after them. {working.trouble} "
-                "Undo what stands in the way; the images below are shown without the edits."
+                f"They cannot be done to version {working.version.number}, which came in after them. "
+                f"{plain(working.trouble)} Undo what stands in the way; the images below are shown without the edits."
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if st.button("Undo", icon=":material/undo:", disabled=not working.edits, shortcut="Ctrl+Z"):
@@ -45,5 +46,7 @@ def show_bar(working: Working, primary: bool = True) -> None:
                 ):
                     with telling_errors():
                         version = save(store, name, note)
-                        st.toast(f"{name} has a version {version.number}. Version {working.version.number} stays.")
+                        st.toast(
+                            f"{plain(name)} has a version {version.number}. Version {working.version.number} stays."
+                        )
                         st.rerun()

@@ -13,6 +13,7 @@ from learner.words import count, duration
 from ui.components import pager
 from ui.data.pictures import caption, choose, done, show_actions
 from ui.data.working import Working, facts
+from ui.names import plain
 
 GROUPS_A_PAGE = 12
 PICTURES_A_PAGE = 24
@@ -37,7 +38,7 @@ def show_checks(working: Working) -> None:
 
 def show_finding(working: Working, finding: Finding, place: str) -> None:
     """`place` names it whatever its title counts, so that it stays open while a person works through it."""
-    title = f"{finding.title} :red-badge[serious]" if finding.serious else finding.title
+    title = f"{plain(finding.title)}{' :red-badge[serious]' if finding.serious else ''}"
     before, expanded, is_open = st.session_state.get(f"open-{place}", (title, False, False))
     if before != title:  # for Streamlit that is another box
         expanded = is_open
@@ -46,8 +47,8 @@ def show_finding(working: Working, finding: Finding, place: str) -> None:
     if not opened.open:
         return
     with opened:
-        st.markdown(finding.why)
-        if finding.remedy and st.button(finding.remedy.label, key=f"remedy-{place}"):
+        st.markdown(plain(finding.why))
+        if finding.remedy and st.button(plain(finding.remedy.label), key=f"remedy-{place}"):
             done(working, *finding.remedy.edits)
         if finding.key == "unreadable":
             show_not_taken(working)
@@ -103,7 +104,7 @@ def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
         st.fragment(watch_check, run_every=1.0)(working.store, working.name)
         return
     if job and job.status in ("failed", "cancelled"):
-        (st.error if job.status == "failed" else st.info)(job.message)
+        (st.error if job.status == "failed" else st.info)(plain(job.message))
         if st.button("Dismiss", key="dismiss-check"):
             dismiss_check(job)
             st.rerun()
@@ -132,7 +133,7 @@ def watch_check(store: Store, name: str) -> None:
     share = progress.done / progress.total if progress and progress.total else 0.0
     left = f" About {duration(progress.seconds_left)} left." if progress and progress.seconds_left else ""
     numbers = f" {progress.done:,} of {progress.total:,}." if progress and progress.total else ""
-    st.progress(share, text=f"{progress.what if progress else 'Starting the check.'}{numbers}{left}")
+    st.progress(share, text=plain(f"{progress.what if progress else 'Starting the check.'}{numbers}{left}"))
     if st.button("Stop the check", key="stop-check"):
         stop_check(job)
     st.caption("You may leave this page; the check goes on.")

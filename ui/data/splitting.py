@@ -11,6 +11,7 @@ from learner.words import count
 from ui.data.pictures import done
 from ui.data.working import Working
 from ui.frame import telling_errors
+from ui.names import plain
 
 SHARES = {0.1: "10 %", 0.15: "15 %", 0.2: "20 %", 0.25: "25 %", 0.3: "30 %"}
 
@@ -34,7 +35,7 @@ def show_split(working: Working) -> None:
     try:
         splits = _splits(working.state, seed, fraction, folds, working)
     except DatasetError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     show_leaks(working, splits[0] if not folds else None)
     show_grouping(working)
@@ -137,7 +138,7 @@ def show_test_set(working: Working, seed: int) -> None:
             try:
                 drawn = draw_test_set(working.rows, seed, share)
             except DatasetError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
                 return
             done(working, Edit("move", tuple(row.path for row in drawn), to="test"))
 

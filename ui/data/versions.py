@@ -10,6 +10,7 @@ from learner.store import VersionInfo
 from learner.words import count
 from ui.data.working import Working
 from ui.frame import telling_errors
+from ui.names import plain
 
 
 def show_versions(working: Working) -> None:
@@ -66,7 +67,7 @@ def _difference(
 
 
 def show_difference(changed: Difference) -> None:
-    st.markdown(f"**{changed.in_words()}.**")
+    st.markdown(f"**{plain(changed.in_words())}.**")
     named = [
         ("added", [(path, "") for path in changed.added]),
         ("removed", [(path, "") for path in changed.removed]),

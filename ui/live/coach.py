@@ -9,6 +9,7 @@ from learner.recipe import Recipe
 from learner.store import Epoch, Run, Store
 from learner.watching import advice_about
 from ui.drafts import put_on_train
+from ui.names import plain
 
 
 def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> None:
@@ -18,8 +19,10 @@ def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) 
         return
     st.subheader("What the curves say")
     for advice in found:
-        st.markdown(advice.text)
-        if st.button(advice.button, key=f"advice-{advice.kind}", help="Opens the changed recipe on the Train page."):
+        st.markdown(plain(advice.text))
+        if st.button(
+            plain(advice.button), key=f"advice-{advice.kind}", help="Opens the changed recipe on the Train page."
+        ):
             put_on_train(advice.recipe, parent=_parent(store, run, advice))
             st.switch_page("pages/train.py")
 

@@ -9,6 +9,7 @@ from learner.store import Run, Store
 from ui.drafts import put_on_train
 from ui.frame import next_step
 from ui.live.acting import act, delete
+from ui.names import plain
 
 ASKED = {
     "stop": "Stopping: what it has learnt so far is checked on the validation images and kept.",
@@ -117,7 +118,7 @@ def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
             try:
                 longer = with_more_epochs(recipe, int(number), has_batch_norm(run.facts))
             except RecipeError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
                 return
             act(store.runs.extend, run.id, longer.to_dict())
             st.rerun()

@@ -15,6 +15,7 @@ from ui import state
 from ui.frame import telling_errors
 from ui.live.acting import act, bring_back
 from ui.live.naming import accuracy_text, dataset_text, status_text, took
+from ui.names import plain
 
 HIGHEST_LIST_PX = 300
 
@@ -87,7 +88,8 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
             epochs = sum(phase.epochs for phase in recipe.phases)
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(
-                    f"{place + 1}. **Run {run.id}** · {dataset_text(run)} · {count(epochs, 'epoch')}", width="stretch"
+                    f"{place + 1}. **Run {run.id}** · {plain(dataset_text(run))} · {count(epochs, 'epoch')}",
+                    width="stretch",
                 )
                 for label, icon, places, off in (
                     ("Earlier", "arrow_upward", -1, place == 0),
@@ -119,7 +121,7 @@ def _show_deleted(store: Store) -> None:
         st.caption(f"For {UNDO_S // 3600} hours after it was deleted, a run can be had back with its model.")
         for run in deleted:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"**Run {run.id}** · {dataset_text(run)} · {accuracy_text(run)}", width="stretch")
+                st.markdown(f"**Run {run.id}** · {plain(dataset_text(run))} · {accuracy_text(run)}", width="stretch")
                 st.button(
                     "Bring back",
                     key=f"undelete-{run.id}",

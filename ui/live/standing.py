@@ -13,16 +13,17 @@ from learner.words import count, duration, file_size, percent
 from ui import plans
 from ui.components import show_strip
 from ui.live.naming import STATUS, ordinal, took
+from ui.names import plain
 
 
 def show_standing(store: Store, run: Run, recipe: Recipe, series: str | None) -> None:
     """Heading, what it is, and where it stands; the buttons follow elsewhere. `series` is its place among repeats."""
     st.subheader(f"Run {run.id}: {STATUS[run.status].lower()}")
-    st.caption(facts_line(run))
+    st.caption(plain(facts_line(run)))
     if series:
         st.caption(series)
     for note in run.facts.get("notes", []):
-        st.info(note)
+        st.info(plain(note))
     if run.status == "queued":
         _show_queued(store, run)
     elif run.status == "running":
@@ -66,7 +67,7 @@ def series_text(run: Run, runs: Sequence[Run]) -> str | None:
 def _show_queued(store: Store, run: Run) -> None:
     ahead = store.runs.waiting_before(run.id)
     if run.reason:
-        st.info(f"{run.reason} Nothing is lost: it goes on by itself from where it stood.")
+        st.info(f"{plain(run.reason)} Nothing is lost: it goes on by itself from where it stood.")
     if not store.runs.workers():
         st.warning(
             "The run waits for a worker, and none is running. `make app` starts one with the page; by hand it is "
@@ -78,16 +79,16 @@ def _show_queued(store: Store, run: Run) -> None:
 
 def _show_progress(run: Run, recipe: Recipe) -> None:
     if run.reason:
-        st.info(f"{run.reason} It was taken up again from where it stood, and nothing is lost.")
+        st.info(f"{plain(run.reason)} It was taken up again from where it stood, and nothing is lost.")
     progress = run.progress
     whole = progress.get("message") or "Starting the training process"
     done = progress.get("done", 0.0)
-    st.progress(done, text=f"{whole} · {100 * done:.0f} % of the whole run{_left(progress.get('seconds_left'))}")
+    st.progress(done, text=f"{plain(whole)} · {100 * done:.0f} % of the whole run{_left(progress.get('seconds_left'))}")
     phase = progress.get("phase")
     if phase is None or phase >= len(recipe.phases):
         _show_machine(progress)
         return
-    within = f"{recipe.phases[phase].name}: phase {phase + 1} of {len(recipe.phases)}"
+    within = f"{plain(recipe.phases[phase].name)}: phase {phase + 1} of {len(recipe.phases)}"
     if progress.get("epoch"):  # 0 while a phase gets ready
         within += (
             f" · epoch {progress['epoch']} of {progress['epochs']} · batch {progress['batch']} of {progress['batches']}"
@@ -126,10 +127,10 @@ def _show_ending(store: Store, run: Run) -> None:
     if run.status in ("finished", "stopped") and kept:
         st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
     elif run.status == "failed":
-        st.error(run.reason)
+        st.error(plain(run.reason))
     elif run.status == "paused":
-        st.info(f"{run.reason or 'Paused.'} Nothing is lost: resume it whenever you like.")
+        st.info(f"{plain(run.reason) or 'Paused.'} Nothing is lost: resume it whenever you like.")
     else:
-        st.warning(run.reason or "The run was stopped before anything was learnt, so there is no model to keep.")
+        st.warning(plain(run.reason) or "The run was stopped before anything was learnt, so there is no model to keep.")
     if run.status in ("failed", "interrupted", "paused") and kept and store.workspace.checkpoint(run.id).exists():
         st.caption(f"Its best model so far is kept: {percent(run.best_accuracy)}, from epoch {run.best_epoch}.")

@@ -12,6 +12,7 @@ from learner.store import Run, Store
 from learner.words import count, duration, percent
 from ui import state
 from ui.components import pager
+from ui.names import plain
 from ui.predict.arriving import one_more_shot, open_batch
 from ui.predict.asking import get_asker
 from ui.predict.marking import mark_buttons, show_joining
@@ -29,7 +30,7 @@ PICTURES, TABLE = "Pictures", "Table"
 def show_batch(store: Store, run: Run, batch: Batch) -> None:
     """Everything about one batch, answered by the model of `run`."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(batch.title, width="content")
+        st.subheader(plain(batch.title), width="content")
         if st.button("Ask about other pictures", icon=":material/add:"):
             open_batch(None)
     model = batches.model_key(run.id, store.workspace.checkpoint(run.id))
@@ -52,7 +53,7 @@ def show_progress(store: Store, run: Run, batch: Batch, model: str) -> None:
     """What is under way, stopped or failed; begins what has not been begun."""
     asker = get_asker()
     if failure := asker.failure(batch, model):
-        st.error(failure)
+        st.error(plain(failure))
         if st.button("Try again"):
             asker.forget_failure(batch, model)
             st.rerun()
@@ -80,7 +81,7 @@ def watch(batch: Batch, model: str) -> None:
     done = f": {how_far.done:,} of {how_far.total:,}" if how_far.total else ""
     left = f", {duration(how_far.seconds_left)} left" if how_far.seconds_left else ""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(min(share, 1.0), text=f"{how_far.what}{done}{left}", width="stretch")
+        st.progress(min(share, 1.0), text=plain(f"{how_far.what}{done}{left}"), width="stretch")
         if st.button("Stop", key=f"stop-{batch.id}"):
             batch.stop(True)
     st.caption("You may leave this page; it goes on.")

@@ -14,6 +14,7 @@ from learner.words import count, duration
 from ui import state
 from ui.components import pager
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.web.elements import Tile, drop_zone, picture_picker
 from ui.web.pictures import preview_url, thumbnail_url
 
@@ -120,7 +121,7 @@ def show_recent(store: Store) -> None:
     st.subheader("Pictures you asked about")
     for batch in every[:20]:
         with st.container(horizontal=True, vertical_alignment="center", key=f"batch-{batch.id}"):
-            if st.button(batch.title, key=f"open-{batch.id}", type="tertiary"):
+            if st.button(plain(batch.title), key=f"open-{batch.id}", type="tertiary"):
                 open_batch(batch.id)
             about = f"{count(len(batch.pictures()), 'picture')}, " if batch.is_taken_in else ""
             st.caption(f"{about}{duration(time.time() - batch.created_at)} ago")
@@ -128,7 +129,7 @@ def show_recent(store: Store) -> None:
                 st.markdown(
                     "The pictures here, the answers and your marks are deleted. Data sets keep what joined them."
                 )
-                if st.button(f"Delete {batch.title}", key=f"delete-{batch.id}"):
+                if st.button(f"Delete {plain(batch.title)}", key=f"delete-{batch.id}"):
                     batches.remove(batch)
                     st.rerun()
     st.caption(f"They are kept for {KEPT_DAYS} days, with their answers, then cleared away.")

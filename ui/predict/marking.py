@@ -12,6 +12,7 @@ from learner.store import Store
 from learner.words import count
 from ui import state
 from ui.frame import next_step, telling_errors
+from ui.names import plain
 
 
 def mark_buttons(batch: Batch, asked: Asked, pictures: Sequence[Picture], answers: dict[int, Answer], key: str) -> None:
@@ -21,7 +22,7 @@ def mark_buttons(batch: Batch, asked: Asked, pictures: Sequence[Picture], answer
     one = next(iter(first.values())) if len(set(first.values())) == 1 else ""
     marks = batch.marks()
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"marking-{key}"):
-        right = f"Right: {one}" if len(some) == 1 else f"All {len(some)} are right" if some else "Right"
+        right = f"Right: {plain(one)}" if len(some) == 1 else f"All {len(some)} are right" if some else "Right"
         if st.button(right, disabled=not some, key=f"right-{key}", icon=":material/check:"):
             _mark(batch, {number: Mark(answer) for number, answer in first.items()})
         label = st.selectbox(
@@ -68,9 +69,9 @@ def show_joining(store: Store, batch: Batch, dataset: str) -> None:
                 if picture.sha256 in there and there[picture.sha256] != label
             ]
             told += f", {', '.join(otherwise[:5])}: change its class on Data." if otherwise else "."
-        st.markdown(told)
+        st.markdown(plain(told))
     if new:
-        label = f"Add {count(len(new), 'photo')} to {dataset}"
+        label = f"Add {count(len(new), 'photo')} to {plain(dataset)}"
         if st.button(label, type="primary", key="join", help="They become a new version of it; older ones stay."):
             with telling_errors():
                 join(store, batch, dataset)
@@ -87,7 +88,7 @@ def _show_last(store: Store, batch: Batch, last: Joining) -> bool:
         st.fragment(_watch, run_every=0.7)(store, last)
         return True
     if job is not None and job.status != "done":
-        st.error(f"The marked photos did not join {last.dataset}. {job.message}")
+        st.error(f"The marked photos did not join {plain(last.dataset)}. {plain(job.message)}")
         return False
     if last.dataset not in store.datasets.names():
         return False
@@ -95,8 +96,8 @@ def _show_last(store: Store, batch: Batch, last: Joining) -> bool:
     if not used and not unused:
         return False
     version = store.datasets.version(last.dataset)
-    reasons = "".join(f"\n- {path}: {reason}" for path, reason in unused[:10])
-    told = f"**{count(used, 'photo')} joined {last.dataset}**, which is at version {version.number} now."
+    reasons = "".join(f"\n- {plain(path)}: {plain(reason)}" for path, reason in unused[:10])
+    told = f"**{count(used, 'photo')} joined {plain(last.dataset)}**, which is at version {version.number} now."
     if unused:
         told += f" {count(len(unused), 'more is', 'more are')} kept in it but not used:{reasons}"
     st.success(told)
@@ -119,4 +120,6 @@ def _watch(store: Store, last: Joining) -> None:
         st.rerun()
     progress = job.progress
     share = progress.done / progress.total if progress and progress.total else 0.0
-    st.progress(min(share, 1.0), text=f"Adding the photos to {last.dataset}. {progress.what if progress else ''}")
+    st.progress(
+        min(share, 1.0), text=plain(f"Adding the photos to {last.dataset}. {progress.what if progress else ''}")
+    )

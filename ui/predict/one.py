@@ -17,6 +17,7 @@ from learner.store import Run, Store
 from learner.words import percent
 from ui import state
 from ui.components import probability_bars
+from ui.names import plain
 from ui.predict.asking import get_asker
 from ui.predict.marking import mark_buttons
 from ui.web.pictures import thumbnail_url
@@ -32,9 +33,9 @@ def show_one(
     store: Store, run: Run, model: str, batch: Batch, asked: Asked, picture: Picture, answer: Answer, coverage: float
 ) -> None:
     """The picture, its heat map and the answer side by side, then what is like it."""
-    st.markdown(f"**{picture.name}**")
+    st.markdown(f"**{plain(picture.name)}**")
     if answer.error:
-        st.error(answer.error)
+        st.error(plain(answer.error))
         return
     shown = upright(batch.path(picture))
     left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="top")
@@ -50,7 +51,7 @@ def show_one(
 
 def show_answer(picture: Picture, answer: Answer, asked: Asked, coverage: float, mark: Mark | None) -> None:
     none = asked.is_none(answer, coverage)
-    says = f"**{answer.classes[0]}**, {percent(answer.probs[0])}"
+    says = f"**{plain(answer.classes[0])}**, {percent(answer.probs[0])}"
     if none:
         st.markdown("**None of these**")
         st.caption(
@@ -64,9 +65,9 @@ def show_answer(picture: Picture, answer: Answer, asked: Asked, coverage: float,
         truth = mark.label if mark else picture.label
         who = "you said" if mark else "the data set says"
         told = ":material/check_circle: Right" if is_right else ":material/warning: Wrong"
-        st.markdown(f"{told}: {who} {truth}." if truth else f"{told}, {who}.")
+        st.markdown(f"{told}: {who} {plain(truth)}." if truth else f"{told}, {who}.")
     elif mark and mark.label:
-        st.caption(f"You said {mark.label}.")
+        st.caption(f"You said {plain(mark.label)}.")
     probability_bars(answer.classes, answer.probs)
 
 
@@ -101,12 +102,12 @@ def show_heat_map(
     if kind == ATTENTION and looks_everywhere(weights):
         place.caption("The model looked at all of the picture alike.")
     elif not np.any(weights):
-        place.caption(f"Nothing in {stage} spoke for {wanted}. Try another stage.")
+        place.caption(f"Nothing in {stage} spoke for {plain(wanted)}. Try another stage.")
     else:
         spoke = f"spoke for {wanted} in {stage}" if kind == GRAD_CAM else "counted"
         place.image(
             overlay(shown, weights, strength / 100),
-            caption=f"The more amber, the more a place {spoke}.",
+            caption=plain(f"The more amber, the more a place {spoke}."),
             alt=f"{picture.name} with amber where it {spoke}",
             width="stretch",
         )
@@ -163,12 +164,12 @@ def show_untouched(store: Store, file: Path) -> None:
     with st.spinner("Loading the untouched model; the first time takes some seconds"):
         model = load_untouched()
     if isinstance(model, str):
-        st.warning(model)
+        st.warning(plain(model))
         return
     [said] = model.predict([file])
-    st.markdown(f"The untouched ImageNet model: **{said.classes[0]}**, {percent(said.probs[0])}")
+    st.markdown(f"The untouched ImageNet model: **{plain(said.classes[0])}**, {percent(said.probs[0])}")
     probability_bars(said.classes, said.probs)
-    st.caption(f"Untouched: {model.arch}. {model.source.reason}")
+    st.caption(f"Untouched: {model.arch}. {plain(model.source.reason)}")
 
 
 @st.cache_resource(show_spinner=False)

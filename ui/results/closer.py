@@ -11,6 +11,7 @@ from learner.overlays import overlay
 from learner.results import SplitName
 from ui.components import probability_bars
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.predict.asking import get_asker
 from ui.predict.one import heat_map, show_nearest
 from ui.results.shown import Shown
@@ -26,13 +27,15 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
     """The photo in row `place` of the predictions, with its probabilities; and with its heat maps in `stage`, and what
     is like it, unless that is empty."""
     row = shown.predictions(split).loc[place]
-    st.markdown(f"**{row['path']}**")
+    st.markdown(f"**{plain(row['path'])}**")
     file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
     with telling_errors():
         picture = fit_within(read_image(file, at_least=SHOWN_PX), SHOWN_PX)
         wanted = list(dict.fromkeys([row["predicted"], row["label"]])) if stage else []
         columns = st.columns([1] * (1 + len(wanted)) + [1.3], vertical_alignment="top")
-        columns[0].image(picture, caption=f"Labelled {row['label']}", alt=f"The photo {row['path']}", width="stretch")
+        columns[0].image(
+            picture, caption=f"Labelled {plain(row['label'])}", alt=f"The photo {row['path']}", width="stretch"
+        )
         probs = row[[f"p({name})" for name in classes]].astype(float)
         best = probs.to_numpy().argsort()[::-1][:BARS]
         with columns[-1]:
@@ -46,7 +49,7 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
             weights = heat_map(predictor, file, model, row["sha256"], classes.index(name), stage)
             column.image(
                 overlay(picture, weights, strength),
-                caption=f"What spoke for {name}" if weights.any() else f"Nothing in {stage} spoke for {name}",
+                caption=f"{'What' if weights.any() else f'Nothing in {stage}'} spoke for {plain(name)}",
                 alt=f"{row['path']} with amber where it spoke for {name} in {stage}",
                 width="stretch",
             )

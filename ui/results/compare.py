@@ -17,6 +17,7 @@ from ui import state
 from ui.charts import comparison
 from ui.components import pager
 from ui.live.naming import points
+from ui.names import plain
 from ui.results.shown import Shown
 from ui.web.pictures import preview_url, thumbnail_url
 
@@ -31,8 +32,8 @@ def show_compare(shown: Shown) -> None:
     others = {run.id: run for run in comparable(shown)}
     if not others:
         st.markdown(
-            f"**Nothing to compare with yet.** Train {shown.dataset} once more: with another recipe, another seed, or "
-            "after correcting photos under Mistakes."
+            f"**Nothing to compare with yet.** Train {plain(shown.dataset)} once more: with another recipe, another "
+            "seed, or after correcting photos under Mistakes."
         )
         return
     default = [shown.run.baseline] if shown.run.baseline in others else list(others)[:1]
@@ -175,7 +176,7 @@ def show_recipes(runs: Sequence[Run]) -> None:
     whole = st.toggle("Show what is the same too", key="recipes-whole")
     rows = [
         {"": f"◆ {key}" if key in differing else key}
-        | {f"Run {run_id}": one.get(key, "–") for run_id, one in flat.items()}
+        | {f"Run {run_id}": plain(one.get(key, "–")) for run_id, one in flat.items()}
         for key in [*differing, *(key for key in keys if whole and key not in differing)]
     ]
     if rows:

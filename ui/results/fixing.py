@@ -10,6 +10,7 @@ from learner.words import count
 from ui import state
 from ui.data.working import Working
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.results.shown import Shown
 
 
@@ -27,9 +28,9 @@ def show_corrections(shown: Shown, working: Working) -> None:
         show_undone(shown, working)
         return
     with st.container(border=True, key="corrections"):
-        st.markdown(f"**Corrections that wait.** {summary_of(working.edits)}.")
+        st.markdown(f"**Corrections that wait.** {plain(summary_of(working.edits))}.")
         if working.trouble:
-            st.error(f"{working.trouble} Undo what stands in the way on the Data page.")
+            st.error(f"{plain(working.trouble)} Undo what stands in the way on the Data page.")
         with st.container(horizontal=True):
             if st.button(
                 "Save and train again",

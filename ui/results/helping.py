@@ -22,6 +22,7 @@ from learner.words import count, duration, percent
 from ui import state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.results import help_charts
 from ui.results.shown import Shown
 
@@ -46,7 +47,7 @@ def show_help(shown: Shown) -> None:
     )
     failure = get_beside().failure(file)
     if failure:
-        st.warning(failure)
+        st.warning(plain(failure))
     busy = get_beside().under_way is not None
     st.button(
         "Try again" if failure else "Find out what would help",
@@ -65,7 +66,7 @@ def _watch(store: Store, recipe: Recipe) -> None:
         if get_beside().under_way != file:
             st.rerun()
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(read_progress(file) or "Loading, about 10 s")
+        left.markdown(plain(read_progress(file)) or "Loading, about 10 s")
         right.button("Stop", on_click=get_beside().stop, key="stop-growing", width="stretch")
 
 
@@ -113,8 +114,3 @@ def class_row(row: dict[str, Any]) -> dict[str, Any]:
         "Found now": percent(row["recalls"][-1]) if row["recalls"] else "–",
         "Photos": row["train_images"],
     }
-
-
-def plain(text: str) -> str:
-    """A sentence with a person's names in it, with nothing in it that Markdown would take for a mark."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#$|~:" else sign for sign in text)

@@ -13,6 +13,7 @@ from learner.executors import PATIENT_THREADS
 from learner.store import Store
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
+from ui.names import plain
 
 
 def look_button(store: Store, run_id: int, what: str, label: str, primary: bool = False) -> None:
@@ -27,7 +28,7 @@ def look_button(store: Store, run_id: int, what: str, label: str, primary: bool 
         return
     failure = beside.failure(file)
     if failure:
-        st.warning(failure)
+        st.warning(plain(failure))
     st.button(
         label,
         on_click=beside.start,
@@ -43,7 +44,7 @@ def _watch(file: Path) -> None:
         if get_beside().under_way != file:
             st.rerun()
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(read_progress(file) or "Loading the model, about 10 s")
+        left.markdown(plain(read_progress(file)) or "Loading the model, about 10 s")
         right.button("Stop", on_click=get_beside().stop, key=f"stop-{file.stem}", width="stretch")
 
 

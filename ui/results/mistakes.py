@@ -15,6 +15,7 @@ from learner.results import SPLIT_TITLES, confused_pairs
 from learner.words import count, percent
 from ui.components import pager
 from ui.data.working import Working, working_on
+from ui.names import plain
 from ui.results import charts
 from ui.results.closer import predictor_of, show_closer
 from ui.results.fixing import show_corrections, show_fixes
@@ -87,7 +88,7 @@ def show_pairs(result: dict) -> None:
     with st.container(horizontal=True, key="pairs"):
         for true, said, times, images in pairs[:PAIRS_SHOWN]:
             st.button(
-                f"{times:,} of {images:,}: {true} taken for {said}",
+                f"{times:,} of {images:,}: {plain(true)} taken for {plain(said)}",
                 on_click=_choose_pair,
                 args=(true, said),
                 key=f"pair-{true}-{said}",

@@ -12,6 +12,7 @@ from learner.store import Run
 from learner.words import count, duration, percent, percent_with_interval
 from ui import plans, state
 from ui.components import show_strip
+from ui.names import plain
 from ui.results import charts
 from ui.results.looking import look_button
 from ui.results.shown import Shown
@@ -108,8 +109,8 @@ def show_test_set(shown: Shown) -> None:
     times = "never been looked at" if not looks else f"been looked at {count(len(looks), 'time')}"
     by = f", by {count(runs, 'run')}" if looks else ""
     st.caption(
-        f"The {count(images, 'test image')} of {shown.dataset} have {times}{by}. The more often they help you choose, "
-        "the less they say about new photos: look once, with the model you have settled for."
+        f"The {count(images, 'test image')} of {plain(shown.dataset)} have {times}{by}. The more often they help "
+        "you choose, the less they say about new photos: look once, with the model you have settled for."
     )
     look_button(
         shown.store, shown.run.id, "test", "Look at the test images" if result is None else "Look at them once more"
@@ -211,8 +212,9 @@ def show_training(run: Run) -> None:
     how = f" Computed in {plan.precision}, {plans.kept_text(plan)}." if plan else ""
     took = duration(run.finished_at - run.started_at)
     st.caption(
-        f"{run.facts['backbone']} at {run.facts['image_size']} px. {run.facts['weights']['reason']}{how} Took {took}."
+        f"{run.facts['backbone']} at {run.facts['image_size']} px. {plain(run.facts['weights']['reason'])}{how} "
+        f"Took {took}."
     )
     for phase, rates in zip(Recipe.from_dict(run.recipe).phases, run.facts["rates"], strict=True):
-        st.markdown(f"**{phase.name}**, {count(phase.epochs, 'epoch')}")
+        st.markdown(f"**{plain(phase.name)}**, {count(phase.epochs, 'epoch')}")
         show_strip(run.facts["stages"], rates, finished=True)

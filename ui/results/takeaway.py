@@ -25,6 +25,7 @@ from learner.words import count, file_size
 from ui import state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
+from ui.names import plain
 
 FIRST = "learner"
 """Prepared as soon as the view opens, since it takes seconds."""
@@ -93,7 +94,7 @@ def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
         return
     failure = get_beside().failure(file)
     if failure:
-        st.error(failure)
+        st.error(plain(failure))
     stale = read_proof(store.workspace, run.id, kind.kind) is not None and not failure
     if stale:
         st.caption("The one that was made before is of another model or another share of answers.")
@@ -113,12 +114,12 @@ def _watch(file: Path, kind: Format) -> None:
         if get_beside().under_way != file:
             st.rerun()
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(f"Preparing {kind.download}. {read_progress(file) or 'Loading'} …")
+        left.markdown(f"Preparing {kind.download}. {plain(read_progress(file)) or 'Loading'} …")
         right.button("Stop", on_click=get_beside().stop, key=f"stop-{kind.kind}", width="stretch")
 
 
 def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
-    st.markdown(proof.sentence)
+    st.markdown(plain(proof.sentence))
     path = download_file(store.workspace, run.id, kind.kind)
     st.download_button(
         f"Download {kind.download} ({file_size(path.stat().st_size)})",

@@ -16,6 +16,7 @@ from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.charts import INKS
 from ui.components import rate_text
 from ui.frame import telling_errors
+from ui.names import plain
 
 MAX_RISE = 1.3
 """The drawing ends so many times above where the loss began; what explodes leaves it."""
@@ -52,7 +53,7 @@ def _watch(store: Store, recipe: Recipe) -> None:
             st.rerun()
         doing = read_progress(rates_file(store.workspace, recipe, searched[0])) or "Loading, about 10 s"
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(f"Finding a rate for **{recipe.phases[searched[0]].name}**. {doing}")
+        left.markdown(f"Finding a rate for **{plain(recipe.phases[searched[0]].name)}**. {plain(doing)}")
         right.button("Stop looking", on_click=get_beside().stop, key="stop_finding", width="stretch")
 
 
@@ -63,19 +64,19 @@ def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
         file = rates_file(store.workspace, recipe, index)
         failure = get_beside().failure(file)
         if failure:
-            st.warning(failure)
+            st.warning(plain(failure))
         st.button(
-            f"Find a rate for {name}",
+            f"Find a rate for {plain(name)}",
             on_click=get_beside().start,
             args=(file, partial(start_finding, store, recipe, index)),
             key=f"find_rate {index}",
             disabled=get_beside().under_way is not None,
         )
         return
-    st.markdown(f"**{name}**")
+    st.markdown(f"**{plain(name)}**")
     st.altair_chart(find_chart(found, state.is_dark()), width="stretch")
     used = recipe.phases[index].lr == found.lr
-    st.caption(" ".join([found.why, *found.notes, f"Found in {duration(found.seconds)}."]))
+    st.caption(" ".join([plain(found.why), *map(plain, found.notes), f"Found in {duration(found.seconds)}."]))
     st.button(
         f"{in_short(found.lr)} is used" if used else f"Use {in_short(found.lr)}",
         on_click=_use,

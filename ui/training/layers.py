@@ -13,6 +13,7 @@ from learner.recipe import Recipe
 from learner.store import Store
 from learner.words import percent
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.training.fields import key
 
 LOOK_AGAIN_S = 1.0
@@ -67,7 +68,9 @@ def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -
         said = []
         for phase, first in zip(recipe.phases, firsts, strict=True):
             learning, total = learning_parameters(layers, stages, first)
-            said.append(f"**{phase.name}**: {learning:,} of {total:,} parameters learn ({percent(learning / total)})")
+            said.append(
+                f"**{plain(phase.name)}**: {learning:,} of {total:,} parameters learn ({percent(learning / total)})"
+            )
         st.markdown("  \n".join(said))
         table = layer_table(layers, [phase.name for phase in recipe.phases], firsts, stages)
         st.dataframe(
@@ -116,7 +119,7 @@ def _watch(store: Store, recipe: Recipe, classes: int) -> None:
     with telling_errors():
         why = get_listing().advance(store, recipe, classes)
         if why:
-            st.warning(why)
+            st.warning(plain(why))
             st.button("List them again", on_click=get_listing().try_again, args=(store, recipe, classes))
         elif read_layers(store.workspace, recipe, classes) is not None:
             st.rerun()

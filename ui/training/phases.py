@@ -11,6 +11,7 @@ from learner.recipe import Phase
 from learner.words import count
 from ui import state
 from ui.components import rate_text
+from ui.names import plain
 from ui.training.fields import HELP, PHASE_NAMES, Fields, key
 
 AUTO = "auto"
@@ -48,7 +49,7 @@ def edit_phases(stages: Sequence[str], phases: Rows, fields: Fields, before: int
         read.append(phase)
         problems += [f"Phase {number} ({row['name'] or 'no name'}), {text}" for text in wrong]
     for problem in problems:
-        place.error(problem)
+        place.error(plain(problem))
     return read, problems
 
 
@@ -81,7 +82,8 @@ def show_fixed(phases: Sequence[Phase]) -> None:
             else f"rate {' to '.join(rate_text(r) for r in phase.rates(True))}"
         )
         st.markdown(
-            f"{number}. **{phase.name}**, {count(phase.epochs, 'epoch')}: {_what(phase.trainable)} learned, {rates}"
+            f"{number}. **{plain(phase.name)}**, {count(phase.epochs, 'epoch')}: "
+            f"{plain(_what(phase.trainable))} learned, {rates}"
         )
 
 

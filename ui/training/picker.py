@@ -9,6 +9,7 @@ import streamlit as st
 from learner.errors import RecipeError, ThawError
 from learner.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from ui import drafts
+from ui.names import plain
 
 MOST_BYTES = 100_000
 """A larger file is no recipe."""
@@ -79,11 +80,11 @@ def _upload(dataset: str) -> None:
     try:
         recipe = read_upload(file.getvalue(), file.name, dataset)
     except RecipeError as error:
-        told = "".join(f"\n- {problem}" for problem in error.problems)
-        st.error(f"{file.name} cannot be used:{told}")
+        told = "".join(f"\n- {plain(problem)}" for problem in error.problems)
+        st.error(f"{plain(file.name)} cannot be used:{told}")
         return
     except ThawError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     st.button("Use this file", on_click=drafts.put_on_train, args=(recipe,), type="primary", key="use_file")
 

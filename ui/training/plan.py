@@ -17,6 +17,7 @@ from ui import plans, state
 from ui.components import show_strip
 from ui.frame import telling_errors
 from ui.measuring import get_measuring
+from ui.names import plain
 from ui.rate_plan import rate_chart
 from ui.training.finder import show_finder
 from ui.training.layers import show_layers
@@ -37,7 +38,8 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
     for index, phase in enumerate(recipe.phases):
         cost = plan.phases[index] if plan else None
         st.markdown(
-            f"**{phase.name}**, {count(phase.epochs, 'epoch')}" + (f": {plans.about(cost.expected_s)}" if cost else "")
+            f"**{plain(phase.name)}**, {count(phase.epochs, 'epoch')}"
+            + (f": {plans.about(cost.expected_s)}" if cost else "")
         )
         show_strip(stages, phase.group_rates(stages, known.batch_norm))
         if cost:
@@ -55,7 +57,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
     if plan:
         show_cost(plan, recipe.repeats)
     elif trouble:
-        st.warning(f"That cannot be told. {trouble}")
+        st.warning(f"That cannot be told. {plain(trouble)}")
     else:
         show_measuring(store, settled)
 
@@ -96,7 +98,7 @@ def show_measuring(store: Store, settled: Recipe) -> None:
     if not failure:
         st.fragment(watch_measuring, run_every=LOOK_AGAIN_S)(store, settled)
         return
-    st.warning(failure)
+    st.warning(plain(failure))
     st.button("Measure again", on_click=get_measuring().try_again, args=(settled,))
 
 
@@ -105,4 +107,4 @@ def watch_measuring(store: Store, settled: Recipe) -> None:
         stands = get_measuring().advance(store, settled)
         if get_measuring().failure(settled) or expect(store, settled) is not None:
             st.rerun()
-        st.caption(stands)
+        st.caption(plain(stands))

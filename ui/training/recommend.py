@@ -18,6 +18,7 @@ from learner.store import Store
 from ui import drafts
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
+from ui.names import plain
 from ui.training.weights import AUTO, find_backbone
 
 
@@ -29,7 +30,7 @@ def show_recommendation(store: Store, dataset: str) -> None:
     with box, telling_errors():
         found = find_backbone(AUTO, AUTO, str(store.workspace.root))
         if isinstance(found, str):
-            st.warning(found)
+            st.warning(plain(found))
             return
         recipe = settle(store, Recipe(dataset, backbone=found[0]))
         recommendation = read_recommendation(store.workspace, recipe)
@@ -46,9 +47,9 @@ def show_recommendation(store: Store, dataset: str) -> None:
             return
         failure = get_beside().failure(file)
         if failure:
-            st.warning(failure)
+            st.warning(plain(failure))
         st.button(
-            f"Measure {dataset}",
+            f"Measure {plain(dataset)}",
             on_click=get_beside().start,
             args=(file, partial(start_recommending, store, recipe)),
             key="measure_dataset",
@@ -64,15 +65,15 @@ def _watch(store: Store, recipe: Recipe) -> None:
         if get_beside().under_way != file:
             st.rerun()
         left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(read_progress(file) or "Loading, about 10 s")
+        left.markdown(plain(read_progress(file)) or "Loading, about 10 s")
         right.button("Stop measuring", on_click=get_beside().stop, key="stop_measuring", width="stretch")
 
 
 def _show(found: Recommendation) -> None:
-    advice, *reasons = found.sentences
+    advice, *reasons = map(plain, found.sentences)
     st.markdown(f"**{advice}** {' '.join(reasons)}")
     st.button(
-        f"Use {found.recipe}",
+        f"Use {plain(found.recipe)}",
         on_click=drafts.put_on_train,
         args=(recommended_recipe(found),),
         key="use_recommended",

@@ -9,6 +9,7 @@ from learner.errors import ThawError
 from learner.store import Run, Store
 from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from ui import state
+from ui.names import plain
 from ui.training.fields import HELP, NAMES, Fields, key
 
 AUTO, RANDOM, RUN, FILE = "auto", "random", "run", "file"
@@ -59,11 +60,11 @@ def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, ri
         return _of_run(store, backbone, weights, below)
     found = find_backbone(backbone, weights, str(store.workspace.root))
     if isinstance(found, str):
-        below.error(found)
+        below.error(plain(found))
         return Chosen(backbone, weights, None, weights)
     arch, source = found
     line = below.container(horizontal=True, vertical_alignment="center")
-    told = f"**{LABELS.get(arch, arch)}.** {source.reason}" if backbone == AUTO else source.reason
+    told = plain(source.reason) if backbone != AUTO else f"**{LABELS.get(arch, arch)}.** {plain(source.reason)}"
     line.caption(told, width="content")
     if source.tried:
         with line.popover("Why, and how to change that", type="tertiary"):
@@ -138,13 +139,13 @@ def _of_run(store: Store, backbone: str, weights: str, place) -> Chosen:
         run = store.runs.get(int(name)) if name.isdecimal() else store.newest_finished(name)
         store.checkpoint(run.id)
     except ThawError as error:
-        place.error(str(error) if name else "No run has finished yet. Train one first, or choose other weights.")
+        place.error(plain(str(error)) if name else "No run has finished yet. Train one first, or choose other weights.")
         return Chosen(backbone, weights, None, weights)
     arch = _arch(run)
     if backbone not in (AUTO, arch):
-        place.error(f"Run {run.id} trained {LABELS.get(arch, arch)}. Choose that as the backbone, or Automatic.")
+        place.error(f"Run {run.id} trained {plain(LABELS.get(arch, arch))}. Choose that as the backbone, or Automatic.")
         return Chosen(backbone, weights, None, weights)
-    place.caption(f"**{LABELS.get(arch, arch)}**, as run {run.id} has trained it, with a new head.")
+    place.caption(f"**{plain(LABELS.get(arch, arch))}**, as run {run.id} has trained it, with a new head.")
     return Chosen(backbone, weights, arch, f"run:{run.id}")
 
 

@@ -1,16 +1,20 @@
-"""What the server does beside showing pages: uploads that stream to disk, thumbnails, making itself ready."""
+"""What the server does beside showing pages: who may speak to it, uploads, thumbnails, making itself ready."""
 
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from starlette.middleware import Middleware
+
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
+from ui.web.guard import Guard
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
 
-__all__ = ["making_ready", "routes"]
+__all__ = ["making_ready", "middleware", "routes"]
 
+middleware = [Middleware(Guard)]
 routes = [*upload_routes, *picture_routes]
 
 
