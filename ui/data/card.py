@@ -7,6 +7,7 @@ from learner.words import count
 from ui import state
 from ui.components import Picture, picture_grid
 from ui.data.working import Working
+from ui.drawing import show_chart
 
 CLASSES_AT_ONCE = 20
 
@@ -23,20 +24,22 @@ def show_card(working: Working) -> None:
         return
     st.subheader("Images in each class")
     with st.container(height="content" if len(counts) <= CLASSES_AT_ONCE else 420):
-        st.altair_chart(
-            charts.class_counts(counts, list(counts)),
+        show_chart(
+            charts.class_counts,
+            counts,
+            list(counts),
             alt="Bar chart of the number of images in each class and split.",
         )
     left, right = st.columns(2)
     with left:
         st.subheader("Sizes")
-        st.altair_chart(charts.sizes(card.sizes, dark), alt="Widths and heights of the images, in pixels.")
+        show_chart(charts.sizes, card.sizes, dark, alt="Widths and heights of the images, in pixels.")
         st.caption(
             f"Typically {card.median_width:,} × {card.median_height:,} px; {count(len(card.sizes), 'size')} in all."
         )
     with right:
         st.subheader("Light")
-        st.altair_chart(charts.brightness(card.brightness, dark), alt="How many images have which mean brightness.")
+        show_chart(charts.brightness, card.brightness, dark, alt="How many images have which mean brightness.")
         st.caption("Mean grey level of each image, from 0 (black) to 255 (white).")
     if card.treated:
         st.caption(f"{count(card.treated, 'image')} came in with more than 8 bits. The first: {card.treatment}")

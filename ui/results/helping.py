@@ -21,6 +21,7 @@ from learner.store import Store
 from learner.words import count, duration, percent
 from ui import state
 from ui.beside import LOOK_AGAIN_S, get_beside
+from ui.drawing import show_chart
 from ui.frame import telling_errors
 from ui.names import plain
 from ui.results import help_charts
@@ -75,8 +76,10 @@ def _show(shown: Shown, curve: LearningCurve) -> None:
     st.markdown(f"**{overall}** {by_class}")
     result = shown.result()
     st.caption(plain(curve.about_the_head(result["accuracy"], result["accuracy_interval"])))
-    st.altair_chart(
-        help_charts.growth(curve, state.is_dark()),
+    show_chart(
+        help_charts.growth,
+        curve,
+        state.is_dark(),
         alt=f"Accuracy of linear heads against the number of training photos, {curve.sizes[0]:,} to "
         f"{curve.sizes[-1]:,}, with the fitted curve until {2 * curve.train_images:,}. {curve.sentences[0]}",
     )

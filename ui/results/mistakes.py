@@ -15,6 +15,7 @@ from learner.results import SPLIT_TITLES, confused_pairs
 from learner.words import count, percent
 from ui.components import pager
 from ui.data.working import Working, working_on
+from ui.drawing import show_chart
 from ui.names import plain
 from ui.results import charts
 from ui.results.closer import predictor_of, show_closer
@@ -65,8 +66,11 @@ def show_matrix(result: dict) -> None:
         figures = st.segmented_control(
             "Show", [COUNTS, PERCENT], default=COUNTS, required=True, label_visibility="collapsed", key="matrix-figures"
         )
-    st.altair_chart(
-        charts.confusion(result["confusion"], classes, as_percent=figures == PERCENT),
+    show_chart(
+        charts.confusion,
+        result["confusion"],
+        classes,
+        figures == PERCENT,
         width="content" if len(classes) < charts.FEW_CLASSES else "stretch",
         alt="Confusion matrix: rows are the true classes, columns the predicted ones.",
         on_select=_choose_cell,

@@ -12,6 +12,7 @@ from learner.store import Run
 from learner.words import count, duration, percent, percent_with_interval
 from ui import plans, state
 from ui.components import show_strip
+from ui.drawing import show_chart
 from ui.names import plain
 from ui.results import charts
 from ui.results.looking import look_button
@@ -124,8 +125,11 @@ def show_calibration(shown: Shown) -> None:
     st.subheader("How far its certainty can be trusted")
     error, before = result["calibration"]["error"], result["uncalibrated"]["error"]
     left, right = st.columns([3, 2], vertical_alignment="center")
-    left.altair_chart(
-        charts.calibration(result["calibration"]["bins"], state.is_dark()),
+    show_chart(
+        charts.calibration,
+        result["calibration"]["bins"],
+        state.is_dark(),
+        place=left,
         alt="Calibration curve: how sure the model was against how often it was right, with the diagonal.",
     )
     right.markdown(
@@ -160,8 +164,11 @@ def show_curves(shown: Shown) -> None:
         for curve in curves
         if curve["class"] in (chosen or names[:FEW_CLASSES])
     }
-    st.altair_chart(
-        charts.one_against_rest(lines, kind == ROC, state.is_dark()),
+    show_chart(
+        charts.one_against_rest,
+        lines,
+        kind == ROC,
+        state.is_dark(),
         alt=f"{kind} of {', '.join(lines)}: " + ", ".join(f"{name} {area:.3f}" for name, (_, area) in lines.items()),
     )
     mean = sum(curve[area] for curve in curves) / len(curves)

@@ -15,6 +15,7 @@ from ui import drafts, state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.charts import INKS
 from ui.components import rate_text
+from ui.drawing import show_chart
 from ui.frame import telling_errors
 from ui.names import plain
 
@@ -74,7 +75,7 @@ def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
         )
         return
     st.markdown(f"**{plain(name)}**")
-    st.altair_chart(find_chart(found, state.is_dark()), width="stretch")
+    show_chart(find_chart, found, state.is_dark(), width="stretch")
     used = recipe.phases[index].lr == found.lr
     st.caption(" ".join([plain(found.why), *map(plain, found.notes), f"Found in {duration(found.seconds)}."]))
     st.button(

@@ -15,6 +15,7 @@ from learner.weights import KnownBackbone
 from learner.words import count
 from ui import plans, state
 from ui.components import show_strip
+from ui.drawing import show_chart
 from ui.frame import telling_errors
 from ui.measuring import get_measuring
 from ui.names import plain
@@ -45,7 +46,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
         if cost:
             st.caption(plans.cache_text(cost))
     with st.expander("Learning rates over all phases"):
-        st.altair_chart(rate_chart(recipe.phases, stages, known.batch_norm, state.is_dark()), width="stretch")
+        show_chart(rate_chart, recipe.phases, stages, known.batch_norm, state.is_dark(), width="stretch")
         st.caption(
             "Logarithmic: each step down is a tenth. What falls below the drawing is next to nothing; one_cycle ends "
             "at a hundred-thousandth of its highest rate."

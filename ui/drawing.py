@@ -1,0 +1,19 @@
+"""Charts that Altair makes, on a page."""
+
+from collections.abc import Callable
+from typing import Any
+
+import altair as alt
+import streamlit as st
+
+
+def show_chart(make: Callable[..., alt.TopLevelMixin], *arguments: Any, place=st, **options: Any) -> None:
+    """Show what `make` draws of `arguments` in `place`; `options` are those of `st.vega_lite_chart`."""
+    place.vega_lite_chart(_spec(make, arguments), **options)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _spec(make: Callable[..., alt.TopLevelMixin], arguments: tuple) -> dict[str, Any]:
+    """The chart in Vega-Lite, kept by what is drawn: Altair holds every part of one against its schema, which took
+    most of the time of a page that shows it."""
+    return make(*arguments).to_dict()
