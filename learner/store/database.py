@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 from learner.errors import DatabaseAway, StoreError, ThawError, is_disk_full
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST_REVISION = "0004"
+NEWEST_REVISION = "0005"
 """The last numbered step in `migrations/versions`; a test holds the two together."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before SQLite gives up."""
@@ -96,8 +96,9 @@ def _revision(engine: Engine, parsed: URL) -> str | None:
     known = {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
     if revision is not None and revision not in known:
         raise StoreError(
-            f"A newer Thaw has changed the database at {_address(parsed)}: its tables are at step {revision}, and this Thaw knows them "
-            f"up to step {NEWEST_REVISION}. Update Thaw, or set THAW_HOME (and DATABASE_URL) to another workspace."
+            f"A newer Thaw has changed the database at {_address(parsed)}: its tables are at step {revision}, and this "
+            f"Thaw knows them up to step {NEWEST_REVISION}. Update Thaw, or set THAW_HOME (and DATABASE_URL) to "
+            "another workspace."
         )
     return revision
 
