@@ -43,7 +43,9 @@ def _id_of(workspace: Workspace) -> str:
                     part.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
                     part.replace(file)
         except OSError as error:
-            raise StoreError(f"{file} cannot be written ({error.strerror}). Set THAW_HOME to another folder.") from error
+            raise StoreError(
+                f"{file} cannot be written ({error.strerror}). Set THAW_HOME to another folder."
+            ) from error
     return file.read_text("utf-8").strip()
 
 
