@@ -1,7 +1,6 @@
 """The worker: takes queued runs, one at a time, and gives each a fresh process."""
 
 import logging
-import shutil
 import signal
 import subprocess
 import threading
@@ -12,12 +11,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from learner.errors import StoreError
 from learner.executors import device_lock, start_local
+from learner.keeping import tidy
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S, SILENT_AFTER_S
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+TIDY_S = 600
+"""How often what grows is brought back within its bounds."""
 GRACE_S = 20
 """How long a run's process may take to write its ending when the worker stops."""
 
@@ -30,6 +32,7 @@ class Worker:
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self._run_id: int | None = None
+        self._tidy_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -113,8 +116,9 @@ class Worker:
     def _clear_up(self) -> None:
         for run_id in self._store.runs.requeue_silent():
             log.warning("Run %d was silent for too long: its process is gone", run_id)
-        for run_id in self._store.runs.purge():
-            shutil.rmtree(self._store.workspace.run_folder(run_id), ignore_errors=True)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_S
+            tidy(self._store)
 
 
 def main() -> None:
