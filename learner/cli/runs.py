@@ -25,7 +25,6 @@ from learner.coaching import has_batch_norm, with_more_epochs
 from learner.comparing import common_accuracy, compare, phase_gains
 from learner.errors import RunError, ThawError
 from learner.executors import PATIENT_THREADS, execute
-from learner.keeping import tidy
 from learner.recipe import Recipe, apply_changes
 from learner.speed import RunPlan
 from learner.store import Store
@@ -184,6 +183,8 @@ def runs_move(
 @runs.command("delete")
 def runs_delete(run_id: RunId) -> None:
     """Delete a run with its model; that can be undone for a day."""
+    from learner.keeping import tidy
+
     store = Store()
     store.runs.delete(run_id)
     tidy(store)  # no worker may be there to do it
