@@ -34,6 +34,14 @@ class WeightsError(ThawError):
     """Pretrained weights cannot be found or do not fit the architecture."""
 
 
+class StoreError(ThawError):
+    """The database cannot be used."""
+
+
+class DatabaseAway(StoreError):
+    """The database is locked, or its server does not answer: what was asked of it may succeed later."""
+
+
 class RunError(ThawError):
     """A run does not exist, or is not in a state for what was asked."""
 

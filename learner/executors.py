@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
-from learner.errors import RunStopped, ThawError, is_disk_full, is_out_of_memory
+from learner.errors import DatabaseAway, RunStopped, ThawError, is_disk_full, is_out_of_memory
 from learner.progress import Listener, Progression, RunTakenOver
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
@@ -52,17 +53,16 @@ def execute(store: Store, run_id: int, listener: Listener | None = None, goes_on
     """Train a claimed run in this process and write how it ended; returns its status.
 
     A KeyboardInterrupt ends the run as `interrupted`, or (`goes_on`) puts it back into the queue, and is raised again.
-    One run at a time uses a device: this waits until the one before it is done.
+    One run at a time uses a device: this waits until the one before it is done. Where the database is locked or away
+    it waits for that too, and goes on from the last resume point.
     """
     _keep_memory()
     over = threading.Event()
     store.runs.take(run_id)
     threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
     try:
-        with _device_to_itself(store, run_id):
-            from learner.training import train
-
-            store.runs.end(run_id, train(store, run_id, listener))
+        while not _trained(store, run_id, listener):
+            _wait_for_database(store, run_id)
     except KeyboardInterrupt:
         if goes_on:
             store.runs.requeue(run_id, "The worker was ended; the run goes on when one is started.", died=False)
@@ -83,6 +83,28 @@ def execute(store: Store, run_id: int, listener: Listener | None = None, goes_on
     finally:
         over.set()
     return store.runs.get(run_id).status
+
+
+def _trained(store: Store, run_id: int, listener: Listener | None) -> bool:
+    """Train the run from its last resume point to its end; False where the database went away meanwhile."""
+    try:
+        with _device_to_itself(store, run_id):
+            from learner.training import train
+
+            store.runs.end(run_id, train(store, run_id, listener))
+    except DatabaseAway as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
+def _wait_for_database(store: Store, run_id: int) -> None:
+    """Until the run's heartbeat can be written again."""
+    while True:
+        try:
+            return store.runs.beat(run_id)
+        except DatabaseAway:
+            time.sleep(WAIT_S)
 
 
 def device_lock(workspace: Workspace) -> FileLock:
@@ -151,7 +173,9 @@ def _beat(store: Store, run_id: int, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT_S):
         try:
             store.runs.beat(run_id)
-        except Exception:  # a database that is away for a moment must not end the heartbeat
+        except DatabaseAway as error:  # it must not end the heartbeat
+            log.warning("%s", error)
+        except Exception:
             log.exception("The heartbeat of run %d could not be written", run_id)
 
 

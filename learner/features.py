@@ -66,7 +66,7 @@ class FeatureCache:
         self._device = next(network.parameters()).device
         self.decoder = Decoder(preprocess.image_size)
         self._root = workspace.features
-        self.budget = Budget(self._root)
+        self.budget = Budget.of(workspace)
         self.shapes = network.shapes(preprocess.image_size)
         self._stores: dict[str, RowStore] = {}
         self._in_use: set[Path] = set()

@@ -20,6 +20,7 @@ import numpy as np
 
 from learner.errors import ThawError
 from learner.words import file_size
+from learner.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,20 @@ _BLOCK = 16_000_000
 
 
 class Budget:
-    """How much disk the folder of all stores may take; the ones that were not used for longest go first."""
+    """How much disk the folder of all stores may take; the ones that were not used for longest go first.
 
-    def __init__(self, root: Path, limit: int | None = None):
+    What lies in the folders of `others` counts too when room is made, and goes in its turn.
+    """
+
+    def __init__(self, root: Path, limit: int | None = None, others: Path | None = None):
         self.root = root
         self.limit = _limit() if limit is None else limit
+        self._others_root = others
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> "Budget":
+        """Of a workspace's feature cache, together with its thumbnails, folder by folder."""
+        return cls(workspace.features, others=workspace.thumbnails)
 
     def used(self) -> int:
         """Bytes."""
@@ -54,14 +64,20 @@ class Budget:
         keep = set(keep)
         if wanted > self.room(keep):
             return False
-        oldest_first = sorted((folder for folder in self._stores() if folder not in keep), key=_last_used)
-        free = shutil.disk_usage(_existing(self.root)).free
-        while oldest_first and (self.used() + wanted > self.limit or wanted > free * 0.9):
+        sizes = {folder: _size(folder) for folder in [*self._stores(), *self._others()]}
+        oldest_first = sorted((folder for folder in sizes if folder not in keep), key=_last_used)
+        used, free = sum(sizes.values()), shutil.disk_usage(_existing(self.root)).free
+        while oldest_first and (used + wanted > self.limit or wanted > free * 0.9):
             folder = oldest_first.pop(0)
-            log.info("Removing %s (%s) to make room", folder.name, file_size(_size(folder)))
+            log.info("Removing %s (%s) to make room", folder.name, file_size(sizes[folder]))
             shutil.rmtree(folder, ignore_errors=True)
-            free = shutil.disk_usage(self.root).free
+            used -= sizes[folder]
+            free = shutil.disk_usage(_existing(self.root)).free
         return True
+
+    def _others(self) -> list[Path]:
+        """Thumbnails lie in folders of folders."""
+        return [path for path in self._others_root.glob("*/*") if path.is_dir()] if self._others_root else []
 
     def _stores(self) -> list[Path]:
         return [path for path in self.root.iterdir() if path.is_dir()] if self.root.is_dir() else []
@@ -295,4 +311,7 @@ def _newest(folder: Path) -> float:
 
 def _last_used(folder: Path) -> float:
     mark = folder / "used"
-    return mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
+    try:
+        return mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
+    except OSError:  # removed in the meantime
+        return 0.0

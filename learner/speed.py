@@ -14,6 +14,9 @@ UNLIMITED = 2**63
 TOLERANCE = 0.25
 """A run that takes so much more or less than expected, as a share, was expected by a wrong measurement."""
 
+NOISE = 0.15
+"""Share by which two measured times may differ and still be the same."""
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -44,6 +47,12 @@ class Speed:
     """Whatever a batch costs besides."""
     row_bytes: list[int]
     """Disk of one image at cut 0 (decoded), 1, … and after the last stage."""
+
+    def or_faster(self, other: "Speed") -> "Speed":
+        """Of two measurements of the same the shorter times: nothing makes a machine faster than it is."""
+        names = ("forward", "lowest", "above", "update")
+        shorter = {name: list(map(min, getattr(self, name), getattr(other, name))) for name in names}
+        return replace(self, augment=min(self.augment, other.augment), **shorter)
 
     def at(self, image_size: int | None) -> "Speed":
         """About what it is at another size: convolutions and rows grow with the number of pixels."""
@@ -155,18 +164,34 @@ class Amounts:
 
 
 def choose_speed(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> Speed:
-    """Of the measured precisions the one that is done first; its reason says what the other would take.
+    """Of the measured precisions the first, which is the machine's own, unless the other is done clearly sooner.
 
-    Neither the cache nor what is in it decides, since the precision, other than these, changes the result.
+    Its reason says what the other would take. Neither the cache nor what is in it decides, since the precision, other
+    than these, changes the result.
     """
-    recipe, amounts = replace(recipe, cache="auto"), replace(amounts, room=UNLIMITED, kept=frozenset())
-    plans = [plan_run(recipe, speed, amounts) for speed in speeds]
-    best = min(range(len(plans)), key=lambda index: plans[index].expected_s)
-    if len(plans) == 1:
-        return speeds[best]
-    other = plans[1 - best]
-    instead = f" About {duration(plans[best].expected_s)} instead of {duration(other.expected_s)} in {other.precision}."
+    if len(speeds) == 1:
+        return speeds[0]
+    plans = _to_choose_from(recipe, speeds, amounts)
+    own, other = (plan.expected_s for plan in plans)
+    best = int(other < (1 - NOISE) * own)
+    told, left = plans[best], plans[1 - best]
+    instead = f" About {duration(told.expected_s)} instead of {duration(left.expected_s)} in {left.precision}."
+    if told.expected_s > left.expected_s or duration(told.expected_s) == duration(left.expected_s):
+        instead = f" About {duration(told.expected_s)}; {left.precision} would take about as long."
     return replace(speeds[best], precision_reason=speeds[best].precision_reason + instead)
+
+
+def is_narrow(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> bool:
+    """Whether a measurement that is a little wrong would choose another precision."""
+    if len(speeds) == 1:
+        return False
+    own, other = (plan.expected_s for plan in _to_choose_from(recipe, speeds, amounts))
+    return abs(other / own - (1 - NOISE)) < NOISE
+
+
+def _to_choose_from(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> list["RunPlan"]:
+    recipe, amounts = replace(recipe, cache="auto"), replace(amounts, room=UNLIMITED, kept=frozenset())
+    return [plan_run(recipe, speed, amounts) for speed in speeds]
 
 
 def plan_run(recipe: Recipe, speed: Speed, amounts: Amounts) -> RunPlan:

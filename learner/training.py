@@ -29,7 +29,7 @@ from learner.heads import build_head
 from learner.layering import layers_of
 from learner.loaders import LabelledFile, Order, Preprocess, Views, make_dataloaders
 from learner.losses import build_loss
-from learner.measuring import device_name, pick_device, speeds_of
+from learner.measuring import device_name, pick_device, speed_of_run
 from learner.models import ModelSpec, load_weights, read_spec, save_model
 from learner.network import Network
 from learner.phases import build_learner, fit_phase, has_batch_norm, prepare_phase
@@ -38,7 +38,7 @@ from learner.progress import Listener, Progression, StopAsked
 from learner.recipe import Phase, Recipe, choose_image_size
 from learner.results import forget_looks
 from learner.resuming import link_or_copy, load_point, remove_point, restore_best, restore_random, save_point, sweep
-from learner.speed import RunPlan, choose_speed, forget_speeds, plan_run
+from learner.speed import RunPlan, forget_speeds, plan_run
 from learner.store import Image, Run, Store
 from learner.store.runs import MOST_DEATHS
 from learner.words import count
@@ -313,7 +313,7 @@ class _Training:
         self.device = pick_device()
         paths = [file.path for file in self.train_files]
         amounts = amounts_for(self.workspace, paths, len(self.valid_files), image_size)
-        speed = choose_speed(recipe, speeds_of(self.workspace, recipe, self.device), amounts)
+        speed = speed_of_run(self.workspace, recipe, self.device, amounts)
         self.recipe = replace(recipe, precision=speed.precision)
 
         set_seed(recipe.seed, reproducible=True)

@@ -18,11 +18,10 @@ from learner.expecting import amounts_for, settle
 from learner.features import FeatureCache
 from learner.heads import build_head
 from learner.loaders import ImageLoader, LabelledFile, Order, Pixels, Preprocess, Views
-from learner.measuring import pick_device, speeds_of
+from learner.measuring import pick_device, speed_of_run
 from learner.network import Network
 from learner.precision import Precision
 from learner.recipe import Recipe
-from learner.speed import choose_speed
 from learner.store import Store
 
 
@@ -79,7 +78,7 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     recipe.check(backbone.stages)
     device = pick_device()
     amounts = amounts_for(store.workspace, [file.path for file in files], len(valid), recipe.image_size)
-    speed = choose_speed(recipe, speeds_of(store.workspace, recipe, device), amounts)
+    speed = speed_of_run(store.workspace, recipe, device, amounts)
     recipe = replace(recipe, precision=speed.precision)
     precision = Precision(speed.precision, speed.precision_reason)
     classes = summarize(store, version).classes

@@ -51,19 +51,21 @@ class ImageNetModel:
         self._preprocess = Preprocess(self.image_size, tuple(config["mean"]), tuple(config["std"]))
 
     @classmethod
-    def open(cls, arch: str = "auto", workspace: Workspace | None = None) -> "ImageNetModel":
+    def open(cls, arch: str = "auto", workspace: Workspace | None = None, weights: str = "auto") -> "ImageNetModel":
         """The network of that architecture with its classifier.
 
         `auto` is the one that a recipe takes or, where its weights have no classifier, the bundled EfficientNet-Lite0.
         `source.reason` says which and why.
 
-        Raises WeightsError when no classifier can be had.
+        `weights` as in a recipe. Raises WeightsError when no classifier can be had.
         """
-        chosen, source = choose_backbone(arch, "auto", workspace)
+        if weights == "random" or weights.startswith("run:"):
+            raise WeightsError(f"weights: {weights} has no classifier of ImageNet's. Name a file of weights, or auto.")
+        chosen, source = choose_backbone(arch, weights, workspace)
         try:
             return cls(chosen, _load(chosen, source), source)
         except WeightsError as error:
-            if arch != "auto":
+            if arch != "auto" or weights != "auto":
                 raise
             bundled = find_weights(FALLBACK_ARCH, "auto", workspace)
             reason = f"{error} So the untouched EfficientNet-Lite0 is asked."

@@ -36,3 +36,9 @@ def file_size(num_bytes: int) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `1,797 images`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def rate_of(number: float) -> str:
+    """`1,780`, `54.3`, `0.82`: a figure a second, with three digits that count."""
+    digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{float(f'{number:.3g}'):,.{digits}f}"

@@ -1,21 +1,25 @@
 """The worker: takes queued runs, one at a time, and gives each a fresh process."""
 
 import logging
-import shutil
 import signal
 import subprocess
 import threading
+import time
 
 from filelock import Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
+from learner.errors import StoreError
 from learner.executors import device_lock, start_local
+from learner.keeping import tidy
 from learner.store import Store
-from learner.store.runs import HEARTBEAT_S
+from learner.store.runs import HEARTBEAT_S, SILENT_AFTER_S
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+TIDY_S = 600
+"""How often what grows is brought back within its bounds."""
 GRACE_S = 20
 """How long a run's process may take to write its ending when the worker stops."""
 
@@ -28,6 +32,7 @@ class Worker:
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self._run_id: int | None = None
+        self._tidy_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -41,13 +46,20 @@ class Worker:
             while not self._stopping.is_set():
                 try:
                     self._look()
-                except SQLAlchemyError:  # the database may be away for a moment
+                except StoreError as error:  # it may be away for a moment
+                    log.warning("%s", error)
+                except SQLAlchemyError:
                     log.exception("The queue could not be read")
                 self._stopping.wait(POLL_S)
         finally:
-            self._end_process()
-            over.set()
-            self._store.runs.worker_ended(worker_id)
+            try:
+                self._end_process()
+                over.set()
+                self._store.runs.worker_ended(worker_id)
+            except StoreError as error:  # whoever looks next finds the run silent, and queues it again
+                log.warning("%s", error)
+            finally:
+                over.set()
 
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is not None:
@@ -88,16 +100,25 @@ class Worker:
         self._close()
 
     def _beat(self, worker_id: int, over: threading.Event) -> None:
+        written_at = time.monotonic()
         while not over.is_set():
             try:
                 self._store.runs.worker_beat(worker_id)
-                for run_id in self._store.runs.requeue_silent():
-                    log.warning("Run %d was silent for too long: its process is gone", run_id)
-                for run_id in self._store.runs.purge():
-                    shutil.rmtree(self._store.workspace.run_folder(run_id), ignore_errors=True)
+                silent_s, written_at = time.monotonic() - written_at, time.monotonic()
+                if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
+                    self._clear_up()
+            except StoreError as error:
+                log.warning("%s", error)
             except SQLAlchemyError:
                 log.exception("The worker's heartbeat could not be written")
             over.wait(HEARTBEAT_S)
+
+    def _clear_up(self) -> None:
+        for run_id in self._store.runs.requeue_silent():
+            log.warning("Run %d was silent for too long: its process is gone", run_id)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_S
+            tidy(self._store)
 
 
 def main() -> None:

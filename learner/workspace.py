@@ -52,6 +52,11 @@ class Workspace:
         return self.root / "uploads"
 
     @property
+    def id_file(self) -> Path:
+        """Tells this workspace from others, where the database lies outside of it; a copy of it has the same."""
+        return self.root / "workspace.id"
+
+    @property
     def database_url(self) -> str:
         """`$DATABASE_URL`, or a SQLite file in the workspace."""
         return os.environ.get("DATABASE_URL") or f"sqlite:///{self.root / 'thaw.db'}"

@@ -197,7 +197,7 @@ class TestAMeasuredCommand:
         script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}]); print('done')"
         done = measured([sys.executable, "-c", script], {})
         assert done.stdout == "done\n"
-        assert 0.7 < done.seconds < 10
+        assert done.seconds > 0.7
         assert 80e6 < done.peak_anon < done.peak_rss < 400e6
 
     def test_that_fails_ends_in_its_own_last_words(self):

@@ -17,6 +17,7 @@ LIGHT = [
     "learner.store",
     "learner.executors",
     "learner.coaching",
+    "learner.keeping",
     "learner.comparing",
     "learner.layers",
     "learner.watching",

@@ -14,20 +14,22 @@ from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
 from learner.errors import ModelError, ThawError
 from learner.executors import PATIENT_THREADS
 from learner.rate_finds import Rates
-from learner.recipe import Phase, Recipe, read_recipe
+from learner.recipe import Phase, Recipe, apply_changes, read_recipe
 from learner.recommendations import Recommendation, recommended_recipe
 from learner.store import Store
 from learner.words import count, duration, percent
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
+Backbone = Annotated[str | None, typer.Option(help="A timm architecture, such as vgg16; else `auto`.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. weights=vgg16.safetensors.")
+]
 
 
 def find_rate(
     dataset: Dataset,
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name, or a YAML file.")] = "default",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. batch_size=32.")
-    ] = None,
+    set_: Changes = None,
     phase: Annotated[int, typer.Option(min=1, help="Which phase.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -56,11 +58,12 @@ def find_rate(
 
 def recommend(
     dataset: Dataset,
-    backbone: Annotated[str, typer.Option(help="A timm architecture, such as vgg16.")] = "auto",
+    backbone: Backbone = None,
+    set_: Changes = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend what to train: the head, some stages or everything, after a look at the data set."""
-    plan = Recipe(dataset, backbone=backbone)
+    plan = _changed(dataset, backbone, set_)
     store = Store()
     store.datasets.version(dataset)
     _load_patiently()
@@ -69,24 +72,34 @@ def recommend(
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
         found = measure(store, plan, lambda text: bar.update(task, description=text))
-    recipe = recommended_recipe(found)
+    own = [change for change in set_ or [] if not change.startswith("backbone=")]  # it is in what was found
+    recommended = recommended_recipe(found)
+    values = recommended.to_dict()
+    apply_changes(values, own)
+    recipe = Recipe.from_dict(values)
     if as_json:
         print_json(asdict(found) | {"reasons": found.sentences, "changed_recipe": recipe.to_dict()})
         return
     for sentence in found.sentences:
         out.print(sentence, markup=False)
-    out.print(f"Measured in {duration(found.seconds)}. Train like that: {_command(found, recipe)}", markup=False)
+    out.print(
+        f"Measured in {duration(found.seconds)}. Train like that: {_command(found, recommended, own)}", markup=False
+    )
 
 
 def imagenet(
     images: Annotated[list[Path] | None, typer.Argument(help="Images, or folders of images.")] = None,
     dataset: Annotated[str | None, typer.Option(help="A data set's name: a table by class.")] = None,
-    backbone: Annotated[str, typer.Option(help="A timm architecture, such as vgg16.")] = "auto",
+    backbone: Backbone = None,
+    set_: Changes = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what the untouched ImageNet network sees: its own 1,000 classes, nothing learnt from you."""
     if bool(images) == (dataset is not None):
         raise ThawError("Name images or a data set (--dataset NAME), one of the two.")
+    if unused := {change.partition("=")[0] for change in set_ or []} - {"backbone", "weights"}:
+        raise ThawError(f"The untouched network takes no {min(unused)}; --set changes its backbone and weights.")
+    asked = _changed(dataset or "-", backbone, set_)
     store = Store()
     if dataset is not None:
         store.datasets.version(dataset)
@@ -94,7 +107,7 @@ def imagenet(
     _load_patiently()
     from learner.untouched import ImageNetModel, ask_about
 
-    model = ImageNetModel.open(backbone, store.workspace)
+    model = ImageNetModel.open(asked.backbone, store.workspace, asked.weights)
     told = f"{model.arch}, untouched. {model.source.reason}"
     if dataset is not None:
         with progress_bar(transient=True, disabled=as_json) as bar:
@@ -125,6 +138,12 @@ def imagenet(
         raise ModelError(f"None of the {count(len(predictions), 'file')} could be read as an image.")
 
 
+def _changed(dataset: str, backbone: str | None, changes: list[str] | None) -> Recipe:
+    """The default recipe with those changes, as `train` makes them. Raises RecipeError."""
+    named = [f"backbone={backbone}"] if backbone else []
+    return read_recipe("default", dataset, [*named, *(changes or [])])
+
+
 def image_files(paths: list[Path]) -> Iterator[Path]:
     """Files as they are named, and every image in the folders. Raises ModelError."""
     from learner.images import IMAGE_SUFFIXES
@@ -141,8 +160,8 @@ def image_files(paths: list[Path]) -> Iterator[Path]:
             raise ModelError(f"There is no file or folder {path}.")
 
 
-def _command(found: Recommendation, recipe: Recipe) -> str:
-    """The shipped recipe, with what was changed to suit the backbone."""
+def _command(found: Recommendation, recipe: Recipe, own: list[str]) -> str:
+    """The shipped recipe, with what was changed to suit the backbone, and a person's own changes."""
     shipped = read_recipe(found.recipe, found.dataset)
     last, theirs = len(recipe.phases) - 1, shipped.phases[-1]
     changes = [f"backbone={recipe.backbone}"] if recipe.backbone != shipped.backbone else []
@@ -151,7 +170,7 @@ def _command(found: Recommendation, recipe: Recipe) -> str:
     )
     changes += [f"phases.{last}.lr=auto"] * (recipe.phases[-1].lr != theirs.lr)
     words = ["python", "-m", "learner", "train", "--dataset", found.dataset, "--recipe", found.recipe]
-    return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
+    return shlex.join([*words, *(word for change in [*changes, *own] for word in ("--set", change))])
 
 
 def rate_words(lr: Rates) -> str:

@@ -1,64 +1,67 @@
-"""`python -m learner cache`: what decoded images and outputs of frozen stages take on disk, and how to remove them."""
+"""`python -m learner cache`: what Thaw keeps on disk and what bounds it, and how to remove what can be made again."""
 
-import shutil
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from learner.cli.printing import AsJson, confirm, out, print_json
+from learner.cli.printing import AsJson, confirm, out, print_json, table_of
 from learner.errors import RunError
 from learner.store import Store
 from learner.words import count, file_size
 from learner.workspace import Workspace
 
-cache = typer.Typer(help="The cache of decoded images and of what frozen stages computed: show, clear.")
+cache = typer.Typer(help="What is kept on disk, above all the cache of what frozen stages computed: show, clear.")
 
 
 @cache.callback(invoke_without_command=True)
 def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show how much the cache holds and may hold. THAW_CACHE_GB sets its budget, in gigabytes."""
+    """Show how much the cache holds and may hold, and what else grows. THAW_CACHE_GB sets its budget, in gigabytes."""
     if context.invoked_subcommand is not None:
         return
+    from learner.keeping import everything_kept
     from learner.rows import Budget
 
-    workspace = Workspace.current()
-    budget = Budget(workspace.features)
-    used, stores = budget.used(), len(_stores(workspace))
+    store = Store()
+    workspace, kinds = store.workspace, everything_kept(store)
+    budget, used = Budget.of(workspace), kinds[0].bytes + kinds[1].bytes
+    stores = len(list(workspace.features.glob("*/")))
     if as_json:
-        print_json({"used": used, "budget": budget.limit, "stores": stores, "folder": str(workspace.features)})
+        about = {"used": used, "budget": budget.limit, "stores": stores, "folder": str(workspace.features)}
+        print_json(about | {"kinds": [asdict(kind) for kind in kinds]})
         return
     out.print(
-        f"{file_size(used) if used else '0 MB'} of {file_size(budget.limit)} (THAW_CACHE_GB) in "
-        f"{count(stores, 'store')}, in {workspace.features}",
+        f"{_size(used)} of {file_size(budget.limit)} (THAW_CACHE_GB) in {count(stores, 'store')}, in "
+        f"{workspace.features}",
         markup=False,
     )
-    if stores:
-        out.print("All of it can be computed again. Remove it: python -m learner cache clear")
+    table = table_of("What", "Size", "Where", "Bounded by", right=["Size"])
+    for kind in kinds:
+        table.add_row(kind.what, _size(kind.bytes), kind.where, kind.bound)
+    out.print(table)
+    out.print("All that lies in cache/ can be made again. Remove it: python -m learner cache clear")
 
 
 @cache.command("clear")
 def cache_clear(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Remove all of the cache; a run that needs any of it computes that again."""
-    from learner.rows import Budget
+    """Remove all that can be made again, thumbnails too; a run that needs any of it computes that again."""
+    from learner.keeping import bytes_of, clear_cache
 
     workspace = Workspace.current()
-    stores = _stores(workspace)
-    if not stores:
+    folder = workspace.features.parent
+    held = sum(bytes_of(path) for path in folder.glob("*/"))
+    if not held:
         out.print("The cache is empty.")
         return
     _refuse_while_training()
-    size = file_size(Budget(workspace.features).used())
-    if not yes and not confirm(f"Remove {count(len(stores), 'store')} and free {size}?", "Nothing was removed"):
+    if not yes and not confirm(f"Remove all of the cache and free {_size(held)}?", "Nothing was removed"):
         out.print("Nothing was removed.")
         return
-    for store in stores:
-        shutil.rmtree(store)
-    out.print(f"Removed {count(len(stores), 'store')}, {size}.")
+    out.print(f"Removed {_size(clear_cache(workspace))}.")
 
 
-def _stores(workspace: Workspace) -> list[Path]:
-    return [path for path in workspace.features.iterdir() if path.is_dir()] if workspace.features.is_dir() else []
+def _size(num_bytes: int) -> str:
+    return file_size(num_bytes) if num_bytes else "0 MB"
 
 
 def _refuse_while_training() -> None:

@@ -183,7 +183,11 @@ def runs_move(
 @runs.command("delete")
 def runs_delete(run_id: RunId) -> None:
     """Delete a run with its model; that can be undone for a day."""
-    Store().runs.delete(run_id)
+    from learner.keeping import tidy
+
+    store = Store()
+    store.runs.delete(run_id)
+    tidy(store)  # no worker may be there to do it
     out.print(f"Run {run_id} was deleted. Bring it back: python -m learner runs undelete {run_id}")
 
 

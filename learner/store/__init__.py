@@ -5,6 +5,7 @@ from pathlib import Path
 
 from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
+from learner.store.belonging import require_own
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.runs import ACTIVE, ENDED, Runs
@@ -30,11 +31,15 @@ __all__ = [
 
 
 class Store:
-    """The database of one workspace, opened and up to date. Several processes may each hold one."""
+    """The database of one workspace, opened and up to date. Several processes may each hold one.
+
+    Raises StoreError where the database cannot be used, or belongs to another workspace.
+    """
 
     def __init__(self, workspace: Workspace | None = None):
         self.workspace = workspace or Workspace.current()
         engine = open_database(self.workspace.database_url, self.workspace.root)
+        require_own(engine, self.workspace)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
 

@@ -1,26 +1,30 @@
-"""Open the database and bring its tables up to date."""
+"""Open the database and bring its tables up to date; say in words what is wrong with it."""
 
 from pathlib import Path
 
-from filelock import FileLock
-from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.pool import NullPool
 
-from learner.errors import ThawError
+from learner.errors import DatabaseAway, StoreError, ThawError, is_disk_full
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST_REVISION = "0004"
+NEWEST_REVISION = "0005"
 """The last numbered step in `migrations/versions`; a test holds the two together."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before SQLite gives up."""
+MIGRATION_TIMEOUT_S = 60
+"""How long whoever opens the database waits for another process that changes its tables."""
 
 
 def open_database(url: str, lock_folder: Path) -> Engine:
     """Connect to `url` and run the migrations that are still missing, one process at a time.
 
-    Raises ThawError when the address is malformed or the server cannot be reached.
+    From then on the engine raises StoreError, in words, where the database is locked, away, damaged or read-only.
+    Raises ThawError when the address is malformed, the server cannot be reached, the workspace cannot be written, or
+    a newer Thaw has changed the tables.
     """
     try:
         parsed = make_url(url)
@@ -39,19 +43,27 @@ def open_database(url: str, lock_folder: Path) -> Engine:
             f"The workspace {lock_folder} cannot be made ({error.strerror}). Set THAW_HOME to another folder."
         ) from error
     try:
-        with FileLock(lock_folder / "migrations.lock", timeout=60):
-            if _revision(engine) != NEWEST_REVISION:
+        with FileLock(lock_folder / "migrations.lock", timeout=MIGRATION_TIMEOUT_S):
+            if _revision(engine, parsed) != NEWEST_REVISION:
                 _upgrade(engine)
-    except OperationalError as error:
-        reason = " ".join(str(error.orig).split()).rstrip(".?")
-        raise ThawError(
-            f"The database at {parsed.render_as_string(hide_password=True)} cannot be opened: {reason}. "
-            "Check DATABASE_URL, or unset it to keep everything in the workspace."
+    except Timeout as error:
+        raise DatabaseAway(
+            f"Another process has been changing the tables of {_address(parsed)} for over {MIGRATION_TIMEOUT_S} s. "
+            "Wait for its end, or end it, and try again."
         ) from error
+    except OSError as error:
+        raise StoreError(
+            f"The workspace {lock_folder} cannot be written ({error.strerror}). Give the user that runs Thaw the "
+            "right to write there, or set THAW_HOME to another folder."
+        ) from error
+    except DatabaseError as error:
+        told = _in_words(error.orig, parsed) if parsed.get_backend_name() == "sqlite" else None
+        raise told or _unopened(error.orig, parsed) from error
+    _tell_in_words(engine, parsed)
     return engine
 
 
-def _connect(parsed) -> Engine:
+def _connect(parsed: URL) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True)
     engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -67,11 +79,28 @@ def _connect(parsed) -> Engine:
     return engine
 
 
-def _revision(engine: Engine) -> str | None:
+def give_up_early(connection: Connection, seconds: float) -> None:
+    """Let what follows on this connection wait no longer than that for another writer."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+    else:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(1000 * seconds)}")
+
+
+def _revision(engine: Engine, parsed: URL) -> str | None:
+    """The newest step that the tables have; None without tables. Raises StoreError for one that is not known here."""
     if not inspect(engine).has_table("alembic_version"):
         return None
     with engine.connect() as connection:
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    known = {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
+    if revision is not None and revision not in known:
+        raise StoreError(
+            f"A newer Thaw has changed the database at {_address(parsed)}: its tables are at step {revision}, and this "
+            f"Thaw knows them up to step {NEWEST_REVISION}. Update Thaw, or set THAW_HOME (and DATABASE_URL) to "
+            "another workspace."
+        )
+    return revision
 
 
 def _upgrade(engine: Engine) -> None:
@@ -83,3 +112,57 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+# What is wrong, in words
+
+
+def _tell_in_words(engine: Engine, parsed: URL) -> None:
+    @event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> None:
+        if told := _in_words(context.original_exception, parsed):
+            raise told from context.original_exception
+
+
+def _in_words(error: BaseException, parsed: URL) -> StoreError | None:
+    """None for what is no trouble with the database itself: a defect, or a full disk, which others tell."""
+    if is_disk_full(error):
+        return None
+    place, reason = f"The database at {_address(parsed)}", _reason(error)
+    if parsed.get_backend_name() != "sqlite":
+        if "OperationalError" not in {kind.__name__ for kind in type(error).__mro__}:
+            return None
+        return DatabaseAway(f"{place} does not answer ({reason}). Try again when it does.")
+    if "locked" in reason or "busy" in reason:
+        return DatabaseAway(
+            f"{place} is locked by another program, and stayed so for {BUSY_TIMEOUT_S} s. Nothing was changed. Try "
+            "again when that program is done, or end it."
+        )
+    if "readonly" in reason:
+        return StoreError(
+            f"{place} cannot be written. Give the user that runs Thaw the right to write the file and its folder, or "
+            "set THAW_HOME to another folder."
+        )
+    if "malformed" in reason or "not a database" in reason:
+        return StoreError(
+            f"{place} is damaged ({reason}). Put a backup of the file in its place, or move the file away to begin "
+            "with an empty one; images and models stay in the workspace."
+        )
+    if "unable to open" in reason:
+        return _unopened(error, parsed)
+    return None
+
+
+def _unopened(error: BaseException, parsed: URL) -> StoreError:
+    return StoreError(
+        f"The database at {_address(parsed)} cannot be opened: {_reason(error)}. Check DATABASE_URL, or unset it to "
+        "keep everything in the workspace."
+    )
+
+
+def _address(parsed: URL) -> str:
+    return parsed.render_as_string(hide_password=True)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".?")

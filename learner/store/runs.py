@@ -3,18 +3,22 @@
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, case, delete, false, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from learner.errors import RunError
+from learner.errors import RunError, StoreError
+from learner.store.database import give_up_early
 from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, TestLook, Worker
 
 HEARTBEAT_S = 3.0
 """How often a running run and a worker say that they are alive."""
 SILENT_AFTER_S = 20.0
 """A heartbeat older than this means that the process is gone."""
+LISTING_PATIENCE_S = 0.5
+"""How long a list of runs waits for another writer before it is shown as it is."""
 
 ACTIVE = ("queued", "running")
 ENDED = ("finished", "stopped", "interrupted", "failed")
@@ -319,10 +323,21 @@ class Runs:
         self._requeue(Run.id == run_id, reason, died)
 
     def requeue_silent(self) -> list[int]:
-        """Requeue every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids."""
-        return self._requeue(Run.heartbeat_at < time.time() - SILENT_AFTER_S, DIED, died=True)
+        """Requeue every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids.
 
-    def _requeue(self, which: ColumnElement[bool], reason: str, died: bool) -> list[int]:
+        Whoever lists runs calls this first, so where the database cannot be written it is left out.
+        """
+        silent = Run.heartbeat_at < time.time() - SILENT_AFTER_S
+        with self.session() as session:
+            if session.scalar(select(Run.id).where(Run.status == "running", silent).limit(1)) is None:
+                return []
+        with suppress(StoreError):
+            return self._requeue(silent, DIED, died=True, patience_s=LISTING_PATIENCE_S)
+        return []
+
+    def _requeue(
+        self, which: ColumnElement[bool], reason: str, died: bool, patience_s: float | None = None
+    ) -> list[int]:
         last_try = Run.deaths + 1 >= MOST_DEATHS if died else false()
         change = (
             update(Run)
@@ -337,6 +352,8 @@ class Runs:
             .returning(Run.id)
         )
         with self._engine.begin() as connection:
+            if patience_s is not None:
+                give_up_early(connection, patience_s)
             return list(connection.execute(change).scalars())
 
     # Reading

@@ -232,3 +232,13 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[float]
     heartbeat_at: Mapped[float]
+
+
+class WorkspaceId(Base):
+    """The workspace whose images and models this database speaks of: one row, none where the file lies inside it."""
+
+    __tablename__ = "workspace"
+
+    one: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Always 1, so that of two workspaces that come at once only one is written."""
+    id: Mapped[str]

@@ -11,7 +11,17 @@ from learner.datasets import add_dataset
 from learner.errors import RecipeError
 from learner.expecting import expected_plan, settle, start_measuring
 from learner.recipe import Augment, Phase, Recipe
-from learner.speed import Amounts, RunPlan, Speed, choose_speed, forget_speeds, load_speeds, plan_run, save_speeds
+from learner.speed import (
+    Amounts,
+    RunPlan,
+    Speed,
+    choose_speed,
+    forget_speeds,
+    is_narrow,
+    load_speeds,
+    plan_run,
+    save_speeds,
+)
 from tests.samples import ROOT, SMALL, make_photos, small_recipe
 
 STAGES = ["one", "two", "three"]
@@ -152,15 +162,38 @@ def slower(factor: float, **names) -> Speed:
     return replace(SPEED, **times, **names)
 
 
-def test_the_precision_that_this_recipe_is_done_first_in_is_taken_with_both_times_as_the_reason():
+EVERYTHING = Recipe("pets", batch_size=10, phases=[ALL])
+
+
+def test_another_precision_is_taken_where_it_is_clearly_done_first_with_both_times_as_the_reason():
     fp32 = slower(0.5, precision="fp32", precision_reason="Not all suits bf16.")
-    chosen = choose_speed(Recipe("pets", batch_size=10, phases=[ALL]), [SPEED, fp32], AMOUNTS)
+    chosen = choose_speed(EVERYTHING, [SPEED, fp32], AMOUNTS)
     assert chosen.precision == "fp32"
     assert chosen.precision_reason.startswith("Not all suits bf16. About ")
     assert chosen.precision_reason.endswith(" in bf16.")
     fp32 = slower(2, precision="fp32")
-    assert choose_speed(Recipe("pets", batch_size=10, phases=[ALL]), [SPEED, fp32], AMOUNTS).precision == "bf16"
+    assert choose_speed(EVERYTHING, [SPEED, fp32], AMOUNTS).precision == "bf16"
     assert choose_speed(Recipe("pets"), [SPEED], AMOUNTS) == SPEED
+
+
+@pytest.mark.parametrize("factor", [0.97, 1.0, 1.03])
+def test_what_differs_by_no_more_than_noise_leaves_the_machine_its_own_precision(factor):
+    fp32 = slower(factor, precision="fp32")
+    chosen = choose_speed(EVERYTHING, [SPEED, fp32], AMOUNTS)
+    assert chosen.precision == "bf16"
+    assert not is_narrow(EVERYTHING, [SPEED], AMOUNTS)
+    if factor <= 1:
+        assert chosen.precision_reason.endswith("; fp32 would take about as long.")
+
+
+def test_a_choice_is_narrow_where_a_measurement_that_is_a_little_wrong_would_turn_it_round():
+    narrow = [is_narrow(EVERYTHING, [SPEED, slower(factor, precision="fp32")], AMOUNTS) for factor in (0.5, 0.8, 3)]
+    assert narrow == [False, True, False]
+
+
+def test_of_two_measurements_the_shorter_times_count():
+    quiet, busy = replace(SPEED, update=[9.0] * 4), replace(slower(3), augment=1.0)
+    assert quiet.or_faster(busy) == SPEED == busy.or_faster(quiet)
 
 
 @pytest.mark.parametrize("cache", ["on", "off", "auto"])

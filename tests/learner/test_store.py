@@ -2,6 +2,8 @@
 
 import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -17,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 import learner.store.runs
-from learner.errors import DatasetError, ModelError, RecipeError, RunError, ThawError
+from learner.errors import DatasetError, ModelError, RecipeError, RunError, StoreError, ThawError
 from learner.recipe import Head, Recipe
 from learner.store import Store
 from learner.store.database import MIGRATIONS, NEWEST_REVISION, open_database
@@ -546,6 +548,43 @@ def test_sqlite_keeps_a_write_ahead_log_so_that_readers_and_a_writer_do_not_wait
     with engine.begin() as writer:
         writer.execute(text("DELETE FROM runs"))  # takes the write lock
         assert Store(workspace).runs.all() == []
+
+
+# Whose it is
+
+
+def test_a_database_outside_belongs_to_the_workspace_that_came_first(tmp_path, postgres_database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", postgres_database)
+    first, other = Workspace(tmp_path / "first"), Workspace(tmp_path / "other")
+    opened = Store(first)
+    Store(first)
+    with pytest.raises(StoreError, match=r"belongs to another workspace than .*other, .* Set THAW_HOME to") as caught:
+        Store(other)
+    assert opened.runs.workers() == []
+    shutil.copytree(first.root, tmp_path / "copy")
+    Store(Workspace(tmp_path / "copy"))
+    other.id_file.write_text(re.search(r"write (\w+) into", str(caught.value))[1])
+    Store(other)
+
+
+def test_a_worker_of_another_workspace_takes_no_run(tmp_path, postgres_database, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", postgres_database)
+    store = Store(Workspace(tmp_path / "first"))
+    store.datasets.add_version("pets", TWO_IMAGES, [], note="", fingerprint="")
+    run_id = submit(store)
+    environment = os.environ | {"THAW_HOME": str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "learner", "worker"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "belongs to another workspace" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert store.runs.get(run_id).status == "queued"
+
+
+def test_a_workspace_with_its_own_file_needs_no_id_and_may_be_moved(workspace, tmp_path):
+    run_id = Store(workspace).runs.worker_started()
+    assert not workspace.id_file.exists()
+    workspace.root.rename(tmp_path / "moved")
+    assert [worker.id for worker in Store(Workspace(tmp_path / "moved")).runs.workers()] == [run_id]
 
 
 # Addresses that do not work

@@ -233,8 +233,10 @@ def test_epochs_count_over_all_phases_and_carry_every_figure(scheduled):
         assert epoch.accuracy * 16 == pytest.approx(round(epoch.accuracy * 16))  # of 16 validation images
         assert epoch.accuracy + epoch.error_rate == pytest.approx(1)
         assert len(epoch.lrs) == len(STAGES) + 1
-        assert 0 < epoch.seconds < 60
+        assert epoch.seconds > 0
     assert epochs[0].lrs == pytest.approx(RATES_FROM_LAYER3)
+    run = store.runs.get(run_id)
+    assert sum(epoch.seconds for epoch in epochs) < run.finished_at - run.started_at
 
 
 def test_progress_only_grows_ends_at_one_and_tells_the_time_left(scheduled):

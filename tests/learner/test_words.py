@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.words import count, duration, file_size, percent, percent_with_interval
+from learner.words import count, duration, file_size, percent, percent_with_interval, rate_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_counts_agree_with_their_noun():
         "1,797 images",
         "2 classes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1780.4, "1,780"), (99.96, "100"), (54.32, "54.3"), (9.996, "10.0"), (0.824, "0.82"), (0, "0.00")],
+)
+def test_figures_a_second_have_three_digits_and_no_exponent(number, said):
+    assert rate_of(number) == said

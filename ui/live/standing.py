@@ -9,7 +9,7 @@ from learner.comparing import spread
 from learner.recipe import Recipe
 from learner.speed import RunPlan
 from learner.store import Run, Store
-from learner.words import count, duration, file_size, percent
+from learner.words import count, duration, file_size, percent, rate_of
 from ui import plans
 from ui.components import show_strip
 from ui.live.naming import STATUS, ordinal, took
@@ -110,7 +110,7 @@ def _show_machine(progress: dict[str, Any]) -> None:
     """What it takes of the machine, in one quiet line."""
     parts = []
     if (speed := progress.get("images_per_s")) is not None:
-        parts.append(f"{speed:.3g} images a second")
+        parts.append(f"{rate_of(speed)} images a second")
     if (cpu := progress.get("cpu")) is not None:
         parts.append(f"{cpu:.0f} % of the processor")
     if (memory := progress.get("memory")) is not None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.samples import ROOT, SMALL
 
+GIVE_UP_S = 300
+"""A busy machine may be slow; what never happens shows all the same."""
 TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]
 ONE_EPOCH = [*TINY, "--set", "phases=[{name: Warm-up, epochs: 1, lr: 1e-2}]"]
 
@@ -37,8 +39,8 @@ def shell(home: Path, *words) -> subprocess.Popen:
     )
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + GIVE_UP_S
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)

@@ -1,5 +1,6 @@
 """Commands that find something out: rates, what suits a data set, what ImageNet sees, where a model looked."""
 
+import shlex
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +11,7 @@ from learner.executors import execute
 from learner.recipe import Head
 from learner.weights import FALLBACK_ARCH
 from tests.learner.test_cli.shell import TINY
-from tests.samples import small_recipe
+from tests.samples import SMALL, small_recipe
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
@@ -45,6 +46,11 @@ def test_a_rate_is_found_explained_and_can_be_copied(pets, thaw):
         ("find-rate --dataset pets --recipe nosuch", "there is no such file, and no shipped recipe"),
         ("recommend --dataset nosuch", "There is no data set 'nosuch'"),
         ("recommend --dataset pets --backbone nosuch", "nosuch"),
+        ("recommend --dataset pets --set weights=/no/such.pth", "/no/such.pth"),
+        ("recommend --dataset pets --set nosuch=1", "nosuch"),
+        ("imagenet --dataset pets --set weights=/no/such.pth", "/no/such.pth"),
+        ("imagenet --dataset pets --set weights=random", "random has no classifier"),
+        ("imagenet --dataset pets --set image_size=32", "The untouched network takes no image_size"),
         ("imagenet", "Name images or a data set (--dataset NAME), one of the two"),
         ("imagenet --dataset nosuch", "There is no data set 'nosuch'"),
         ("imagenet /no/such.jpg", "There is no file or folder /no/such.jpg"),
@@ -67,6 +73,15 @@ def test_a_strategy_is_recommended_with_its_command(pets, thaw):
     told = thaw("recommend", "--dataset", "pets", "--backbone", FALLBACK_ARCH, "--json").json
     assert (told["strategy"], told["recipe"], told["probed"]) == ("frozen", "size_similarity_frozen", 40)
     assert thaw(*command.split(), "--queue", "--json").code == 0
+    assert pets.runs.get(1).recipe == told["changed_recipe"] | {"version": 1}
+
+
+def test_a_recommendation_follows_the_changes_of_the_recipe(pets, thaw):
+    words = ["--dataset", "pets", "--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32"]
+    told = thaw("recommend", *words, "--json").json
+    assert (told["backbone"], told["changed_recipe"]["weights"]) == (SMALL, "random")
+    command = thaw("recommend", *words).out.splitlines()[-1].partition("python -m learner ")[2]
+    assert thaw(*shlex.split(command), "--queue", "--json").code == 0
     assert pets.runs.get(1).recipe == told["changed_recipe"] | {"version": 1}
 
 

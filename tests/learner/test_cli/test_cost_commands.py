@@ -120,6 +120,9 @@ def test_the_cache_tells_its_size_its_budget_and_where_it_is(filled, thaw, monke
     assert "python -m learner cache clear" in said.out
     monkeypatch.setenv("THAW_CACHE_GB", "0.5")
     told = thaw("cache", "--json").json
+    kinds = {kind.pop("what"): kind for kind in told.pop("kinds")}
+    assert kinds["Feature cache"]["bytes"] == 3_000_000 and all(kind["bound"] for kind in kinds.values())
+    assert set(kinds) > {"Thumbnails", "Uploads", "Predictions", "Deleted runs", "Logs"}
     assert told == {
         "used": 3_000_000,
         "budget": 500_000_000,
@@ -139,9 +142,9 @@ def test_clearing_the_cache_says_what_it_frees_and_asks(filled, thaw, monkeypatc
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     said = thaw("cache", "clear")
     assert said.code == 0
-    assert "Remove 2 stores and free 3 MB?" in said.err
-    assert said.out == ("Nothing was removed.\n" if left else "Removed 2 stores, 3 MB.\n")
-    assert len(list(filled.workspace.features.iterdir())) == left
+    assert "Remove all of the cache and free 3 MB?" in said.err
+    assert said.out == ("Nothing was removed.\n" if left else "Removed 3 MB.\n")
+    assert len(list(filled.workspace.features.glob("*"))) == left
 
 
 def test_clearing_the_cache_without_an_answer_removes_nothing(filled, thaw, monkeypatch):
@@ -152,7 +155,7 @@ def test_clearing_the_cache_without_an_answer_removes_nothing(filled, thaw, monk
 
 
 def test_clearing_the_cache_need_not_ask(filled, thaw):
-    assert thaw("cache", "clear", "--yes").out == "Removed 2 stores, 3 MB.\n"
+    assert thaw("cache", "clear", "--yes").out == "Removed 3 MB.\n"
     assert thaw("cache", "clear").out == "The cache is empty.\n"
     assert thaw("cache").out.startswith("0 MB of 20.0 GB (THAW_CACHE_GB) in 0 stores")
 

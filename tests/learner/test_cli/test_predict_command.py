@@ -171,7 +171,7 @@ def test_rows_are_on_disk_as_they_come_and_memory_stays_where_it_is(home, photos
                 return True
         return process.poll() is not None
 
-    until(watched, 120)
+    until(watched)
     assert process.returncode == 0, process.stderr.read()
     assert re.fullmatch(r"Wrote 3,200 rows to .*\n", process.stdout.read())
     assert rows() == 3200

@@ -1,0 +1,96 @@
+"""What Thaw keeps on disk, how much of it there is, and what bounds it. Needs no torch."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from learner.rows import BUDGET_VARIABLE, Budget
+from learner.store import Store
+from learner.words import file_size
+from learner.workspace import Workspace
+
+LOG_BYTES = 1_000_000
+"""A log is cut to its newest lines of so many bytes once it has grown to twice as many."""
+
+
+@dataclass
+class Kept:
+    """One kind of what grows with use."""
+
+    what: str
+    bytes: int
+    where: str
+    """Relative to the workspace."""
+    bound: str
+    """What keeps it from growing without an end, for a person."""
+
+
+def everything_kept(store: Store) -> list[Kept]:
+    """Every kind, with its size now."""
+    workspace = store.workspace
+    caches = _folders(workspace.features.parent)
+    others = [folder for folder in caches if folder not in (workspace.features, workspace.thumbnails)]
+    budget = f"{BUDGET_VARIABLE}, together with {{}}; the longest unused goes first"
+    deleted = [workspace.run_folder(run.id) for run in store.runs.deleted()]
+    return [
+        Kept("Feature cache", bytes_of(workspace.features), "cache/features", budget.format("thumbnails")),
+        Kept("Thumbnails", bytes_of(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")),
+        Kept("Other answers", sum(map(bytes_of, others)), "cache", "one small file an answer; `cache clear`"),
+        Kept("Uploads", bytes_of(workspace.uploads), "uploads", "7 days, an unfinished upload 1 hour"),
+        Kept("Predictions", bytes_of(workspace.root / "predictions"), "predictions", "14 days"),
+        Kept("Deleted runs", sum(map(bytes_of, deleted)), "runs", "1 day, as long as they can be had back"),
+        Kept("Logs", sum(map(bytes_of, _logs(workspace))), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
+    ]
+
+
+def tidy(store: Store) -> None:
+    """Bring what is bounded back within its bounds: deleted runs, logs, thumbnails and the feature cache."""
+    for run_id in store.runs.purge():
+        shutil.rmtree(store.workspace.run_folder(run_id), ignore_errors=True)
+    for log in _logs(store.workspace):
+        cut_log(log)
+    Budget.of(store.workspace).make_room(0)
+
+
+def clear_cache(workspace: Workspace) -> int:
+    """Remove all that can be made again; returns the bytes that it took."""
+    freed = 0
+    for folder in _folders(workspace.features.parent):
+        freed += bytes_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def cut_log(log: Path) -> None:
+    """Keep its newest lines. Who writes to it goes on: logs are opened for appending."""
+    try:
+        if log.stat().st_size <= 2 * LOG_BYTES:
+            return
+        with log.open("r+b") as file:
+            file.seek(-LOG_BYTES, 2)
+            newest = file.read().partition(b"\n")[2]
+            file.truncate(0)
+            file.seek(0)
+            file.write(newest)
+    except OSError:  # gone meanwhile, or not ours to write
+        return
+
+
+def bytes_of(path: Path) -> int:
+    """Of a file, or of all files in a folder; 0 where there is none."""
+    files = [path] if path.is_file() else path.rglob("*")
+    total = 0
+    for file in files:
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # removed in the meantime
+            continue
+    return total
+
+
+def _logs(workspace: Workspace) -> list[Path]:
+    return [*workspace.runs.glob("*/log.txt"), *workspace.uploads.glob("*/log.txt")]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []

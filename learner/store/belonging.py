@@ -1,0 +1,64 @@
+"""Which workspace a database belongs to: its runs need images and weights that lie there and nowhere else."""
+
+import uuid
+
+from filelock import FileLock
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from learner.errors import StoreError
+from learner.store.tables import WorkspaceId
+from learner.workspace import Workspace
+
+
+def require_own(engine: Engine, workspace: Workspace) -> None:
+    """That the database belongs to the workspace; one without a workspace becomes this one's.
+
+    A file within the workspace always does. Raises StoreError otherwise.
+    """
+    place = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and place == str(workspace.root / "thaw.db"):
+        return
+    own, theirs = _id_of(workspace), _claimed(engine)
+    if theirs is None:
+        theirs = _claim(engine, own)
+    if theirs != own:
+        raise StoreError(
+            f"The database at {engine.url.render_as_string(hide_password=True)} belongs to another workspace than "
+            f"{workspace.root}, so the images and models that it speaks of are not here. Set THAW_HOME to that "
+            "workspace, or DATABASE_URL to another database. If this is a copy of that workspace, write "
+            f"{theirs} into {workspace.id_file}."
+        )
+
+
+def _id_of(workspace: Workspace) -> str:
+    """The workspace's id, made now where it has none."""
+    file = workspace.id_file
+    if not file.exists():
+        try:
+            with FileLock(workspace.root / "migrations.lock"):
+                if not file.exists():
+                    part = file.with_suffix(".part")
+                    part.write_text(f"{uuid.uuid4().hex}\n", "utf-8")
+                    part.replace(file)
+        except OSError as error:
+            raise StoreError(
+                f"{file} cannot be written ({error.strerror}). Set THAW_HOME to another folder."
+            ) from error
+    return file.read_text("utf-8").strip()
+
+
+def _claimed(engine: Engine) -> str | None:
+    with Session(engine) as session:
+        return session.scalar(select(WorkspaceId.id))
+
+
+def _claim(engine: Engine, own: str) -> str:
+    """Write the id, unless another workspace was faster; returns the one that stands there."""
+    try:
+        with Session(engine) as session, session.begin():
+            session.add(WorkspaceId(one=1, id=own))
+    except IntegrityError:
+        return _claimed(engine) or own
+    return own
