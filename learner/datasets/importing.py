@@ -23,7 +23,7 @@ from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.settling import settle
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
-from learner.images import examine
+from learner.images import examining
 from learner.store import Content, Store, VersionInfo
 
 Mode = Literal["replace", "add"]
@@ -246,20 +246,21 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
 
     try:
         data = source.read(entry)
-        examined = examine(io.BytesIO(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        with examining(io.BytesIO(data)) as examined:
+            width, height = examined.width, examined.height
+            file = incoming.add(data, sha256, examined.suffix, examined.image)
+            incoming.contents.append(measure(examined, sha256, len(data)))
     except ImageError as error:
         return str(error)
-    sha256 = hashlib.sha256(data).hexdigest()
-    file = incoming.add(data, sha256, examined.suffix, examined.image)
-    incoming.contents.append(measure(examined, sha256, len(data)))
     return Taken(
         item.path,
         file,
         item.label,
         item.split,
         sha256,
-        examined.width,
-        examined.height,
+        width,
+        height,
         group=item.group,
         weight=item.weight,
         reason="" if item.label else item.reason,
