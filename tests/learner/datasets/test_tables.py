@@ -237,7 +237,7 @@ def bomb() -> bytes:
         ("t.csv", b"\n,,\n \n", "It is an empty table."),
         ("t.xlsx", b"not a workbook", "It is not an Excel file that can be read. Save it as CSV."),
         ("t.xlsx", excel([["a"]])[:2000], "It is not an Excel file that can be read. Save it as CSV."),
-        ("t.xlsx", bomb(), "It is an Excel file that unpacks to far more than a table of images needs."),
+        ("t.xlsx", bomb(), "It is an Excel file that unpacks to more than 64 MB. Keep only the columns needed"),
         ("t.csv", bytes(MAX_TABLE_BYTES + 1), "It is a table of more than 64 MB. Keep only the columns needed."),
         ("t.csv", b'a,b\n1,"' + b"x" * 200_000, "It is a damaged table"),
     ],
