@@ -43,6 +43,6 @@ def read_sheet(
 
 
 _TOO_MUCH = (
-    f"It is an Excel file that takes more than {SECONDS} seconds or {MEMORY_BYTES / 2**30:g} GB of memory to read. Save "
-    "it as CSV, with only the columns needed."
+    f"It is an Excel file that takes more than {SECONDS} seconds or {MEMORY_BYTES / 2**30:g} GB of memory to read. "
+    "Save it as CSV, with only the columns needed."
 )

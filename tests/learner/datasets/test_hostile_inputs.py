@@ -191,14 +191,14 @@ ROWS = [
     Hostile("laughs", text(laughs()), recipe, r"line 1 has an alias or an anchor .* Write the value out"),
     Hostile("lists", text("[" * 20_000), recipe, r"line 1 is nested more than 20 deep\. A recipe needs"),
     Hostile("mappings", text("{a: " * 20_000), recipe, r"line 1 is nested more than 20 deep"),
-    Hostile("long recipe", text("# " * 50_001), recipe, r"more than 100,000 characters\. Shorten it"),
+    Hostile("long recipe", text("# " * 50_001), recipe, "more than 100,000 characters, .* Shorten it"),
     Hostile("long number", text("seed: " + "9" * 5000), recipe, r"value of more than 3,000 characters\. Shorten it"),
     Hostile("no such day", text("seed: 2026-99-99"), recipe, r"not valid YAML: month must be in 1\.\.12"),
     Hostile("thin picture", png(1, 200_000_000, 1, 0), decode, r"1 × 200,000,000 pixels, and at most 65,535 a side"),
     Hostile("deep picture", png(14_100, 14_100, 16, 6), decode, r"would take 1\.6 GB of memory.* Save it smaller"),
     Hostile("four of 60 megapixels", png(8000, 7500, 8, 6, whole=True), decode_four_at_once, "less than 300", 1300, 40),
     Hostile("far cells", excel(cell("A1") + cell("XFD1048576")), look, r"more than 1,000 columns\. Keep only"),
-    Hostile("far rows", excel(cell("A1") + cell("A1048576")), look, r"labels\.xlsx"),
+    Hostile("far rows", excel(cell("A1") + cell("A1048576")), look, "holds no images"),
     Hostile("much XML", excel(cell("A1"), 120 * MB), look, r"unpacks to more than 64 MB\. Keep only"),
     Hostile("many columns", csv(",".join(map(str, range(100_000)))), look, r"more than 1,000 columns\. Keep only"),
     Hostile("equal columns", csv(",".join(["name"] * 3000)), look, r"more than 1,000 columns\. Keep only"),
@@ -247,13 +247,18 @@ def measure(action: str, place: str) -> None:
 
     resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
     resource.setrlimit(resource.RLIMIT_DATA, (6 * 2**30, 6 * 2**30))
-    before = seconds_computed()
+    before, inherited = seconds_computed(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     try:
         said = globals()[action](Path(place))
     except ThawError as error:
         said = str(error)
-    mb = max(now_mb("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
-    print(json.dumps({"said": said, "seconds": seconds_computed() - before, "mb": mb}))
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    mb = max(now_mb("VmHWM"), children // 1024 if children > inherited else 0)
+    print(
+        json.dumps(
+            {"said": said, "seconds": seconds_computed() - before, "mb": mb, "hwm": now_mb("VmHWM"), "inh": inherited}
+        )
+    )
 
 
 if __name__ == "__main__":
