@@ -7,6 +7,7 @@ A batch is a folder `$THAW_HOME/predictions/<id>/`: `batch.json`; `arrived/` unt
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from learner.datasets.disk import folder_bytes
 from learner.datasets.files import written_whole
 from learner.datasets.sources import open_source
 from learner.datasets.uploads import upload_folder
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 KEPT_DAYS = 14
 """A batch is cleared away so long after it came."""
+LIMIT_SETTING = "THAW_PREDICTIONS_GB"
+USUAL_LIMIT_GB = 10.0
+"""Of all batches together; the oldest are cleared away before their time where that is not enough."""
+IN_USE_S = 3600.0
+"""A batch that was looked at or answered for within so long is in use."""
 TOP = 5
 """Classes that are kept of each answer, the most probable ones."""
 COVERAGES = (0.8, 0.9, 0.95, 0.98, 1.0)
@@ -39,6 +46,7 @@ Tell = Callable[[int, int, str, float | None], None]
 """Hears how much of how much is done, what is being done, and the seconds left, once there is a guess."""
 Stopped = Callable[[], bool]
 
+_ID_LENGTH = 100
 _writing = threading.Lock()
 """Two tabs of one server may mark at once."""
 
@@ -181,8 +189,9 @@ def verdict(picture: Picture, answer: Answer | None, mark: Mark | None) -> bool 
 
 
 def begin(workspace: Workspace, title: str, kind: str = "files", url: str = "") -> Batch:
-    """An empty batch; old ones are cleared away."""
+    """An empty batch; old ones are cleared away, and more of them where all take more than their limit."""
     clear_old(workspace)
+    clear_beyond(workspace, _limit_bytes())
     batch = Batch(workspace, f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}", title, kind, time.time(), url)
     unfinished = batch.folder.with_name(f".{batch.id}")
     unfinished.mkdir(parents=True)
@@ -220,8 +229,16 @@ def begin_with(workspace: Workspace, title: str, pictures: Sequence[tuple[str, P
 
 
 def find(workspace: Workspace, batch_id: str) -> Batch:
-    """Raises DatasetError when there is no such batch (any more)."""
-    values = _read_json(_folder(workspace) / Path(batch_id).name / "batch.json", None)
+    """A batch that a person looks at now. Raises DatasetError when there is no such batch (any more)."""
+    batch = _read(workspace, batch_id)
+    with suppress(OSError):
+        os.utime(batch.folder / "batch.json")
+    return batch
+
+
+def _read(workspace: Workspace, batch_id: str) -> Batch:
+    known = len(batch_id) <= _ID_LENGTH
+    values = _read_json(_folder(workspace) / Path(batch_id).name / "batch.json", None) if known else None
     if not values:
         raise DatasetError("These pictures are gone: they were deleted, or cleared away. Ask about them again.")
     return Batch(workspace, **values)
@@ -232,7 +249,7 @@ def recent(workspace: Workspace) -> list[Batch]:
     found = []
     for file in _folder(workspace).glob("[!.]*/batch.json"):
         with suppress(DatasetError):  # deleted meanwhile
-            found.append(find(workspace, file.parent.name))
+            found.append(_read(workspace, file.parent.name))
     return sorted(found, key=lambda batch: batch.created_at, reverse=True)
 
 
@@ -258,6 +275,44 @@ def clear_old(workspace: Workspace, days: float = KEPT_DAYS) -> None:
         with suppress(FileNotFoundError):  # another tab clears up too
             if not (folder / "batch.json").exists() and folder.stat().st_mtime < before:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_beyond(workspace: Workspace, limit_bytes: int) -> None:
+    """Remove batches, the oldest first, until all take no more. The newest stays, and those that are in use."""
+    kept = recent(workspace)
+    sizes = {batch.id: folder_bytes(batch.folder) for batch in kept}
+    total = sum(sizes.values())
+    for batch in reversed(kept[1:]):
+        if total <= limit_bytes:
+            return
+        if not _in_use(batch):
+            remove(batch)
+            total -= sizes[batch.id]
+
+
+def batches_bytes(workspace: Workspace) -> int:
+    """What all batches take on the disk; pictures that a data set holds too take nothing here."""
+    return folder_bytes(_folder(workspace))
+
+
+def _in_use(batch: Batch) -> bool:
+    changing = (batch.folder, batch.folder / "batch.json", batch.folder / "pictures", *batch.folder.glob("answers/*"))
+    newest = 0.0
+    for path in changing:
+        with suppress(OSError):
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest < IN_USE_S
+
+
+def _limit_bytes() -> int:
+    setting = os.environ.get(LIMIT_SETTING, "").strip()
+    try:
+        gigabytes = float(setting) if setting else USUAL_LIMIT_GB
+    except ValueError:
+        gigabytes = -1.0
+    if not 0 <= gigabytes < 1e9:
+        raise DatasetError(f"{LIMIT_SETTING} is {setting!r}. Set it to a number of gigabytes, such as 10.")
+    return int(gigabytes * 2**30)
 
 
 # Taking in and asking

@@ -21,7 +21,7 @@ from learner.datasets import dataset_folder, image_path, split_by
 from learner.errors import DatasetError, RunError
 from learner.evaluation import calibration_curve, evaluate, one_against_rest
 from learner.expecting import working_beside
-from learner.images import read_image
+from learner.images import reading
 from learner.inference import BATCH, Predictor
 from learner.loaders import LabelledFile, ahead
 from learner.models import USUAL_COVERAGE, ModelSpec, load_model, load_reference, save_model
@@ -131,9 +131,9 @@ def save_golden(
     side = max(spec.image_size, GOLDEN_SIDE)
     files = [folder / f"{number}.png" for number in range(1, len(chosen) + 1)]
     for file, image in zip(files, chosen, strict=True):
-        picture = read_image(base / image.file)
-        picture.thumbnail((side, side), Picture.Resampling.BICUBIC)
-        picture.save(file)
+        with reading(base / image.file) as picture:
+            picture.thumbnail((side, side), Picture.Resampling.BICUBIC)
+            picture.save(file)
     predictor = Predictor(copy.deepcopy(model).cpu(), replace(spec, precision="fp32"), reference, torch.device("cpu"))
     place = {name: index for index, name in enumerate(spec.classes)}
     photos = []

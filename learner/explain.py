@@ -9,7 +9,7 @@ from fastcore.basics import chunked
 from PIL import Image
 
 from learner.errors import ModelError
-from learner.images import fit_within, read_image
+from learner.images import read_within
 from learner.inference import BATCH, Predictor
 from learner.overlays import STRONGEST, overlay
 
@@ -48,7 +48,7 @@ def overlays(
     drawn = []
     for some, wanted in zip(chunked(files, BATCH), chunked(classes, BATCH), strict=True):
         maps = heat_maps(predictor, np.stack([predictor.read(file) for file in some]), list(wanted), stage)
-        pictures = (fit_within(read_image(file, at_least=SHOWN_SIDE), SHOWN_SIDE) for file in some)
+        pictures = (read_within(file, SHOWN_SIDE) for file in some)
         drawn += [overlay(picture, weights, strength) for picture, weights in zip(pictures, maps, strict=True)]
     return drawn
 

@@ -1,20 +1,34 @@
 """Read one picture, whatever its format, as plain RGB. Knows nothing of data sets or models."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from learner.errors import ImageError
+from learner.memory import Budget
 from learner.trailers import carries_another_file
 
+if TYPE_CHECKING:
+    import numpy as np
+
 MAX_MEGAPIXELS = 200
-"""A larger picture is refused: 200 megapixels take 600 MB of memory."""
+"""A larger picture is refused: in colour, 200 megapixels take 800 MB of memory."""
+MAX_SIDE = 65_535
+"""Pixels; more than a JPEG can have. Every row of pixels costs memory of its own, however short it is."""
+MAX_DECODED_BYTES = 1_200_000_000
+"""What decoding one picture may take, and all pictures that a process decodes at a time."""
+_BYTES_OF_MODE = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+"""A pixel in memory; 4 in all other modes, also in RGB."""
+_MORE_BYTES_OF_FORMAT = {"WEBP": 12, "AVIF": 12, "HEIF": 8, "JPEG2000": 16, "TIFF": 4, "GIF": 4}
+"""A pixel in the memory of decoders that hold the whole picture too."""
+_PROGRESSIVE_BYTES = 6
+_STRIP_PIXELS = 2**20
 
 DRAFT = 2
 """A JPEG that will be made smaller is decoded at no less than so many times the size that it will have."""
@@ -23,7 +37,6 @@ GREY_WINDOW = (0.5, 99.5)
 """Percentiles of the pixels that become black and white where a picture holds more grey levels than 8 bits do."""
 _WINDOW_SAMPLE = 2**20
 """Pixels that the window is taken from at most, evenly spread."""
-_WINDOW_ROWS = 256
 
 SUFFIX_OF_FORMAT = {
     "JPEG": ".jpg",
@@ -75,6 +88,9 @@ Image.MAX_IMAGE_PIXELS = MAX_MEGAPIXELS * 1_000_000 // 2
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+_BUDGET = Budget(MAX_DECODED_BYTES)
+
+
 @dataclass(frozen=True)
 class Examined:
     """What a data set keeps of a picture that was decoded from the first byte to the last."""
@@ -105,14 +121,16 @@ def read_image(source: Path | BinaryIO, at_least: int | None = None) -> Image.Im
     Grey of more than 8 bits is windowed: `GREY_WINDOW` of its pixels become black to white.
     With `at_least`, a JPEG may come out smaller, by a half, a quarter or an eighth, but with both sides of at least so
     many pixels: decoding it so is several times faster.
-    Raises ImageError, with the file's name, when `source` is not a whole image of at most `MAX_MEGAPIXELS`.
+    Raises ImageError, with the file's name, when `source` is not a whole image within the limits.
     """
-    named = source if isinstance(source, Path) else getattr(source, "name", None)
-    name = Path(named).name if isinstance(named, str | Path) else "The picture"
-    try:
-        return _decode(source, at_least).image
-    except ImageError as error:
-        raise ImageError(f"{name} cannot be used. {error}") from error
+    with _named(source), _decoded(source, at_least) as examined:
+        return examined.image
+
+
+def read_within(source: Path | BinaryIO, side: int) -> Image.Image:
+    """`fit_within` of the picture, without its full size ever being held beside that of others. Raises ImageError."""
+    with reading(source, at_least=side) as image:
+        return fit_within(image, side)
 
 
 def read_squished(source, size: int) -> Image.Image:
@@ -122,7 +140,32 @@ def read_squished(source, size: int) -> Image.Image:
     decoded at a half, a quarter or an eighth first.
     Raises ImageError when the file cannot be read.
     """
-    return read_image(source, at_least=DRAFT * size).resize((size, size), Image.Resampling.BILINEAR)
+    with reading(source, at_least=DRAFT * size) as image:
+        return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+@contextmanager
+def reading(source: Path | BinaryIO, at_least: int | None = None) -> Iterator[Image.Image]:
+    """What `read_image` returns, for as long as the block runs; no other picture may be read in it.
+
+    All pictures that are open so take at most `MAX_DECODED_BYTES` together. Take a copy of what shall outlive it.
+    """
+    with _named(source), _decoded(source, at_least) as examined:
+        try:
+            yield examined.image
+        finally:
+            _forget_pixels(examined.image)
+
+
+@contextmanager
+def examining(source: Path | BinaryIO) -> Iterator[Examined]:
+    """What `examine` returns, for as long as the block runs, as `reading` does."""
+    with _decoded(source) as examined:
+        try:
+            _refuse_another_file(source)
+            yield examined
+        finally:
+            _forget_pixels(examined.image)
 
 
 def examine(source: Path | BinaryIO) -> Examined:
@@ -130,30 +173,87 @@ def examine(source: Path | BinaryIO) -> Examined:
 
     Its ImageError leaves the name out, for lists that show it.
     """
-    examined = _decode(source)
+    with _decoded(source) as examined:
+        _refuse_another_file(source)
+        return examined
+
+
+def _refuse_another_file(source: Path | BinaryIO) -> None:
     if carries_another_file(_all_bytes(source)):
         raise ImageError(
             "It carries another file behind the picture. If you trust it, open it in a picture program and save it "
             "again as JPEG or PNG."
         )
-    return examined
 
 
-def _decode(source: Path | BinaryIO, at_least: int | None = None) -> Examined:
+@contextmanager
+def _named(source: Path | BinaryIO) -> Iterator[None]:
+    """Errors say which file it is."""
+    try:
+        yield
+    except ImageError as error:
+        named = source if isinstance(source, Path) else getattr(source, "name", None)
+        name = Path(named).name if isinstance(named, str | Path) else "The picture"
+        raise ImageError(f"{name} cannot be used. {error}") from error
+
+
+@contextmanager
+def _decoded(source: Path | BinaryIO, at_least: int | None = None) -> Iterator[Examined]:
     with _reasons():
         if _is_empty(source):
             raise ImageError("The file is empty. Copy it again from where it came.")
         opened = Image.open(source, formats=_formats_of(source))
         if at_least is not None and opened.format in ("JPEG", "MPO"):  # HEIC would give its thumbnail instead
             opened.draft(None, (at_least, at_least))
-    with opened:
-        with _reasons():
-            opened.load()
-        suffix = SUFFIX_OF_FORMAT[opened.format]
-        camera, taken_at = _camera_and_time(opened)
-        _turn_upright(opened)
-        rgb, treatment = _to_rgb(opened)
-        return Examined(rgb, suffix, camera, taken_at, treatment)
+    with opened, _BUDGET.taken(_checked_cost(opened)):
+        yield _whole(opened)
+
+
+def _checked_cost(opened: Image.Image) -> int:
+    """Bytes that decoding will take at its worst, from what the header says. Raises ImageError for too many."""
+    if max(opened.size) > MAX_SIDE:
+        width, height = opened.size
+        raise ImageError(
+            f"It is {width:,} × {height:,} pixels, and at most {MAX_SIDE:,} a side are read. Cut it into pieces or "
+            "save it smaller."
+        )
+    decoded = _BYTES_OF_MODE.get(opened.mode, 4)
+    more = _MORE_BYTES_OF_FORMAT.get(opened.format, 0) + _PROGRESSIVE_BYTES * bool(opened.info.get("progressive"))
+    turned = decoded if _may_be_turned(opened) else 0
+    converted = 4 if opened.mode != "RGB" or opened.has_transparency_data else 0
+    pixels = opened.width * opened.height
+    least = pixels * max(decoded + more, decoded + converted)
+    if least > MAX_DECODED_BYTES:
+        raise ImageError(
+            f"Opening it would take {least / 1e9:.1f} GB of memory, and at most {MAX_DECODED_BYTES / 1e9:.1f} GB are "
+            "given to one picture. Save it smaller; a few thousand pixels a side are plenty."
+        )
+    return max(least, pixels * (decoded + turned))
+
+
+def _forget_pixels(image: Image.Image) -> None:
+    image.im = None  # `close` would also close a stream that is not ours
+
+
+def _may_be_turned(image: Image.Image) -> bool:
+    if image.format == "PNG":  # its EXIF data may stand behind the pixels
+        return True
+    with suppress(Exception):  # broken EXIF data only means that no rotation is known
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1)) > 1
+    return False
+
+
+def _whole(opened: Image.Image) -> Examined:
+    """Decode what `opened` has seen the header of."""
+    with _reasons():
+        opened.load()
+    suffix = SUFFIX_OF_FORMAT[opened.format]
+    camera, taken_at = _camera_and_time(opened)
+    _turn_upright(opened)
+    rgb, treatment = _to_rgb(opened)
+    if rgb is not opened:
+        _forget_pixels(opened)
+    return Examined(rgb, suffix, camera, taken_at, treatment)
 
 
 def is_image(file: Path) -> bool:
@@ -256,21 +356,37 @@ def _camera_and_time(image: Image.Image) -> tuple[str, float | None]:
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
     """`image` as 8-bit RGB, and what had to be done for it, a sentence or nothing."""
     if image.mode.startswith("I") or image.mode == "F":
-        grey, treatment = _window(image)
-        return grey.convert("RGB"), treatment
+        return _window(image)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB"), ""
+        return _by_strips(image, _on_white), ""
     if image.mode == "RGB":
         return image, ""
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        # Adobe writes CMYK upside down, and Pillow turns every CMYK JPEG; without Adobe's mark it was upright before.
-        image = ImageChops.invert(image)
+    # Adobe writes CMYK upside down, and Pillow turns every CMYK JPEG; without Adobe's mark it was upright before.
+    inverted = image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info
     try:
-        return image.convert("RGB"), ""
+        return _by_strips(image, lambda strip: (ImageChops.invert(strip) if inverted else strip).convert("RGB")), ""
     except ValueError as error:
         raise ImageError(f"Its colours ({image.mode}) cannot be read here. Save it as an RGB JPEG or PNG.") from error
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Pieces of the whole width with the row that each begins at: what is done to them takes no copy of the whole."""
+    rows = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    rgb = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgb.paste(convert(strip), (0, top))
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")
 
 
 def _window(image: Image.Image) -> tuple[Image.Image, str]:
@@ -281,9 +397,7 @@ def _window(image: Image.Image) -> tuple[Image.Image, str]:
     """
     import numpy as np
 
-    levels = np.asarray(image)
-    known = levels.ravel()[:: max(levels.size // _WINDOW_SAMPLE, 1)]
-    known = known[np.isfinite(known)]
+    known = _some_levels(image)
     if not known.size:
         raise ImageError("None of its pixels holds a number. Save it again from the program it came from.")
     low, high = (float(level) for level in np.percentile(known, GREY_WINDOW, method="nearest"))
@@ -291,10 +405,22 @@ def _window(image: Image.Image) -> tuple[Image.Image, str]:
     if low == high:  # nearly all pixels are alike, as in a mask
         low, high = float(known.min()), float(known.max())
         share = "all of its pixels"
-    grey = np.empty(levels.shape, np.uint8)
-    for top in range(0, len(levels), _WINDOW_ROWS):  # as floats the whole picture takes four times its memory
-        rows = np.nan_to_num(levels[top : top + _WINDOW_ROWS].astype(np.float32), nan=low, posinf=high, neginf=low)
-        grey[top : top + _WINDOW_ROWS] = ((rows.clip(low, high) - low) * (255 / max(high - low, 1e-12))).round()
+
+    def windowed(strip: Image.Image) -> Image.Image:
+        levels = np.nan_to_num(np.asarray(strip).astype(np.float32), nan=low, posinf=high, neginf=low)
+        grey = ((levels.clip(low, high) - low) * (255 / max(high - low, 1e-12))).round()
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
     depth = " of 16 bits" if image.mode.startswith("I;16") else ""
     treatment = f"Grey levels {low:.6g}–{high:.6g}{depth} are shown as black to white ({share})."
-    return Image.fromarray(grey), treatment
+    return _by_strips(image, windowed), treatment
+
+
+def _some_levels(image: Image.Image) -> "np.ndarray":
+    """At most about `_WINDOW_SAMPLE` of its grey levels, evenly spread; those that are no numbers are left out."""
+    import numpy as np
+
+    step = max(image.width * image.height // _WINDOW_SAMPLE, 1)
+    some = [np.asarray(strip).ravel()[-top * image.width % step :: step] for top, strip in _strips(image)]
+    levels = np.concatenate(some)
+    return levels[np.isfinite(levels)]

@@ -9,11 +9,11 @@ import streamlit as st
 
 def show_chart(make: Callable[..., alt.TopLevelMixin], *arguments: Any, place=st, **options: Any) -> None:
     """Show what `make` draws of `arguments` in `place`; `options` are those of `st.vega_lite_chart`."""
-    place.vega_lite_chart(_spec(make, arguments), **options)
+    place.vega_lite_chart(_spec(f"{make.__module__}.{make.__qualname__}", arguments, make), **options)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _spec(make: Callable[..., alt.TopLevelMixin], arguments: tuple) -> dict[str, Any]:
+def _spec(name: str, arguments: tuple, _make: Callable[..., alt.TopLevelMixin]) -> dict[str, Any]:
     """The chart in Vega-Lite, kept by what is drawn: Altair holds every part of one against its schema, which took
     most of the time of a page that shows it."""
-    return make(*arguments).to_dict()
+    return _make(*arguments).to_dict()

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from sqlalchemy import select
 
 from learner.datasets.names import dataset_folder, slug
-from learner.images import fit_within, read_image
+from learner.images import fit_within, reading
 from learner.store import Image, Store
 from learner.workspace import Workspace
 
@@ -37,7 +37,8 @@ def thumbnail_path(workspace: Workspace, dataset_name: str, image: Image, side: 
     """
     thumbnail = thumbnail_file(workspace, image.sha256, side)
     if not thumbnail.exists():
-        save_thumbnail(read_image(image_path(workspace, dataset_name, image)), thumbnail, side)
+        with reading(image_path(workspace, dataset_name, image)) as picture:
+            save_thumbnail(picture, thumbnail, side)
     return thumbnail
 
 

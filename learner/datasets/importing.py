@@ -14,16 +14,17 @@ from typing import Literal, get_args
 
 from sqlalchemy.exc import OperationalError
 
+from learner.datasets.disk import why_not_kept
 from learner.datasets.files import Incoming, clear_unfinished, import_lock
 from learner.datasets.grouping import bursts
 from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
-from learner.datasets.names import check_name, natural_key, plural, sentence
+from learner.datasets.names import check_name, first_free, natural_key, plural, sentence
 from learner.datasets.problems import SetAsideRows, Taken, exclude_doubtful, exclude_small_classes, require_any
 from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.settling import settle
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
-from learner.images import examine
+from learner.images import examining
 from learner.store import Content, Store, VersionInfo
 
 Mode = Literal["replace", "add"]
@@ -32,7 +33,6 @@ THREADS = 2
 """Pillow decodes outside Python's interpreter lock, so two threads fill two cores; each holds one decoded image."""
 STOPPED = "The import was stopped; nothing of it was kept. Start it again whenever you like."
 _REPORT_EVERY_S = 0.2
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,14 @@ def _together(earlier: list[Taken], taken: list[Taken]) -> tuple[list[Taken], li
 
 
 def _free(path: str, taken: set[str]) -> str:
-    """`path`, or the first of `cats/1 (2).jpg`, `cats/1 (3).jpg` … that is not taken, which it is then."""
+    """`path`, or one of `cats/1 (2).jpg`, `cats/1 (3).jpg` … that is not taken, which it is then."""
     start, dot, suffix = path.rpartition(".")
-    free, number = path, 2
-    while free in taken:
-        free, number = f"{start or suffix} ({number}){dot}{suffix if start else ''}", number + 1
+    ending = f"{dot}{suffix}" if start else ""
+
+    def numbered(number: int) -> str:
+        return path if number == 1 else f"{start or suffix} ({number}){ending}"
+
+    free = first_free(numbered, taken.__contains__)
     taken.add(free)
     return free
 
@@ -246,20 +249,21 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
 
     try:
         data = source.read(entry)
-        examined = examine(io.BytesIO(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        with examining(io.BytesIO(data)) as examined:
+            width, height = examined.width, examined.height
+            file = incoming.add(data, sha256, examined.suffix, examined.image)
+            incoming.contents.append(measure(examined, sha256, len(data)))
     except ImageError as error:
         return str(error)
-    sha256 = hashlib.sha256(data).hexdigest()
-    file = incoming.add(data, sha256, examined.suffix, examined.image)
-    incoming.contents.append(measure(examined, sha256, len(data)))
     return Taken(
         item.path,
         file,
         item.label,
         item.split,
         sha256,
-        examined.width,
-        examined.height,
+        width,
+        height,
         group=item.group,
         weight=item.weight,
         reason="" if item.label else item.reason,
@@ -268,15 +272,7 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
 
 def about_disk(error: OSError, root: Path) -> str:
     """What a person is told when nothing can be written under `root`."""
-    if error.errno in _DISK_FULL:
-        return (
-            f"The disk that holds {root} is full, so nothing was imported. Free some space there, or set THAW_HOME to "
-            "a folder on a larger disk, and import again."
-        )
-    return (
-        f"The import could not write to {root}: {error.strerror or error}. Nothing was imported. Check that folder's "
-        "permissions and import again."
-    )
+    return f"Nothing was imported. {why_not_kept('The import', error, root)}"
 
 
 class _Telling:

@@ -12,7 +12,7 @@ from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.datasets.settling import settle
 from learner.errors import ImageError, ImportCancelled
-from learner.images import examine
+from learner.images import examining
 from learner.store import Image, Store, VersionInfo
 
 _AT_ONCE = 64
@@ -41,7 +41,8 @@ def measure_missing(
     def measured(row: Taken) -> dict | None:
         try:
             file = folder / row.file
-            return measure(examine(file), row.sha256, file.stat().st_size)
+            with examining(file) as examined:
+                return measure(examined, row.sha256, file.stat().st_size)
         except (ImageError, OSError):  # it is gone or damaged; training says so
             return None
 

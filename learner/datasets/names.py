@@ -3,11 +3,14 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from learner.errors import DatasetError
 from learner.workspace import Workspace
+
+T = TypeVar("T")
 
 MAX_NAME_LENGTH = 80
 
@@ -83,6 +86,20 @@ def is_ignored(path: str) -> bool:
         or any(folder.lower() in _IGNORED_FOLDERS for folder in folders)
         or file.lower() in _IGNORED_FILES
     )
+
+
+def first_free(named: Callable[[int], T], taken: Callable[[T], bool]) -> T:
+    """`named(1)`, or one of `named(2)`, `named(3)` … that is not taken, in few tries where many are.
+
+    Where those that are taken have no gaps it is the first.
+    """
+    last, free = 0, 1
+    while taken(named(free)):
+        last, free = free, 2 * free
+    while free - last > 1:
+        middle = (last + free) // 2
+        last, free = (middle, free) if taken(named(middle)) else (last, middle)
+    return named(free)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:

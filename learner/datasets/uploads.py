@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from learner.datasets.names import shown
+from learner.datasets.disk import folder_bytes, why_not_kept
+from learner.datasets.names import first_free, shown
 from learner.errors import DatasetError
 from learner.workspace import Workspace
 
 ABANDONED_S = 3600.0
 """An upload to which nothing came for so long belongs to a browser that is gone."""
+_GONE = ".gone-"
 _MAX_NAME_BYTES = 200
 """File systems hold 255 bytes a name; the rest is for numbers that part equal names."""
 
@@ -31,28 +34,35 @@ class Upload:
 
     @contextmanager
     def receiving(self, name: str) -> Iterator[BinaryIO]:
-        """An open file to write one file's bytes to; it is kept when all were written, and gone otherwise.
+        """An open file to write one file's bytes to; it is kept when all were written, and gone otherwise."""
+        part = self.new_part()
+        try:
+            with part.open("xb") as file:
+                yield file
+            self.keep(part, name)
+        except BaseException:  # the browser may go away at any byte
+            part.unlink(missing_ok=True)
+            raise
+
+    def new_part(self) -> Path:
+        """Where one file's bytes can be written before `keep` gives them their name."""
+        return self.folder / f"{uuid.uuid4().hex}.part"
+
+    def keep(self, part: Path, name: str) -> None:
+        """Put a part that was written whole in its place.
 
         `name` may hold folders (`photos/cats/1.jpg`); parts that lead elsewhere are dropped, equal names numbered.
         """
-        partial = self.folder / f"{uuid.uuid4().hex}.part"
-        try:
-            with partial.open("xb") as file:
-                yield file
-            with _one_at_a_time:
-                if not partial.exists():
-                    raise DatasetError(_OVER)
-                target = _free_place(self.folder / "upload", _inside(name))
-                if not target.resolve().is_relative_to(self.folder.resolve() / "upload"):
-                    raise DatasetError(f"The name {name!r} leads out of the upload. Give the file another name.")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial.rename(target)
-        except BaseException:  # the browser may go away at any byte
-            partial.unlink(missing_ok=True)
-            raise
-        finally:
-            with suppress(OSError):
-                os.utime(self.folder)
+        with _one_at_a_time:
+            if not part.exists():
+                raise DatasetError(_OVER)
+            target = _free_place(self.folder / "upload", _inside(name))
+            if not target.resolve().is_relative_to(self.folder.resolve() / "upload"):
+                raise DatasetError(f"The name {name!r} leads out of the upload. Give the file another name.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.rename(target)
+        with suppress(OSError):
+            os.utime(self.folder)
 
     def files(self) -> list[Path]:
         """Those that have arrived, in the order they did."""
@@ -72,8 +82,19 @@ class Upload:
         return kept / inside[0].name if len(inside) == 1 else kept
 
     def throw_away(self) -> None:
-        with _one_at_a_time:  # a file that is just being put in its place would bring the folder back
-            shutil.rmtree(self.folder, ignore_errors=True)
+        delete(self.give_up())
+
+    def give_up(self) -> Path:
+        """Hide the upload, which is quick however much there is; returns what to `delete`."""
+        gone = self.folder.with_name(f"{_GONE}{uuid.uuid4().hex}")
+        with _one_at_a_time, suppress(FileNotFoundError):  # no file is being put in its place meanwhile
+            self.folder.rename(gone)
+        return gone
+
+
+def delete(gone: Path) -> None:
+    """Delete what `Upload.give_up` hid; thousands of files take seconds."""
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 _one_at_a_time = threading.Lock()
@@ -97,10 +118,7 @@ def save_uploads(workspace: Workspace, files: Iterable[tuple[str, BinaryIO]]) ->
             upload.throw_away()
             raise
     except OSError as error:
-        raise DatasetError(
-            f"The upload could not be kept in {workspace.uploads}: {error.strerror or error}. Free some space there or "
-            "check that folder's permissions, then upload again."
-        ) from error
+        raise DatasetError(why_not_kept("The upload", error, workspace.uploads)) from error
 
 
 def begin_upload(workspace: Workspace) -> Upload:
@@ -112,18 +130,26 @@ def begin_upload(workspace: Workspace) -> Upload:
 
 def find_upload(workspace: Workspace, upload_id: str) -> Upload:
     """Raises DatasetError when there is no such upload under way."""
-    folder = workspace.uploads / f".files-{Path(upload_id).name}"
-    if not folder.is_dir():
+    folder = workspace.uploads / f".files-{upload_id}"
+    if not re.fullmatch("[0-9a-f]{32}", upload_id) or not folder.is_dir():
         raise DatasetError(_OVER)
     return Upload(upload_id, folder)
 
 
 def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
-    """Delete uploads whose browser went away, and what a killed command had downloaded: untouched for `after_s`."""
+    """Delete what nobody will come back to: uploads whose browser went away and what a killed command had downloaded,
+    untouched for `after_s`, and what was thrown away while the server was killed."""
+    for gone in workspace.uploads.glob(f"{_GONE}*"):
+        delete(gone)
     for folder in [*workspace.uploads.glob(".files-*"), *workspace.uploads.glob("command-*")]:
         newest = max((path.stat().st_mtime for path in (folder, *folder.glob("*.part"))), default=0)
         if time.time() - newest > after_s:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def uploads_bytes(workspace: Workspace) -> int:
+    """What uploads, and imports that are not done, take on the disk."""
+    return folder_bytes(workspace.uploads)
 
 
 def remove_upload(workspace: Workspace, source: Path) -> None:
@@ -168,9 +194,7 @@ def _free_place(folder: Path, parts: list[str]) -> Path:
 
 
 def _numbered(path: Path, taken: Callable[[Path], bool]) -> Path:
-    """`path`, or the first of `1 (2).jpg`, `1 (3).jpg` … that is not taken."""
-    number, free = 2, path
-    while taken(free):
-        free = path.with_name(f"{path.stem} ({number}){path.suffix}")
-        number += 1
-    return free
+    """`path`, or one of `1 (2).jpg`, `1 (3).jpg` … that is not taken."""
+    return first_free(
+        lambda number: path if number == 1 else path.with_name(f"{path.stem} ({number}){path.suffix}"), taken
+    )

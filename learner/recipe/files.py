@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from learner.errors import RecipeError
-from learner.recipe.whole import Recipe, default_phases, parse_yaml
+from learner.recipe.whole import MAX_CHARACTERS, Recipe, default_phases, parse_yaml
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -28,7 +28,8 @@ def read_recipe(name_or_file: str, dataset: str, changes: list[str] | None = Non
         raise RecipeError([f"there is no such file, and no shipped recipe of that name ({known})"], f"{name_or_file!r}")
     source = f"Recipe {name_or_file}"
     try:
-        values = parse_yaml(path.read_text("utf-8"), source)
+        with path.open(encoding="utf-8") as file:
+            values = parse_yaml(file.read(MAX_CHARACTERS + 1), source)
     except UnicodeDecodeError:
         raise RecipeError(["it is not a text file"], source) from None
     if isinstance(values, dict):

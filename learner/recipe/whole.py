@@ -17,6 +17,11 @@ SMALL_IMAGE_SIZE = 96
 USUAL_IMAGE_SIZE = 224
 MOST_SHOWN = 200
 """Characters of a wrong value that are repeated to a person."""
+MAX_CHARACTERS = 100_000
+"""Of a recipe as YAML; 50 phases with every setting written out have 20,000."""
+MAX_VALUE = 3000
+"""Characters of one value; a number of so many digits can still be shown."""
+MAX_DEPTH = 20
 
 
 def default_phases() -> list[Phase]:
@@ -142,7 +147,7 @@ class Recipe:
     def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
         """Raises RecipeError with every mistake at once, each with its key's path."""
         if not isinstance(values, dict):
-            raise RecipeError([f"it should be a list of keys and values, not {values!r}"], source)
+            raise RecipeError([f"it should be a list of keys and values, not {_shown(values)}"], source)
         try:
             return _ADAPTER.validate_python(values)
         except ValidationError as error:
@@ -206,11 +211,44 @@ def choose_image_size(image_size: int | Literal["auto"], typical_side: int) -> i
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """What a YAML text says, as plain values. Raises RecipeError, naming `source`."""
+    """What a YAML text says, as plain values; no text costs more than its length. Raises RecipeError, naming `source`.
+
+    Aliases, deep nesting and long texts, which no recipe needs, are refused.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise RecipeError(
+            [f"it has more than {MAX_CHARACTERS:,} characters, which no recipe needs. Shorten it"], source
+        )
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, _PlainLoader)
+    except _Refused as error:
+        raise RecipeError([str(error)], source) from None
+    except (yaml.YAMLError, ValueError) as error:  # dates and numbers that cannot be are ValueErrors
         raise RecipeError([f"it is not valid YAML: {' '.join(str(error).split())}"], source) from None
+
+
+class _Refused(yaml.YAMLError):
+    """Valid YAML that no recipe needs."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Values as a person writes them: nothing stands for anything else, and nothing lies deep."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        line = f"line {event.start_mark.line + 1}"
+        if event.anchor is not None:  # an alias has one too
+            raise _Refused(f"{line} has an alias or an anchor (* or &), which recipes do not use. Write the value out")
+        if self._depth > MAX_DEPTH:
+            raise _Refused(f"{line} is nested more than {MAX_DEPTH} deep. A recipe needs four levels")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_VALUE:
+            raise _Refused(f"{line} has a value of more than {MAX_VALUE:,} characters. Shorten it")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _differences(key: str, mine: Any, usual: Any) -> list[str]:
@@ -244,14 +282,18 @@ def _problems(error: ValidationError) -> list[str]:
             message = "this key is needed"
         else:
             message = item["msg"].removeprefix("Value error, ").replace("Input should", "It should")
-            given = repr(item["input"])
-            values[path] = f" (it is {given if len(given) <= MOST_SHOWN else given[: MOST_SHOWN - 1] + '…'})"
+            values[path] = f" (it is {_shown(item['input'])})"
         found.setdefault(path, []).append(message)
     return [
         f"{path}: {messages[0]}{''.join(', or' + text.removeprefix('It should') for text in messages[1:])}"
         f"{values.get(path, '')}"
         for path, messages in found.items()
     ]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
 
 def _is_field(part: str) -> bool:

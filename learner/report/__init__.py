@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from learner.errors import ImageError
-from learner.images import fit_within, read_image
+from learner.images import read_within
 from learner.paired import verdict as paired_verdict
 from learner.report import figures
 from learner.report.collecting import Collected, collect
@@ -108,7 +108,7 @@ def _figures(told: Collected) -> list[tuple[str, list[str]]]:
 def _photo(told: Collected, row: Any) -> dict[str, Any]:
     """A row of wrong predictions with a small copy of its image; without, where the file cannot be read any more."""
     try:
-        picture = fit_within(read_image(told.folder / row.file), THUMBNAIL)
+        picture = read_within(told.folder / row.file, THUMBNAIL)
     except ImageError:
         return {"row": row, "data": ""}
     return {"row": row, "data": _as_data(picture)}

@@ -262,3 +262,35 @@ def test_nothing_marked_is_nothing_to_join(six, pets):
     with pytest.raises(DatasetError, match="There is nothing new for pets"):
         join(pets, six, "pets")
     assert list(pets.workspace.uploads.iterdir()) == []
+
+
+def of_a_kilobyte(workspace, days_ago: float) -> batches.Batch:
+    """A batch that nobody has looked at since it came."""
+    batch = batches.begin(workspace, "old")
+    batch.add("1.jpg", os.urandom(1000))
+    values = json.loads((batch.folder / "batch.json").read_text())
+    then = time.time() - days_ago * 24 * 3600
+    (batch.folder / "batch.json").write_text(json.dumps({**values, "created_at": then}))
+    for path in (*batch.folder.glob("*"), batch.folder):
+        os.utime(path, (then, then))
+    return batch
+
+
+def test_beyond_their_limit_the_oldest_go_but_never_the_newest_or_one_in_use(workspace, monkeypatch):
+    oldest, used, old, newest = (of_a_kilobyte(workspace, days) for days in (4, 3, 2, 1))
+    batches.find(workspace, used.id)
+    assert batches.batches_bytes(workspace) > 4000
+    batches.clear_beyond(workspace, batches.batches_bytes(workspace) - 1)
+    assert [batch.id for batch in batches.recent(workspace)] == [newest.id, old.id, used.id]
+    monkeypatch.setenv("THAW_PREDICTIONS_GB", "0")
+    begun = batches.begin(workspace, "new")
+    assert [batch.id for batch in batches.recent(workspace)] == [begun.id, newest.id, used.id]
+    assert not oldest.folder.exists()
+    monkeypatch.setenv("THAW_PREDICTIONS_GB", "many")
+    with pytest.raises(DatasetError, match=r"THAW_PREDICTIONS_GB is 'many'\. Set it to a number of gigabytes"):
+        batches.begin(workspace, "new")
+
+
+def test_a_batch_of_an_overlong_name_is_gone(workspace):
+    with pytest.raises(DatasetError, match="These pictures are gone"):
+        batches.find(workspace, "x" * 300)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from learner.batches import Answer, Asked, Batch, Mark, Picture, verdict
 from learner.errors import ThawError
-from learner.images import read_image
+from learner.images import reading
 from learner.overlays import STRONGEST, looks_everywhere, overlay
 from learner.results import load_predictions, sha256_of
 from learner.store import Run, Store
@@ -185,6 +185,6 @@ def load_untouched():
 
 def upright(file: Path) -> Image.Image:
     """The picture, upright and small enough for the page. Raises ImageError."""
-    image = read_image(file, at_least=SHOWN_PX)
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
-    return image
+    with reading(file, at_least=SHOWN_PX) as image:
+        image.thumbnail((SHOWN_PX, SHOWN_PX))
+        return image.copy()

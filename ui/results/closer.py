@@ -6,7 +6,7 @@ import streamlit as st
 
 from learner.batches import model_key
 from learner.datasets import dataset_folder
-from learner.images import fit_within, read_image
+from learner.images import read_within
 from learner.overlays import overlay
 from learner.results import SplitName
 from ui.components import probability_bars
@@ -30,7 +30,7 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
     st.markdown(f"**{plain(row['path'])}**")
     file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
     with telling_errors():
-        picture = fit_within(read_image(file, at_least=SHOWN_PX), SHOWN_PX)
+        picture = read_within(file, SHOWN_PX)
         wanted = list(dict.fromkeys([row["predicted"], row["label"]])) if stage else []
         columns = st.columns([1] * (1 + len(wanted)) + [1.3], vertical_alignment="top")
         columns[0].image(

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
+from learner.keeping import tidy
 from ui.web.guard import Guard
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
@@ -28,7 +29,9 @@ async def making_ready(_app: object) -> AsyncIterator[None]:
 def _make_ready() -> None:
     """Bring the tables up to date, clear up, load modules. An error is left to the page, which meets it again."""
     try:
-        clear_abandoned(Store().workspace)
+        store = Store()
+        clear_abandoned(store.workspace)
+        tidy(store)
     except (ThawError, OSError):
         return
     import ui.data.checking  # noqa: F401

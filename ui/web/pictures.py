@@ -12,7 +12,7 @@ from starlette.routing import Route
 from learner.batches import batch_pictures
 from learner.datasets.files import THUMBNAIL_SIDE, dataset_folder, save_thumbnail, thumbnail_file
 from learner.errors import ImageError
-from learner.images import read_image
+from learner.images import reading
 from learner.workspace import Workspace
 
 PREVIEW_SIDE = 1024
@@ -64,7 +64,8 @@ def _file(where: Mapping[str, str], sha256: str, side: int) -> Path | None:
         original = next(originals, None)
         if original is None:
             return None
-        save_thumbnail(read_image(original, at_least=side), file, side)
+        with reading(original, at_least=side) as picture:
+            save_thumbnail(picture, file, side)
     return file
 
 

@@ -15,14 +15,16 @@ import logging
 import shutil
 from collections.abc import Awaitable, Callable
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from learner.batches import begin_upload as begin_batch
+from learner.datasets.disk import is_full, why_not_kept
 from learner.datasets.jobs import start_look
-from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, find_upload
+from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, delete, find_upload
 from learner.errors import DatasetError
 from learner.workspace import Workspace
 
@@ -45,10 +47,8 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
             return Response(status_code=400)
         except OSError as error:
             log.exception("An upload could not be kept")
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            why = "The disk is full" if full else f"It could not be written ({error.strerror})"
-            folder = Workspace.current().uploads
-            return JSONResponse({"error": f"{why}. Free some space where {folder} lies, then upload again."}, 507)
+            said = why_not_kept("The upload", error, Workspace.current().uploads)
+            return JSONResponse({"error": said}, 507 if is_full(error) else 500)
 
     return answer
 
@@ -56,9 +56,8 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
 @_answering
 async def _begin(request: Request) -> Response:
     workspace = Workspace.current()
-    await run_in_threadpool(clear_abandoned, workspace)
     upload = await run_in_threadpool(begin_upload, workspace)
-    return JSONResponse({"id": upload.id})
+    return JSONResponse({"id": upload.id}, background=BackgroundTask(clear_abandoned, workspace))
 
 
 @_answering
@@ -68,14 +67,20 @@ async def _put(request: Request) -> Response:
     free = shutil.disk_usage(upload.folder).free
     if size > free:
         raise OSError(errno.ENOSPC, "")
-    with upload.receiving(request.query_params.get("name", "")) as file:
-        buffer = bytearray()
-        async for chunk in request.stream():
-            buffer += chunk
-            if len(buffer) >= _BUFFER_BYTES:
-                await run_in_threadpool(file.write, bytes(buffer))
-                buffer.clear()
-        await run_in_threadpool(file.write, bytes(buffer))
+    part = upload.new_part()
+    try:
+        with part.open("xb") as file:
+            buffer = bytearray()
+            async for chunk in request.stream():
+                buffer += chunk
+                if len(buffer) >= _BUFFER_BYTES:
+                    await run_in_threadpool(file.write, bytes(buffer))
+                    buffer.clear()
+            await run_in_threadpool(file.write, bytes(buffer))
+        await run_in_threadpool(upload.keep, part, request.query_params.get("name", ""))
+    except BaseException:  # the browser may go away at any byte
+        part.unlink(missing_ok=True)
+        raise
     return Response(status_code=204)
 
 
@@ -92,8 +97,8 @@ async def _done(request: Request) -> Response:
 
 @_answering
 async def _throw_away(request: Request) -> Response:
-    await run_in_threadpool(_find(request).throw_away)
-    return Response(status_code=204)
+    gone = await run_in_threadpool(_find(request).give_up)
+    return Response(status_code=204, background=BackgroundTask(delete, gone))
 
 
 def _find(request: Request) -> Upload:

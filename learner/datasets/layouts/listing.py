@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from learner.datasets.layouts.tables import Table, is_table, read_table
+from learner.datasets.layouts.tables import MAX_CELLS, Table, is_table, read_table
 from learner.datasets.sources import Source
 from learner.errors import DatasetError, ImageError
 
@@ -52,6 +52,7 @@ def listing_of(source: Source, check: Callable[[], None] = lambda: None) -> List
     )
     mats = [entry for entry in source.entries if _file_name(entry.path) in _MAT_VARIABLES]
     unreadable: dict[str, str] = {}
+    cells_left = MAX_CELLS
     for entry in [*tables[:MAX_TABLES], *mats]:
         check()
         try:
@@ -61,7 +62,9 @@ def listing_of(source: Source, check: Callable[[], None] = lambda: None) -> List
             continue
         try:
             if is_table(entry.path):
-                listing.tables[entry.path] = read_table(entry.path, data, listing.paths)
+                table = read_table(entry.path, data, listing.paths, cells_left)
+                cells_left -= len(table.columns) * (len(table.rows) + 1)
+                listing.tables[entry.path] = table
             else:
                 listing.mats[entry.path] = _numbers(data, _MAT_VARIABLES[_file_name(entry.path)])
         except DatasetError as error:

@@ -5,12 +5,13 @@ import csv
 import io
 import re
 import unicodedata
-import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from learner.datasets.names import shown, suffix_of
+from learner.datasets.layouts.sheets import read_sheet
+from learner.datasets.names import first_free, shown, suffix_of
 from learner.errors import DatasetError
 from learner.images import IMAGE_SUFFIXES
 
@@ -18,7 +19,8 @@ TABLE_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".xlsx", ".xlsm"])
 MAX_TABLE_BYTES = 64 * 2**20
 """A larger table is set aside; a line for each of a million photos stays below."""
 MAX_CELLS = 4_000_000
-"""Cells are kept in memory while a person chooses; these are about 300 MB."""
+"""Of all tables of a source; they are kept in memory while a person chooses, these in about 300 MB."""
+MAX_COLUMNS = 1000
 MAX_CELL_CHARACTERS = 1000
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 100
@@ -47,7 +49,7 @@ def is_table(path: str) -> bool:
     return suffix_of(path) in TABLE_SUFFIXES
 
 
-def read_table(path: str, data: bytes, paths: Iterable[str] = ()) -> Table:
+def read_table(path: str, data: bytes, paths: Iterable[str] = (), most_cells: int = MAX_CELLS) -> Table:
     """The table in `data`; `paths` are the files beside it, which tell a first row of data from one of headings.
 
     Text may be UTF-8, UTF-16 or Windows-1252 (Latin-1), and parted by commas, semicolons, tabs, bars or blanks. Of an
@@ -56,18 +58,39 @@ def read_table(path: str, data: bytes, paths: Iterable[str] = ()) -> Table:
     if len(data) > MAX_TABLE_BYTES:
         raise DatasetError(f"It is a table of more than {MAX_TABLE_BYTES // 2**20} MB. Keep only the columns needed.")
     excel = suffix_of(path) in (".xlsx", ".xlsm")
-    rows = _sheet(data) if excel else _lines(_decoded(data))
-    rows = [cells for row in rows if any(cells := [_clean(cell) for cell in row])]
+    every = (
+        read_sheet(data, MAX_TABLE_BYTES, most_cells, MAX_COLUMNS, MAX_CELL_CHARACTERS)
+        if excel
+        else _lines(_decoded(data))
+    )
+    rows = list(_counted(every, most_cells))
     if not rows:
         raise DatasetError("It is an empty table.")
     width = max(len(rows[0]), Counter(map(len, rows)).most_common(1)[0][0])
-    if len(rows) * width > MAX_CELLS:
-        raise DatasetError(f"It is a table of more than {MAX_CELLS:,} cells. Keep only the columns needed.")
+    if len(rows) * width > most_cells:
+        raise DatasetError(_TOO_MANY_CELLS.format(most_cells))
     rows = [(row + [""] * (width - len(row)))[:width] for row in rows]
     names = {name for path in paths for name in _names_of(path)}
     if any(_names_a_file(cell, names) for cell in rows[0]):
         return Table([f"column {number}" for number in range(1, width + 1)], rows)
     return Table(_headings(rows[0]), rows[1:])
+
+
+_TOO_MANY_CELLS = "It is a table of more than {:,} cells. Keep only the columns needed."
+
+
+def _counted(rows: Iterable[list[str]], most_cells: int) -> Iterator[list[str]]:
+    """Rows that hold anything, their cells trimmed. Raises DatasetError as soon as there are too many cells."""
+    count = 0
+    for row in rows:
+        if len(row) > MAX_COLUMNS:
+            raise DatasetError(f"It is a table of more than {MAX_COLUMNS:,} columns. Keep only the columns needed.")
+        count += len(row)
+        if count > most_cells:
+            raise DatasetError(_TOO_MANY_CELLS.format(most_cells))
+        cells = [_clean(cell) for cell in row]
+        if any(cells):
+            yield cells
 
 
 def _clean(cell: str) -> str:
@@ -85,14 +108,16 @@ def _names_a_file(cell: str, names: set[str]) -> bool:
     return suffix_of(name) in IMAGE_SUFFIXES or (name in names and any(map(str.isdigit, name)))
 
 
+def _again(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"
+
+
 def _headings(row: list[str]) -> list[str]:
-    headings: list[str] = []
+    headings: dict[str, None] = {}
     for number, cell in enumerate(row, start=1):
-        heading, again = cell or f"column {number}", 2
-        while heading in headings:
-            heading, again = f"{cell or f'column {number}'} ({again})", again + 1
-        headings.append(heading)
-    return headings
+        name = cell or f"column {number}"
+        headings[first_free(partial(_again, name), headings.__contains__)] = None
+    return list(headings)
 
 
 def _decoded(data: bytes) -> str:
@@ -109,12 +134,13 @@ def _decoded(data: bytes) -> str:
     return data.decode("latin-1")
 
 
-def _lines(text: str) -> list[list[str]]:
+def _lines(text: str) -> Iterator[list[str]]:
     delimiter = _delimiter(text)
     if not delimiter:
-        return [line.split() for line in text.splitlines()]
+        yield from (line.split() for line in text.splitlines())
+        return
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     except csv.Error as error:
         raise DatasetError("It is a damaged table: a quotation mark is not closed, or it is no text.") from error
 
@@ -143,22 +169,6 @@ def _evenness(rows: list[list[str]]) -> tuple[float, int]:
         return 0.0, 1
     width, times = Counter(map(len, rows)).most_common(1)[0]
     return (times / len(rows), width) if width > 1 else (0.0, 1)
-
-
-def _sheet(data: bytes) -> list[list[str]]:
-    import pandas as pd
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            unpacked = sum(part.file_size for part in packed.infolist())
-        if unpacked > 2 * MAX_TABLE_BYTES:
-            raise DatasetError("It is an Excel file that unpacks to far more than a table of images needs.")
-        frame = pd.read_excel(io.BytesIO(data), header=None, dtype=str, na_filter=False, engine="openpyxl")
-    except DatasetError:
-        raise
-    except Exception as error:  # damaged files make openpyxl raise almost anything
-        raise DatasetError("It is not an Excel file that can be read. Save it as CSV.") from error
-    return frame.fillna("").astype(str).values.tolist()
 
 
 # Which column is which

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from learner.datasets.names import is_ignored, shown
 from learner.datasets.sources.entries import Entry
-from learner.datasets.sources.inside import Places, is_archive_name
+from learner.datasets.sources.inside import MAX_FOLDERS, TOO_DEEP, Places, is_archive_name
 from learner.datasets.sources.limits import check_size
 from learner.errors import DatasetError, ImageError
 
@@ -33,6 +33,8 @@ class FolderSource:
 
     def _add(self, file: Path, reason: str = "") -> None:
         path = shown(file.relative_to(self._top).as_posix())
+        if path.count("/") > MAX_FOLDERS:
+            path, reason = f"{path[:100]}…", TOO_DEEP
         if is_ignored(path):
             return
         if reason:

@@ -3,16 +3,22 @@
 import re
 from pathlib import PurePosixPath
 
-from learner.datasets.names import shown
+from learner.datasets.names import first_free, shown, suffix_of
 
 MAX_PART_BYTES = 255
 """What file systems hold as the name of one file or folder, in UTF-8."""
 MAX_PATH_BYTES = 4096
+MAX_FOLDERS = 100
+"""Within each other; every layout looks at all folders around an image."""
+EMPTY = "The file is empty. Copy it again from where it came."
 
 ARCHIVE_SUFFIXES = frozenset(
     {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".lzma", ".zst", ".tzst", ".7z", ".rar"}
     | {".cab", ".iso", ".jar"}
 )
+
+
+TOO_DEEP = f"It lies more than {MAX_FOLDERS} folders deep. Put it into fewer folders."
 
 
 def read_name(name: str) -> tuple[str, str]:
@@ -22,6 +28,8 @@ def read_name(name: str) -> tuple[str, str]:
     part of `path` is empty, `.` or `..`, and it holds no control characters.
     """
     name = name.replace("\\", "/")
+    if name.count("/") > MAX_FOLDERS:
+        return f"{shown(name[:100])}…", TOO_DEEP
     parts = [part for part in name.split("/") if part not in ("", ".")]
     path = shown("/".join(parts))
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in parts:
@@ -40,7 +48,7 @@ def read_name(name: str) -> tuple[str, str]:
 
 
 def is_archive_name(path: str) -> bool:
-    return PurePosixPath(path.lower()).suffix in ARCHIVE_SUFFIXES
+    return suffix_of(path) in ARCHIVE_SUFFIXES
 
 
 def stem_of(file_name: str) -> str:
@@ -72,10 +80,12 @@ class Places:
         return ""
 
     def free(self, path: str) -> str:
-        """`path`, or the first of `1 (2).jpg`, `1 (3).jpg` … that is not taken; it is taken from now on."""
-        pure, number, free = PurePosixPath(path), 2, path
-        while free in self._taken:
-            free = str(pure.with_name(f"{pure.stem} ({number}){pure.suffix}"))
-            number += 1
+        """`path`, or one of `1 (2).jpg`, `1 (3).jpg` … that is not taken; it is taken from now on."""
+        pure = PurePosixPath(path)
+
+        def numbered(number: int) -> str:
+            return path if number == 1 else str(pure.with_name(f"{pure.stem} ({number}){pure.suffix}"))
+
+        free = first_free(numbered, self._taken.__contains__)
         self._taken.add(free)
         return free

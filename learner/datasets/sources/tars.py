@@ -21,7 +21,7 @@ from typing import BinaryIO
 from learner.datasets.names import is_ignored
 from learner.datasets.sources import limits
 from learner.datasets.sources.entries import Cancelled, Entry, Progress
-from learner.datasets.sources.inside import Places, read_name
+from learner.datasets.sources.inside import EMPTY, Places, read_name
 from learner.errors import DatasetError, ImageError, ImportCancelled
 
 _XZ_MEMORY_BYTES = 256 * 2**20
@@ -80,6 +80,8 @@ class TarSource:
             return "It is stored with holes (a sparse file), which no image needs. Make the archive again without them."
         if not member.isreg():
             return "It is a device or a pipe, not an image. Leave it out."
+        if not member.size:
+            return EMPTY
         if member.offset_data + member.size > self._size:
             return "It is cut short: the archive ends before it does. Copy the archive again from where it came."
         return ""

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 import httpcore
 import httpx
 
-from learner.datasets.names import shown
+from learner.datasets.disk import why_not_kept
+from learner.datasets.names import first_free, shown
 from learner.datasets.sources import limits
 from learner.datasets.sources.addresses import checked_addresses
 from learner.datasets.sources.entries import Cancelled, Progress
@@ -146,10 +147,7 @@ def _receive(response: httpcore.Response, address: httpx.URL, folder: Path, watc
         partial.replace(target)
         return target
     except OSError as error:
-        raise DatasetError(
-            f"The download could not be kept in {folder}: {error.strerror or error}. Free some space there or check "
-            "that folder's permissions, then try again."
-        ) from error
+        raise DatasetError(why_not_kept("The download", error, folder)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -221,11 +219,7 @@ def _safe(name: str) -> str:
 
 
 def _free_name(folder: Path, name: str) -> Path:
-    number, free = 2, folder / name
-    while free.exists():
-        free = folder / f"{number} {name}"
-        number += 1
-    return free
+    return first_free(lambda number: folder / (name if number == 1 else f"{number} {name}"), Path.exists)
 
 
 class _Watch:

@@ -12,7 +12,7 @@ from pathlib import Path
 from learner.datasets.names import is_ignored
 from learner.datasets.sources import limits
 from learner.datasets.sources.entries import Entry
-from learner.datasets.sources.inside import Places, read_name
+from learner.datasets.sources.inside import EMPTY, Places, read_name
 from learner.errors import DatasetError, ImageError
 
 _LOCAL_HEADER_BYTES = 30
@@ -64,6 +64,8 @@ class ZipSource:
         self._refuse_overlaps(kept)
 
     def _reason_against(self, info: zipfile.ZipInfo) -> str:
+        if not info.file_size:
+            return EMPTY
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind == stat.S_IFLNK:
             return "It is a link, not an image. Put the image itself into the archive."

@@ -348,8 +348,8 @@ def test_a_full_disk_is_told_in_words_and_leaves_nothing(store, workspace, photo
         "except Exception as error: print(type(error).__name__, error)"
     )
     ran = subprocess.run([sys.executable, "-c", script, str(photos)], capture_output=True, text=True, check=True)
-    assert ran.stdout.startswith("DatasetError The disk that holds ")
-    assert "Free some space there" in ran.stdout
+    assert ran.stdout.startswith("DatasetError Nothing was imported. The import could not be kept in ")
+    assert "Look at that folder and its disk" in ran.stdout
     assert files_under(workspace.datasets) == set()
     assert add_dataset(store, photos, "pets").number == 1
 

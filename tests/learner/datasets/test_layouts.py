@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from learner.datasets.layouts import Choice, Listing, Proposal, Table, place, preview, recognise
-from learner.datasets.layouts.patterns import PATTERN_SECONDS
 from learner.errors import DatasetError
 
 CLASSES = ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg", "dogs/2.jpg"]
@@ -250,10 +249,8 @@ def test_a_regular_expression_that_cannot_be_used_is_refused_with_the_place(patt
 
 
 def test_a_regular_expression_that_would_run_for_ever_is_stopped():
-    started = time.monotonic()
     with pytest.raises(DatasetError, match=r"takes too long, for example on a{40}\.jpg\. Repeats within repeats"):
         place(listing(["a" * 40 + ".jpg"]), Choice("names", pattern=r"((a|a)+)+b$"))
-    assert time.monotonic() - started < PATTERN_SECONDS + 2
 
 
 # Numbers and .mat files

@@ -1,0 +1,44 @@
+"""Memory that a process takes for large things: how much at once, and how it goes back to the system."""
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+WORTH_GIVING_BACK = 128 * 2**20
+"""Bytes; giving back takes some milliseconds, and less than this is soon used again."""
+
+
+class Budget:
+    """So many bytes for all threads of a process together; who wants more than are left waits.
+
+    What wants more than the whole budget goes alone. A thread must not ask for more while it has some.
+    """
+
+    def __init__(self, total_bytes: int):
+        self.total_bytes = total_bytes
+        self._taken = 0
+        self._changed = threading.Condition()
+        self._in_line = threading.Lock()
+        """Held by the one that waits, so that small ones do not pass a large one for ever."""
+
+    @contextmanager
+    def taken(self, num_bytes: int) -> Iterator[None]:
+        """For as long as the block runs; then what it freed goes back to the system."""
+        with self._in_line, self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + num_bytes <= self.total_bytes)
+            self._taken += num_bytes
+        try:
+            yield
+        finally:
+            if num_bytes >= WORTH_GIVING_BACK:
+                give_back()
+            with self._changed:
+                self._taken -= num_bytes
+                self._changed.notify_all()
+
+
+def give_back() -> None:
+    """Return freed memory to the system. The GNU C library keeps it otherwise; others do so by themselves."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
