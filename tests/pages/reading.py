@@ -1,6 +1,7 @@
 """Reading what a page shows, and doing what a person does on it."""
 
 import json
+import re
 import time
 from collections.abc import Sequence
 
@@ -25,7 +26,12 @@ def words(app: AppTest) -> str:
         "code",
     )
     parts = [str(element.value) for kind in kinds for element in app.get(kind)]
-    return "\n".join(parts + [button.label for button in app.button])
+    return as_read("\n".join(parts + [button.label for button in app.button]))
+
+
+def as_read(text: str) -> str:
+    """What a person reads of a Markdown text: without the backslashes that keep names from being marks."""
+    return re.sub(r"\\([^\w\s])", r"\1", text)
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -35,7 +41,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 def button(app: AppTest, label: str):
     """The button whose label begins so."""
-    return next(button for button in app.button if button.label.startswith(label))
+    return next(button for button in app.button if as_read(button.label).startswith(label))
 
 
 def look_at(app: AppTest, view: str) -> AppTest:
