@@ -1,5 +1,6 @@
 # make app    set up and open Thaw
 # make test   set up, with a browser, and run every test; JOBS=4 as so many processes
+# make test-fast  in under 90 seconds, for while one works: what needs no process, no browser and no training
 # make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
 PYTHON ?= python3
 JOBS ?= 2
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := app
-.PHONY: app test lint bench clean
+.PHONY: app test test-fast lint bench clean
 
 app: $(VENV)/app.ok
 	@$(BIN)/python tools/serve.py
@@ -15,6 +16,13 @@ app: $(VENV)/app.ok
 test: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Files whose tests take less than a second each; the others start processes, train, or open a browser.
+test-fast: $(VENV)/dev.ok
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/ui tests/learner/datasets/test_layouts.py \
+	  tests/learner/datasets/test_sources.py tests/learner/datasets/test_tables.py tests/learner/datasets/test_duplicates.py \
+	  tests/learner/test_images.py tests/learner/test_recipe.py tests/learner/test_words.py tests/learner/test_coaching.py \
+	  tests/learner/test_comparing.py tests/learner/test_paired.py tests/learner/test_heads.py
 
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from learner.datasets.jobs import import_found, jobs, start_look
 from learner.datasets.layouts import Choice
 from learner.datasets.roots import SETTING
 from tests.learner.datasets.waiting import rested, wait_for
-from tests.pages.reading import button, press, words
+from tests.pages.reading import as_read, button, press, words
 from tests.samples import make_photos, make_zip
 
 
@@ -122,7 +122,7 @@ class TestFound:
         assert button(app, "Import").disabled
         app.text_input(key=f"name-{job_id}").set_value("a\nb").run()
         press(app, "Import 10 images")
-        assert "The data set name 'a\\nb' holds '\\n'." in app.error[0].value
+        assert "The data set name 'a\\nb' holds '\\n'." in as_read(app.error[0].value)
         assert jobs(store.workspace)[0].status == "found"
 
     def test_it_can_be_thrown_away(self, open_page, store, bring):
@@ -154,7 +154,7 @@ class TestEnded:
         import_found(store.workspace, job_id, "pile", Choice("names", pattern="("))
         wait_for_all(store)
         app = open_page("data")
-        assert "**pile.zip** was not imported." in app.error[0].value
+        assert "**pile.zip** was not imported." in as_read(app.error[0].value)
         assert "Found in pile.zip" not in words(app)
         press(app, "Try again")
         press(app, "Import 10 images")
@@ -194,7 +194,7 @@ class TestWaysIn:
         press(app, "Fetch it")
         wait_for_all(store)
         app.run()
-        assert "**http://127.0.0.1:9/photos.zip** was not imported." in app.error[0].value
+        assert "**http://127.0.0.1:9/photos.zip** was not imported." in as_read(app.error[0].value)
         assert "127.0.0.1 is on this machine or in a private network" in app.error[0].value
 
     def test_no_address_is_told_at_once(self, open_page, store):

@@ -84,8 +84,10 @@ class TestWhoMay:
     )
     def test_only_pages_of_this_server_can_send_anything(self, served, workspace, method, address):
         before = set(workspace.uploads.glob("*"))
-        answer = httpx.request(method, served[0] + address, headers={"Origin": "https://example.org"}, content=b"x")
+        answer = httpx.request(method, served[0] + address, content=b"x")
         assert (answer.status_code, answer.json()) == (403, {"error": "This address is for Thaw's own pages."})
+        another = {"Origin": "https://example.org", "X-Thaw": "1"}
+        assert httpx.request(method, served[0] + address, headers=another, content=b"x").status_code == 421
         assert set(workspace.uploads.glob("*")) == before
 
     def test_other_sites_are_not_allowed_to_ask_for_that_header(self, served):
