@@ -22,7 +22,7 @@ test-fast: $(VENV)/dev.ok
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/ui tests/learner/datasets/test_layouts.py \
 	  tests/learner/datasets/test_sources.py tests/learner/datasets/test_tables.py tests/learner/datasets/test_duplicates.py \
 	  tests/learner/test_images.py tests/learner/test_recipe.py tests/learner/test_words.py tests/learner/test_coaching.py \
-	  tests/learner/test_comparing.py tests/learner/test_paired.py tests/learner/test_heads.py
+	  tests/learner/test_comparing.py tests/learner/test_paired.py
 
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .
