@@ -35,7 +35,7 @@ def hostile(store, tmp_path):
     wrong = {path: OTHER if PICTURE in path.split("/")[0] else PICTURE for path in paths[::2]}
     finish(store, wrong, phases=phases)
     run_id = finish(store, {}, phases=phases, seed=42, label_smoothing=0.1)
-    store.runs.add_facts(run_id, notes=[f"A note about {PICTURE}."])
+    store.runs.add_facts(run_id, device="cpu", train_images=12, valid_images=4, notes=[f"A note about {PICTURE}."])
     add_edit(store, "pets", Edit("relabel", (paths[0],), to=PICTURE + "2"))
     return store, run_id
 
@@ -68,6 +68,7 @@ def markdown_of(app) -> list[str]:
 
 def check(app) -> None:
     assert not app.exception
+    assert not any("inside Thaw" in error.value for error in app.error)
     texts = markdown_of(app)
     assert texts
     for text in texts:
