@@ -1,17 +1,20 @@
 """Names that would be pictures, links or formulas in Markdown: no view lets them become that."""
 
+import time
+
 import pytest
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1.element_tree import Block
 
-from learner.batches import begin_with
+from learner.batches import begin_with, model_key
 from learner.datasets import add_dataset, dataset_folder
 from learner.datasets.editing import Edit, add_edit
 from learner.datasets.jobs import start_look
+from learner.executors import execute
 from learner.recipe import Phase, Recipe
 from tests.finished import finish
 from tests.learner.datasets.waiting import rested
-from tests.samples import make_photos
+from tests.samples import make_photos, small_recipe
 from ui import state
 
 PICTURE = "![x](http&#58;&#47;&#47;host&#47;x.png)"
@@ -103,13 +106,20 @@ def test_train(hostile, open_page):
 
 
 def test_predict_with_and_without_pictures(hostile, open_page):
-    store, run_id = hostile
+    store, _ = hostile
+    run_id = store.submit(small_recipe(), running=True)
+    assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
     check(open_page("predict", **{state.RUN: str(run_id)}))
     [first, *_] = store.datasets.images(store.datasets.version("pets").id)
     file = dataset_folder(store.workspace, "pets") / first.file
     batch = begin_with(store.workspace, f"{PICTURE}.zip", [(f"{PICTURE}.jpg", file, PICTURE)])
     check(open_page("predict", **{state.RUN: str(run_id)}))  # the list of what was asked about
-    check(open_page("predict", **{state.RUN: str(run_id), state.BATCH: batch.id}))
+    app = open_page("predict", **{state.RUN: str(run_id), state.BATCH: batch.id})
+    end = time.monotonic() + 120
+    while batch.answers(model_key(run_id, store.checkpoint(run_id))) == {} and time.monotonic() < end:
+        time.sleep(0.2)
+    check(app.run())
+    assert any("x.png" in text for text in markdown_of(app))
 
 
 def test_what_was_found_in_an_arriving_file(workspace, tmp_path, open_page):
