@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from learner.errors import StoreError
+from learner.errors import DatabaseAway, StoreError
 from learner.store.tables import WorkspaceId
 from learner.workspace import Workspace
 
@@ -61,4 +61,8 @@ def _claim(engine: Engine, own: str) -> str:
             session.add(WorkspaceId(one=1, id=own))
     except IntegrityError:
         return _claimed(engine) or own
+    except DatabaseAway:
+        raise
+    except StoreError:  # it may only be read: then it can be looked at, and nothing can be submitted or trained
+        return own
     return own
