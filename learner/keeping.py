@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from learner.batches import batches_bytes
+from learner.datasets.uploads import uploads_bytes
 from learner.rows import BUDGET_VARIABLE, Budget
 from learner.store import Store
 from learner.words import file_size
@@ -36,8 +38,8 @@ def everything_kept(store: Store) -> list[Kept]:
         Kept("Feature cache", bytes_of(workspace.features), "cache/features", budget.format("thumbnails")),
         Kept("Thumbnails", bytes_of(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")),
         Kept("Other answers", sum(map(bytes_of, others)), "cache", "one small file an answer; `cache clear`"),
-        Kept("Uploads", bytes_of(workspace.uploads), "uploads", "7 days, an unfinished upload 1 hour"),
-        Kept("Predictions", bytes_of(workspace.root / "predictions"), "predictions", "14 days"),
+        Kept("Uploads", uploads_bytes(workspace), "uploads", "7 days, an unfinished upload 1 hour"),
+        Kept("Predictions", batches_bytes(workspace), "predictions", "14 days, and THAW_PREDICTIONS_GB"),
         Kept("Deleted runs", sum(map(bytes_of, deleted)), "runs", "1 day, as long as they can be had back"),
         Kept("Logs", sum(map(bytes_of, _logs(workspace))), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
     ]
