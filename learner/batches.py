@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from learner.datasets.disk import folder_bytes
+from learner.datasets.disk import freed_by
 from learner.datasets.files import written_whole
 from learner.datasets.sources import open_source
 from learner.datasets.uploads import upload_folder
@@ -280,7 +280,7 @@ def clear_old(workspace: Workspace, days: float = KEPT_DAYS) -> None:
 def clear_beyond(workspace: Workspace, limit_bytes: int) -> None:
     """Remove batches, the oldest first, until all take no more. The newest stays, and those that are in use."""
     kept = recent(workspace)
-    sizes = {batch.id: folder_bytes(batch.folder) for batch in kept}
+    sizes = {batch.id: freed_by(batch.folder) for batch in kept}
     total = sum(sizes.values())
     for batch in reversed(kept[1:]):
         if total <= limit_bytes:
@@ -292,7 +292,7 @@ def clear_beyond(workspace: Workspace, limit_bytes: int) -> None:
 
 def batches_bytes(workspace: Workspace) -> int:
     """What all batches take on the disk; pictures that a data set holds too take nothing here."""
-    return folder_bytes(_folder(workspace))
+    return freed_by(_folder(workspace))
 
 
 def _in_use(batch: Batch) -> bool:

@@ -4,7 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from learner.batches import batches_bytes
+from learner.batches import LIMIT_SETTING, batches_bytes
+from learner.datasets.disk import freed_by
 from learner.datasets.uploads import uploads_bytes
 from learner.rows import BUDGET_VARIABLE, Budget
 from learner.store import Store
@@ -35,13 +36,13 @@ def everything_kept(store: Store) -> list[Kept]:
     budget = f"{BUDGET_VARIABLE}, together with {{}}; the longest unused goes first"
     deleted = [workspace.run_folder(run.id) for run in store.runs.deleted()]
     return [
-        Kept("Feature cache", bytes_of(workspace.features), "cache/features", budget.format("thumbnails")),
-        Kept("Thumbnails", bytes_of(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")),
-        Kept("Other answers", sum(map(bytes_of, others)), "cache", "one small file an answer; `cache clear`"),
+        Kept("Feature cache", freed_by(workspace.features), "cache/features", budget.format("thumbnails")),
+        Kept("Thumbnails", freed_by(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")),
+        Kept("Other answers", freed_by(*others), "cache", "one small file an answer; `cache clear`"),
         Kept("Uploads", uploads_bytes(workspace), "uploads", "7 days, an unfinished upload 1 hour"),
-        Kept("Predictions", batches_bytes(workspace), "predictions", "14 days, and THAW_PREDICTIONS_GB"),
-        Kept("Deleted runs", sum(map(bytes_of, deleted)), "runs", "1 day, as long as they can be had back"),
-        Kept("Logs", sum(map(bytes_of, _logs(workspace))), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
+        Kept("Predictions", batches_bytes(workspace), "predictions", f"14 days, and {LIMIT_SETTING}"),
+        Kept("Deleted runs", freed_by(*deleted), "runs", "1 day, as long as they can be had back"),
+        Kept("Logs", freed_by(*_logs(workspace)), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
     ]
 
 
@@ -58,7 +59,7 @@ def clear_cache(workspace: Workspace) -> int:
     """Remove all that can be made again; returns the bytes that it took."""
     freed = 0
     for folder in _folders(workspace.features.parent):
-        freed += bytes_of(folder)
+        freed += freed_by(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return freed
 
@@ -76,18 +77,6 @@ def cut_log(log: Path) -> None:
             file.write(newest)
     except OSError:  # gone meanwhile, or not ours to write
         return
-
-
-def bytes_of(path: Path) -> int:
-    """Of a file, or of all files in a folder; 0 where there is none."""
-    files = [path] if path.is_file() else path.rglob("*")
-    total = 0
-    for file in files:
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:  # removed in the meantime
-            continue
-    return total
 
 
 def _logs(workspace: Workspace) -> list[Path]:

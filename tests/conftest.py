@@ -14,10 +14,13 @@ from sqlalchemy import create_engine, text
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
 
 from learner.datasets import add_dataset
-from learner.recipe import Phase
+from learner.expecting import settle
+from learner.recipe import Phase, Recipe
 from learner.store import Store
+from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
-from tests.samples import make_photos, small_recipe
+from tests.machine import keep_small_speeds, keep_speed
+from tests.samples import TWO_PHASES, make_photos, small_recipe
 from tools.browser import installed
 
 CHROMIUM_FLAGS = [
@@ -99,6 +102,7 @@ def photos(tmp_path_factory) -> Path:
 def pets(store, photos) -> Store:
     """An empty workspace's store with the photos in it, as `pets`."""
     add_dataset(store, photos, "pets")
+    keep_small_speeds(store.workspace)
     return store
 
 
@@ -109,6 +113,7 @@ def trained(tmp_path_factory, photos) -> tuple[Store, int]:
 
     store = Store(Workspace(tmp_path_factory.mktemp("trained")))
     add_dataset(store, photos, "pets")
+    keep_small_speeds(store.workspace)
     phases = [
         Phase("Warm-up", trainable="head", epochs=2, lr=0.01),
         Phase("Fine-tuning", trainable="layer3", epochs=4, lr=[1e-4, 1e-2]),
@@ -117,3 +122,18 @@ def trained(tmp_path_factory, photos) -> tuple[Store, int]:
     run_id = store.submit(small_recipe(phases=phases, precision="fp32"), running=True)
     assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
     return store, run_id
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory) -> Path:
+    """A workspace with one finished run of `TWO_PHASES` on 20 photos, its machine measured for the bundled network."""
+    from learner.executors import execute
+
+    home = tmp_path_factory.mktemp("trained")
+    store = Store(Workspace(home))
+    add_dataset(store, make_photos(home / "photos", {"cat": 10, "dog": 10}, size=(48, 40)), "pets")
+    keep_small_speeds(store.workspace)
+    run_id = store.submit(TWO_PHASES, running=True)
+    assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
+    keep_speed(store, settle(store, Recipe("pets", backbone=FALLBACK_ARCH)))
+    return home

@@ -10,9 +10,8 @@ from learner.models import ModelSpec
 from learner.recipe import Recipe
 from learner.results import SplitName, write_json
 from learner.store import Store
-from tests.samples import SMALL, small_recipe
+from tests.samples import SMALL, SMALL_STAGES, small_recipe
 
-STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 TEMPERATURE = 2.0
 
 
@@ -38,13 +37,13 @@ def finish(
     images = store.datasets.images(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), images)
     classes = sorted({image.label for image in train})
-    rates = [[0.0] * len(STAGES) + [0.01] for _ in recipe.phases]
-    facts = {"backbone": SMALL, "image_size": 32, "stages": STAGES, "rates": rates}
+    rates = [[0.0] * len(SMALL_STAGES) + [0.01] for _ in recipe.phases]
+    facts = {"backbone": SMALL, "image_size": 32, "stages": SMALL_STAGES, "rates": rates}
     store.runs.add_facts(run_id, **facts, weights={"reason": "Random weights, as asked.", "tried": []})
     epoch = {"phase": 0, "train_loss": 1.0, "valid_loss": 1.0, "error_rate": 1 - accuracy, "lrs": [], "seconds": 1.0}
     store.runs.add_epoch(run_id, is_best=True, epoch=1, accuracy=accuracy, **epoch)
 
-    spec = ModelSpec(SMALL, STAGES, classes, 32, [0.5] * 3, [0.5] * 3, 8, temperature=TEMPERATURE)
+    spec = ModelSpec(SMALL, SMALL_STAGES, classes, 32, [0.5] * 3, [0.5] * 3, 8, temperature=TEMPERATURE)
     folder = store.workspace.run_folder(run_id)
     folder.mkdir(parents=True)
     sides: dict[SplitName, list] = {"train": train, "valid": valid}

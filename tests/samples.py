@@ -12,6 +12,7 @@ from learner.recipe import Phase, Recipe
 ROOT = Path(__file__).parents[1]
 SMALL = "test_resnet"
 """timm's smallest network with batch-norm: five stages, 0.4 million parameters."""
+SMALL_STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 
 CATS_AND_DOGS = {"cat": 6, "dog": 6}
 

@@ -45,11 +45,12 @@ def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
 @cache.command("clear")
 def cache_clear(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove all that can be made again, thumbnails too; a run that needs any of it computes that again."""
-    from learner.keeping import bytes_of, clear_cache
+    from learner.datasets.disk import freed_by
+    from learner.keeping import clear_cache
 
     workspace = Workspace.current()
     folder = workspace.features.parent
-    held = sum(bytes_of(path) for path in folder.glob("*/"))
+    held = freed_by(*folder.glob("*/"))
     if not held:
         out.print("The cache is empty.")
         return

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import Counter
 from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -34,14 +35,19 @@ def why_not_kept(what: str, error: OSError, folder: Path) -> str:
     return f"{begins}: {error.strerror or error}. Look at that folder and its disk, then try again."
 
 
-def folder_bytes(folder: Path) -> int:
-    """What the files in `folder` take. Those that lie elsewhere too, under another name, take nothing here."""
-    total = 0
-    for here, _, names in os.walk(folder):
-        for name in names:
+def freed_by(*paths: Path) -> int:
+    """Bytes that removing these files, and folders with all in them, would free; 0 for what is not there.
+
+    A file that also lies elsewhere under another name stays on the disk, so it does not count.
+    """
+    total, links = 0, Counter()
+    for path in paths:
+        files = [path] if path.is_file() else (Path(here, name) for here, _, names in os.walk(path) for name in names)
+        for file in files:
             try:
-                facts = Path(here, name).lstat()
+                facts = file.lstat()
             except OSError:  # gone meanwhile
                 continue
-            total += facts.st_size if facts.st_nlink == 1 else 0
+            seen = links[facts.st_dev, facts.st_ino] = links[facts.st_dev, facts.st_ino] + 1
+            total += facts.st_size if seen == facts.st_nlink else 0
     return total

@@ -1,6 +1,8 @@
 """From a confusion to a proof, as a person does it: find wrong labels, correct them, train again, see what it fixed."""
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,6 +13,8 @@ from learner.recipe import Phase
 from learner.results import load_predictions
 from learner.store import Store
 from learner.words import count
+from learner.workspace import Workspace
+from tests.machine import keep_small_speeds
 from tests.samples import make_photos, small_recipe
 
 TRAINING_MS = 180_000
@@ -18,21 +22,31 @@ MISLABELLED = 8
 """Of 14 training cats: so many are labelled as dogs that the model takes cats for dogs."""
 
 
-@pytest.fixture
-def spoilt(store, tmp_path) -> Store:
-    """A finished run on photos of which many training cats are labelled as dogs."""
-    train = make_photos(tmp_path / "pets" / "train", {"cat": 14, "dog": 14}, seed=1)
-    make_photos(tmp_path / "pets" / "valid", {"cat": 10, "dog": 10}, seed=2)
+@pytest.fixture(scope="module")
+def spoilt_home(tmp_path_factory) -> Path:
+    """A workspace with a finished run on photos of which many training cats are labelled as dogs."""
+    home, photos = tmp_path_factory.mktemp("spoilt"), tmp_path_factory.mktemp("photos") / "pets"
+    store = Store(Workspace(home))
+    train = make_photos(photos / "train", {"cat": 14, "dog": 14}, seed=1)
+    make_photos(photos / "valid", {"cat": 10, "dog": 10}, seed=2)
     for photo in sorted((train / "cat").iterdir())[:MISLABELLED]:
         photo.rename(train / "dog" / photo.name)
-    add_dataset(store, tmp_path / "pets", "pets")
+    add_dataset(store, photos, "pets")
+    keep_small_speeds(store.workspace)
     phases = [
         Phase("Warm-up", epochs=2, lr=0.01),
         Phase("Fine-tuning", trainable="all", epochs=6, lr=[1e-3, 1e-2]),
     ]
     run_id = store.submit(small_recipe(phases=phases, precision="fp32"), running=True)
     assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
-    return store
+    return home
+
+
+@pytest.fixture
+def spoilt(spoilt_home, workspace) -> Store:
+    """Its copy, to write into."""
+    shutil.copytree(spoilt_home, workspace.root)
+    return Store(workspace)
 
 
 def wrong_photos(store: Store, run_id: int) -> set[str]:
@@ -57,7 +71,7 @@ def choose_class(page: Page, label: str, name: str) -> None:
     expect(page.get_by_role("option", name=name, exact=True)).to_have_count(0)
 
 
-def test_labels_are_corrected_and_the_next_run_shows_what_that_fixed(serve, start, page, spoilt):
+def test_labels_are_corrected_and_the_next_run_shows_what_that_fixed(serve, page, spoilt):
     before = wrong_photos(spoilt, 1)
     assert len(before) >= 2, "the spoilt labels should mislead the model"
     page.goto(f"{serve()}/results?run=1&view=mistakes")
@@ -90,7 +104,7 @@ def test_labels_are_corrected_and_the_next_run_shows_what_that_fixed(serve, star
 
     page.get_by_role("button", name="Save and train again").click()
     expect(page.get_by_role("heading", name=re.compile("^Run 2: "))).to_be_visible()
-    start("learner", "worker")
+    assert execute(spoilt, spoilt.runs.claim()) == "finished"
     expect(page.get_by_role("heading", name="Run 2: finished")).to_be_visible(timeout=TRAINING_MS)
     page.get_by_role("button", name="See what it gets right and wrong").click()
 

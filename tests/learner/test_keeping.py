@@ -7,7 +7,8 @@ from pathlib import Path
 import learner.keeping
 import learner.store.runs
 from learner.datasets import thumbnail_path
-from learner.keeping import bytes_of, clear_cache, cut_log, everything_kept, tidy
+from learner.datasets.disk import freed_by
+from learner.keeping import clear_cache, cut_log, everything_kept, tidy
 from learner.store.runs import UNDO_S
 from tests.samples import small_recipe
 
@@ -26,7 +27,7 @@ def sizes(store) -> dict[str, int]:
 
 def test_every_kind_is_counted_once(pets):
     workspace, run_id = pets.workspace, pets.submit(small_recipe())
-    thumbnails = bytes_of(workspace.thumbnails)
+    thumbnails = freed_by(workspace.thumbnails)
     write(workspace.features / "pixels" / "rows.bin", 1000)
     write(workspace.root / "cache" / "previews" / "one.png", 200)
     write(workspace.root / "predictions" / "a" / "picture.jpg", 30)

@@ -1,24 +1,20 @@
 """Pages run as Streamlit runs them, through the router, on a workspace of their own."""
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
-from learner.expecting import settle
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
-from tests.pages.figures import keep_speed
-from tests.samples import ROOT, TWO_PHASES, make_photos
+from tests.machine import keep_speed
+from tests.samples import ROOT, make_photos
 
 
 @pytest.fixture(autouse=True)
@@ -93,24 +89,6 @@ def pets(store, tmp_path):
     folder = make_photos(tmp_path / "pets", {"cat": 8, "dog": 8}, size=(48, 40))
     (folder / "cat" / "broken.jpg").write_text("no picture")
     return add_dataset(store, folder, "pets")
-
-
-@pytest.fixture(scope="session")
-def trained_home(tmp_path_factory) -> Path:
-    """A workspace with one finished run, trained once by a real process."""
-    home = tmp_path_factory.mktemp("trained")
-    before = os.environ.get("THAW_HOME")
-    os.environ["THAW_HOME"] = str(home)
-    try:
-        store = Store(Workspace.current())
-        add_dataset(store, make_photos(home / "photos", {"cat": 10, "dog": 10}, size=(48, 40)), "pets")
-        run_id = store.submit(TWO_PHASES, running=True)
-        subprocess.run([sys.executable, "-m", "learner.executors", str(run_id)], cwd=ROOT, check=True)
-        assert store.runs.get(run_id).status == "finished", store.runs.get(run_id).reason
-        keep_speed(store, settle(store, Recipe("pets", backbone=FALLBACK_ARCH)))
-    finally:
-        os.environ.pop("THAW_HOME") if before is None else os.environ.update(THAW_HOME=before)
-    return home
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from learner.recipe import Recipe
 from learner.speed import PhasePlan, RunPlan
 from learner.store import Run, Store
 from learner.weights import FALLBACK_ARCH
-from tests.pages.figures import STAGES
+from tests.machine import STAGES
 from tests.pages.reading import press, words
 from tests.samples import TWO_PHASES
 

@@ -103,6 +103,14 @@ def test_waiting_runs_are_moved_and_taken_out_by_buttons(open_page, store, pets)
     assert [run.id for run in store.runs.queue()] == [second]
 
 
+def test_what_two_tabs_ask_of_the_same_queue_is_done_once(open_page, store, pets):
+    first, second, third = (store.submit(TWO_PHASES) for _ in range(3))
+    app = open_page("runs")
+    store.runs.move(third, -1)  # in the other tab
+    app.button(key=f"Earlier-{third}").click().run()
+    assert [run.id for run in store.runs.queue()] == [first, third, second]
+
+
 def test_a_deleted_run_is_had_back_by_undo_which_stays_until_something_else_is_done(open_page, store, pets):
     first, second = finished(store), finished(store)
     app = press(open_page("runs"), "Delete run")

@@ -34,6 +34,7 @@ def path_of(contents, tmp_path_factory):
     return written
 
 
+@pytest.mark.usefixtures("provers_here")
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_temperature_is_noticed_and_the_photo_named(contents, path_of, kind):
     hotter = changed(contents, temperature=contents.spec.temperature * 3)
@@ -45,12 +46,14 @@ def test_another_temperature_is_noticed_and_the_photo_named(contents, path_of, k
         prove(kind, path_of(kind, hotter), contents)
 
 
+@pytest.mark.usefixtures("provers_here")
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_another_limit_for_strangers_is_noticed(contents, path_of, kind):
     with pytest.raises(ModelError, match='its limit for "none of these" is not the run\'s'):
         prove(kind, path_of(kind, replace(contents, coverage=0.5)), contents)
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_a_limit_in_the_network_that_is_not_the_one_it_tells_is_noticed(contents, tmp_path):
     from learner.exports import onnx
 
@@ -68,6 +71,7 @@ def test_a_limit_in_the_network_that_is_not_the_one_it_tells_is_noticed(contents
         prove("onnx", path, contents)
 
 
+@pytest.mark.usefixtures("provers_here")
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_weights_that_are_a_little_wrong_are_noticed(contents, path_of, kind):
     model = copy.deepcopy(contents.model)
@@ -77,6 +81,7 @@ def test_weights_that_are_a_little_wrong_are_noticed(contents, path_of, kind):
         prove(kind, path_of(kind, replace(contents, model=model)), contents)
 
 
+@pytest.mark.usefixtures("provers_here")
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_classes_in_another_order_are_noticed(contents, path_of, kind):
     swapped = changed(contents, classes=contents.spec.classes[::-1])
@@ -92,6 +97,7 @@ def test_a_file_that_was_cut_short_is_refused(contents, path_of, kind):
         prove(kind, path, contents)
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_an_export_without_photos_proves_nothing(contents, path_of):
     bare = replace(contents, golden=[])
     with pytest.raises(ModelError, match="other photos to check it by"):

@@ -1,0 +1,60 @@
+"""Figures of a machine that nobody measured: measuring one costs more than most trainings of the tests."""
+
+from itertools import product
+
+from learner.recipe import Recipe
+from learner.speed import Speed, save_speeds
+from learner.store import Store
+from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
+from learner.workspace import Workspace
+from tests.samples import SMALL, SMALL_STAGES, small_recipe
+
+STAGES = next(list(known.stages) for known in KNOWN_BACKBONES if known.arch == FALLBACK_ARCH)
+ROW_BYTES = [3072, 8192, 8192, 3072, 3072, 384]
+"""Of `SMALL` at 32 pixels in fp32: what an image takes before each stage, and before the head."""
+
+
+def keep_speed(store: Store, settled: Recipe) -> None:
+    """Keep a measurement of round figures: a stage takes 10 ms an image in inference and 30 ms in training."""
+    groups = len(STAGES) + 1
+    speed = Speed(
+        arch=settled.backbone,
+        stages=STAGES,
+        image_size=settled.image_size,
+        batch_size=settled.batch_size,
+        device="CPU, 2 threads",
+        precision="bf16",
+        precision_reason="This processor has units for bf16 (AMX).",
+        forward=[0.01] * groups,
+        lowest=[0.02] * groups,
+        above=[0.03] * groups,
+        update=[0.0] * groups,
+        augment=0.001,
+        batch=0.0,
+        row_bytes=[100_000] * (groups + 1),
+    )
+    save_speeds(store.workspace, settled, [speed])
+
+
+def keep_small_speeds(workspace: Workspace) -> None:
+    """As if this machine had been measured for `small_recipe`, and were best at fp32. One with a GPU is measured."""
+    groups = len(SMALL_STAGES) + 1
+    for image_size, batch_size, precision in product((32, 48), (4, 8), ("auto", "fp32")):
+        speed = Speed(
+            arch=SMALL,
+            stages=SMALL_STAGES,
+            image_size=image_size,
+            batch_size=batch_size,
+            device="CPU, 1 thread",
+            precision="fp32",
+            precision_reason="",
+            forward=[1e-4] * groups,
+            lowest=[3e-4] * groups,
+            above=[4e-4] * groups,
+            update=[2e-4] * groups,
+            augment=5e-5,
+            batch=0.004,
+            row_bytes=[each * image_size**2 // 32**2 for each in ROW_BYTES],
+        )
+        recipe = small_recipe(image_size=image_size, batch_size=batch_size, precision=precision)
+        save_speeds(workspace, recipe, [speed])
