@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
+from tests import ready
 from tests.machine import keep_small_speeds, keep_speed
 from tests.samples import TWO_PHASES, make_photos, small_recipe
 from tools.browser import installed
@@ -48,6 +50,14 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=installed(), args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ready_processes() -> Iterator[None]:
+    """What tests, and Thaw in them, start as `python -m learner…` has torch loaded already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", ready.Popen)
+        yield
 
 
 @pytest.fixture

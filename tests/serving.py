@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.ready import Fresh
 from tests.samples import ROOT
 
 Start = Callable[..., subprocess.Popen]
@@ -20,9 +21,9 @@ def processes() -> Iterator[Start]:
     """Start `python -m …` on the test's workspace; everything ends at the end. No hub is asked."""
     started: list[subprocess.Popen] = []
 
-    def start(*arguments: str) -> subprocess.Popen:
+    def start(*arguments: str, fresh: bool = False) -> subprocess.Popen:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment)
+        process = (Fresh if fresh else subprocess.Popen)([sys.executable, "-m", *arguments], cwd=ROOT, env=environment)
         started.append(process)
         return process
 

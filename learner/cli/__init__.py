@@ -24,7 +24,7 @@ from learner.cli.printing import (
     run_dict,
 )
 from learner.cli.results import results
-from learner.cli.runs import runs, train_here
+from learner.cli.runs import ends_its_run, runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
@@ -59,6 +59,7 @@ def main() -> None:
 
 
 @app.command()
+@ends_its_run()
 def train(
     dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or archive, which is added first.")],
     recipe: Annotated[

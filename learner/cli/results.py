@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from learner.cli.printing import AsJson, err, out, print_json, print_result, progress_bar, run_dict, table_of, write_csv
-from learner.cli.runs import train_here
+from learner.cli.runs import ends_its_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
 from learner.executors import PATIENT_THREADS
@@ -223,6 +223,7 @@ def move(
 
 
 @results.command()
+@ends_its_run()
 def retrain(
     run: RunId,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -119,7 +121,18 @@ def runs_pause(run_id: RunId) -> None:
     out.print(f"Run {run_id} {when}. Go on with: python -m learner runs resume {run_id}")
 
 
+@contextmanager
+def ends_its_run() -> Iterator[None]:
+    """Ctrl-C ends the run that this process has claimed, too, where its training has not taken care of that yet."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Store().runs.end_own("interrupted", "It was interrupted before training began.")
+        raise
+
+
 @runs.command("resume")
+@ends_its_run()
 def runs_resume(
     run_id: RunId,
     here: Annotated[bool, typer.Option("--here", help="Train here and now instead of leaving it to a worker.")] = False,
@@ -237,7 +250,6 @@ def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
             return execute(store, run_id, RunBar(bar, task, recipe))
         except KeyboardInterrupt:
             bar.stop()
-            store.runs.end(run_id, "interrupted", "It was interrupted before training began.")  # unless it has ended
             go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
             learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
             kept = store.workspace.checkpoint(run_id).exists()

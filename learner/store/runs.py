@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, case, delete, false, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, false, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from learner.errors import RunError, StoreError
@@ -308,10 +308,17 @@ class Runs:
 
     def end(self, run_id: int, status: str, reason: str = "") -> None:
         """Close a run that is running; one that has ended already keeps its first ending."""
+        self._end(Run.id == run_id, status, reason)
+
+    def end_own(self, status: str, reason: str) -> None:
+        """Close what this process has claimed and not ended."""
+        self._end(and_(*_mine()), status, reason)
+
+    def _end(self, which: ColumnElement[bool], status: str, reason: str) -> None:
         with self._engine.begin() as connection:
             connection.execute(
                 update(Run)
-                .where(Run.id == run_id, Run.status == "running")
+                .where(which, Run.status == "running")
                 .values(status=status, reason=reason, asked="", deaths=0, finished_at=time.time())
             )
 

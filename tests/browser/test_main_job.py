@@ -35,7 +35,7 @@ def test_the_first_click_on_a_fresh_server_is_not_lost(serve, page, store, tmp_p
 
 
 def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, start, page, tmp_path):
-    start("learner", "worker")
+    start("learner", "worker", fresh=True)
     photos = make_photos(tmp_path / "pets", {"cat": 15, "dog": 15}, size=(48, 40))
     page.goto(serve())
 

@@ -1,7 +1,6 @@
 """Train a run in processes of its own that are killed with SIGKILL, until one gets to the end."""
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -15,9 +14,7 @@ from learner.recipe import Recipe
 from learner.results import load_result
 from learner.store import Store
 from learner.workspace import Workspace
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["learner.training"])  # importing torch for each process would take most of the time
+from tests.ready import SERVER
 
 
 def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
@@ -41,7 +38,7 @@ def train_in_a_process(
 ) -> int:
     """Claim and train a queued run; returns the process's exit code, -9 where it was killed."""
     assert store.runs.claim() == run_id
-    process = _PROCESSES.Process(target=_train, args=(store.workspace.root, run_id, points_everywhere, prepare))
+    process = SERVER.Process(target=_train, args=(store.workspace.root, run_id, points_everywhere, prepare))
     process.start()
     process.join(kill_after_s)
     if process.is_alive():

@@ -28,7 +28,7 @@ def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
     """An empty workspace, after `train` on a folder: the workspace, what was said, and the model file."""
     home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
     phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
-    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases)
+    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases, fresh=True)
     out, err = process.communicate(timeout=120)
     return home, Said(process.returncode, out, err), model
 

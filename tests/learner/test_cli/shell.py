@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ready import Fresh
 from tests.samples import ROOT, SMALL
 
 GIVE_UP_S = 300
@@ -29,12 +30,12 @@ class Said:
         return json.loads(self.out)
 
 
-def shell(home: Path, *words) -> subprocess.Popen:
-    """A command in a process of its own."""
+def shell(home: Path, *words, fresh: bool = False) -> subprocess.Popen:
+    """A command in a process of its own; a `fresh` one has to load torch itself."""
     environment = {**os.environ, "THAW_HOME": str(home), "PYTHONPATH": str(ROOT)}
     environment.pop("DATABASE_URL", None)
     command = [sys.executable, "-m", "learner", *map(str, words)]
-    return subprocess.Popen(
+    return (Fresh if fresh else subprocess.Popen)(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
     )
 

@@ -127,6 +127,16 @@ def test_ctrl_c_before_anything_was_learnt_leaves_no_run_that_seems_to_go_on(pet
     assert pets.runs.get(1).status == "interrupted"
 
 
+def test_ctrl_c_right_after_a_run_was_written_ends_it(pets, thaw, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("learner.cli.train_here", interrupt)
+    assert thaw("train", "--dataset", "pets", *ONE_EPOCH).code == 130
+    run = pets.runs.get(1)
+    assert (run.status, run.reason) == ("interrupted", "It was interrupted before training began.")
+
+
 # Runs
 
 

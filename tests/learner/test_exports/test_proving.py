@@ -89,7 +89,7 @@ def test_classes_in_another_order_are_noticed(contents, path_of, kind):
         prove(kind, path_of(kind, swapped), contents)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_a_file_that_was_cut_short_is_refused(contents, path_of, kind):
     path = path_of(kind)
     path.write_bytes(path.read_bytes()[:20_000])
@@ -138,6 +138,7 @@ def test_when_the_proof_fails_nothing_is_left(trained, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_a_packed_export_is_proven_as_it_comes_out_of_the_zip(trained, tmp_path):
     store, run_id = trained
     made = export(store, run_id, "safetensors", tmp_path / "mine.zip")
