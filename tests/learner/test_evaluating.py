@@ -112,6 +112,7 @@ class Interrupting(Listener):
         raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_what_an_interrupted_run_has_learnt_is_proven_and_exported_and_the_run_can_still_go_on(pets, tmp_path):
     run_id = pets.submit(small_recipe(phases=[Phase("Warm-up", epochs=3, lr=0.01)]), running=True)
     with pytest.raises(KeyboardInterrupt):
@@ -128,6 +129,7 @@ def test_what_an_interrupted_run_has_learnt_is_proven_and_exported_and_the_run_c
     assert export(pets, run_id, "safetensors", tmp_path / "after.safetensors").proof.photos == 6
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_golden_photos_of_a_model_that_is_gone_are_not_held_against_the_next(pets, tmp_path):
     recipe = small_recipe(phases=[Phase("Warm-up", epochs=1, lr=0.01)])
     run_id = pets.submit(recipe, running=True)

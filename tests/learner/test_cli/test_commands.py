@@ -176,6 +176,7 @@ def test_stopping_a_running_run_asks_it_to(pets, thaw):
 # Exports
 
 
+@pytest.mark.usefixtures("provers_here")
 def test_exports_predict_what_the_run_predicts(home, first, thaw, photos, tmp_path):
     images = sorted((photos / "valid").rglob("*.jpg"))[:3]
     usual = thaw("predict", 1, *images, "--json").json["predictions"]

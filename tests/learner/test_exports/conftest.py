@@ -1,11 +1,5 @@
 """One trained run, and its model in any shape that a test asks for, without training once more."""
 
-import contextlib
-import io
-import json
-import os
-import runpy
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +10,6 @@ import torch
 from torch import nn
 
 from learner.backbones import build
-from learner.exports import proving
 from learner.exports.contents import Contents, GoldenPhoto
 from learner.heads import build_head
 from learner.inference import Predictor
@@ -82,26 +75,6 @@ def make_contents(trained) -> Callable[..., Contents]:
 def in_order(prediction, classes: list[str]) -> list[float]:
     by_class = dict(zip(prediction.classes, prediction.probs, strict=True))
     return [by_class[name] for name in classes]
-
-
-@pytest.fixture
-def provers_here(monkeypatch) -> None:
-    """Provers run in this process, which has torch already; loading it anew takes a fresh one 4 to 8 s.
-
-    That they run alone, without Thaw, is held by the tests that export, one of each kind.
-    """
-
-    def run(kind: str, path: Path) -> dict:
-        said, before = io.StringIO(), Path.cwd()
-        monkeypatch.setattr(sys, "argv", [kind, str(path.resolve())])
-        try:
-            with contextlib.redirect_stdout(said):
-                runpy.run_path(str(proving.PROVERS / f"{kind}.py"), run_name="__main__")
-        finally:
-            os.chdir(before)
-        return json.loads(said.getvalue().splitlines()[-1])
-
-    monkeypatch.setattr(proving, "_run", run)
 
 
 @pytest.fixture
