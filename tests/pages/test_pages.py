@@ -41,7 +41,10 @@ def test_every_page_links_to_all_five_steps(open_page):
 def test_opening_every_page_imports_no_torch(trained):
     code = (
         "import sys\n"
+        "from streamlit.components.v2 import manifest_scanner\n"
         "from streamlit.testing.v1 import AppTest\n"
+        "found = manifest_scanner.scan_component_manifests()\n"
+        "manifest_scanner.scan_component_manifests = lambda: found\n"
         "app = AppTest.from_file('streamlit_app.py', default_timeout=30).run()\n"
         "for page in ('data', 'train', 'runs', 'results', 'predict'):\n"
         "    app.switch_page(f'pages/{page}.py').run()\n"
