@@ -1,5 +1,6 @@
 """Figures of a machine that nobody measured: measuring one costs more than most trainings of the tests."""
 
+from collections.abc import Sequence
 from itertools import product
 
 from learner.recipe import Recipe
@@ -36,10 +37,12 @@ def keep_speed(store: Store, settled: Recipe) -> None:
     save_speeds(store.workspace, settled, [speed])
 
 
-def keep_small_speeds(workspace: Workspace) -> None:
+def keep_small_speeds(
+    workspace: Workspace, image_sizes: Sequence[int] = (32, 48), batch_sizes: Sequence[int] = (4, 8)
+) -> None:
     """As if this machine had been measured for `small_recipe`, and were best at fp32. One with a GPU is measured."""
     groups = len(SMALL_STAGES) + 1
-    for image_size, batch_size, precision in product((32, 48), (4, 8), ("auto", "fp32")):
+    for image_size, batch_size, precision in product(image_sizes, batch_sizes, ("auto", "fp32")):
         speed = Speed(
             arch=SMALL,
             stages=SMALL_STAGES,

@@ -32,7 +32,7 @@ class Popen(subprocess.Popen):
     def _execute_child(self, *everything) -> None:
         how = inspect.signature(super()._execute_child).bind(*everything).arguments
         command = [os.fspath(word) for word in how["args"]]
-        if command[:2] != [sys.executable, "-m"] or command[2].partition(".")[0] != "learner":
+        if command[:2] != [sys.executable, "-m"] or not _needs_torch(command[2]):
             super()._execute_child(*everything)
             return
         streams = [own if how[pipe] == -1 else how[pipe] for own, pipe in enumerate(_THEIRS)]
@@ -71,6 +71,10 @@ class _FromHere(Popen):
     """What such a process starts itself: it has torch, and has computed nothing yet."""
 
     forking = _FORK
+
+
+def _needs_torch(module: str) -> bool:
+    return module.partition(".")[0] == "learner" and not module.startswith("learner.datasets")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from tests.patience import GIVE_UP_S, until
 from tests.ready import Fresh
 from tests.samples import ROOT
 
@@ -33,7 +33,7 @@ def processes() -> Iterator[Start]:
         for process in started:
             process.send_signal(signal.SIGTERM)
         for process in started:
-            process.wait(30)
+            process.wait(GIVE_UP_S)
 
 
 def serve(start: Start) -> tuple[str, subprocess.Popen]:
@@ -43,12 +43,12 @@ def serve(start: Start) -> tuple[str, subprocess.Popen]:
         port = probe.getsockname()[1]
     process = start("streamlit", "run", "streamlit_app.py", "--server.port", str(port))
     address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return address, process
-    raise TimeoutError("the web process did not answer within 30 s")
+
+    def answers() -> bool:
+        with suppress(OSError):
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=10).close()
+            return True
+        return False
+
+    until(answers)
+    return address, process

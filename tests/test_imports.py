@@ -69,7 +69,7 @@ for name in {LIGHT!r}:
     if name.startswith("learner"):
         assert "streamlit" not in sys.modules, f"{{name}} imports streamlit"
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

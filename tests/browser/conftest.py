@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests import serving
 from tests.serving import Start, processes
 
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 expect.set_options(timeout=WAIT_MS)
 
 

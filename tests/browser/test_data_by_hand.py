@@ -4,15 +4,17 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageEnhance
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
-from tests.learner.datasets.waiting import wait_for
+from tests.patience import until
 from tests.samples import make_photos, make_zip
 
 
@@ -71,14 +73,14 @@ def slow_upload(serve, page, workspace, tmp_path) -> Path:
     slow_down(page, 400_000)
     drop(page, folder)
     expect(page.get_by_text(re.compile(r"^Uploading: 0 of 2 files, .* of 6 MB"))).to_be_visible()
-    wait_for(lambda: list(workspace.uploads.glob(".files-*/*.part")))
+    until(lambda: list(workspace.uploads.glob(".files-*/*.part")))
     return workspace.uploads
 
 
 def test_an_upload_that_is_cancelled_leaves_nothing_and_says_so(slow_upload, page):
     page.get_by_role("button", name="Cancel the upload").click()
     expect(page.get_by_text("The upload was cancelled; nothing of it was kept.")).to_be_visible()
-    wait_for(lambda: list(slow_upload.iterdir()) == [])
+    until(lambda: list(slow_upload.iterdir()) == [])
     expect(page.get_by_role("button", name="Choose a folder")).to_be_visible()
 
 
@@ -86,7 +88,7 @@ def test_a_reload_in_the_middle_of_an_upload_leaves_nothing(slow_upload, page):
     page.on("dialog", lambda dialog: dialog.accept())  # the browser asks whether to leave
     page.reload()
     expect(page.get_by_text("Drop a folder, photos or an archive here")).to_be_visible()
-    wait_for(lambda: list(slow_upload.iterdir()) == [])
+    until(lambda: list(slow_upload.iterdir()) == [])
 
 
 def test_an_upload_goes_on_while_the_first_data_set_comes_in(serve, page, tmp_path):
@@ -103,29 +105,42 @@ def test_an_upload_goes_on_while_the_first_data_set_comes_in(serve, page, tmp_pa
     expect(page.get_by_role("heading", name="Found in pets.zip")).to_be_visible()
 
 
+def photograph(page: Page, is_there: Callable[[], bool]) -> None:
+    """Press the camera's button until the photo is there.
+
+    Streamlit starts the camera once more when it has learnt its width; a press in between takes nothing.
+    """
+
+    def taken() -> bool:
+        page.wait_for_timeout(2000)
+        if not is_there():
+            with suppress(PlaywrightTimeout):
+                page.get_by_role("button", name="Take Photo").click(timeout=2000)
+        return is_there()
+
+    until(taken)
+
+
+SNOW = """
+const canvas = document.createElement('canvas'), pen = canvas.getContext('2d');
+const grain = () => { for (let x = 0; x < canvas.width; x += 10) for (let y = 0; y < canvas.height; y += 10) {
+    pen.fillStyle = `hsl(${360 * Math.random()} 80% 50%)`; pen.fillRect(x, y, 10, 10); } };
+setInterval(grain, 100);
+navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(10);
+"""
+"""A camera of which no two pictures are the same: the browser's own shows the same film at each start."""
+
+
 def test_photos_of_a_camera_become_a_data_set(serve, page, store):
-    page.context.grant_permissions(["camera"])
+    page.add_init_script(SNOW)
     open_data(page, serve())
     page.get_by_text("Camera", exact=True).click()
-    shots = 0
     for label, number in (("mug", 2), ("pen", 2)):
         box = page.get_by_role("combobox", name=re.compile("Class that the next photos show"))
         box.fill(label)
         box.press("Enter")
         for taken in range(1, number + 1):
-            # Each photo starts the camera anew, and Streamlit once more a second after it has learnt its width: a click
-            # in between takes nothing.
-            page.wait_for_function("document.querySelector('video:not([data-used])')?.videoWidth > 0")
-            page.wait_for_timeout(2000)
-            page.wait_for_function(
-                "(video => video.videoWidth > 0 && video.srcObject.getVideoTracks()[0]?.readyState === 'live')"
-                "(document.querySelector('video:not([data-used])'))"
-            )
-            page.evaluate("document.querySelector('video:not([data-used])').dataset.used = 'yes'")
-            shots += 1
-            page.wait_for_timeout(300 * shots)  # each start shows the same moving picture from its beginning
-            page.get_by_role("button", name="Take Photo").click()
-            expect(page.get_by_text(f"{label}: {taken} photo")).to_be_visible()
+            photograph(page, page.get_by_text(f"{label}: {taken} photo").is_visible)
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     page.get_by_role("link", name="Data", exact=True).click()

@@ -12,8 +12,8 @@ from learner.datasets import add_dataset
 from learner.executors import execute
 from tests.samples import TWO_PHASES, make_photos, make_zip
 
-TRAINING_MS = 180_000
-MEASURING_MS = 120_000
+TRAINING_MS = 600_000
+MEASURING_MS = 600_000
 TOTAL = re.compile(r"^About .+ in all")
 
 

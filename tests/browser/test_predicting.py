@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from learner import batches
 from learner.datasets.rows import rows_of
-from tests.browser.test_data_by_hand import drop
+from tests.browser.test_data_by_hand import drop, photograph
 from tests.samples import make_photos, make_zip
 
 
@@ -86,9 +86,7 @@ def test_a_picture_is_taken_by_the_camera(model, serve, page, workspace):
     page.context.grant_permissions(["camera"])
     open_predict(page, serve())
     page.get_by_text("Camera", exact=True).click()
-    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")
-    page.wait_for_timeout(2000)  # Streamlit starts the camera once more when it has learnt its width
-    page.get_by_role("button", name="Take Photo").click()
+    photograph(page, lambda: bool(batches.recent(workspace)))
     expect(page.get_by_text("Most similar training photos")).to_be_visible()
     [batch] = batches.recent(workspace)
     assert (batch.kind, len(batch.pictures())) == ("camera", 1)

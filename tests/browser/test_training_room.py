@@ -12,7 +12,7 @@ from learner.recipe import Phase
 from learner.store import Store
 from tests.samples import TWO_PHASES, make_photos, small_recipe
 
-TRAINING_MS = 180_000
+TRAINING_MS = 600_000
 EPOCHS = 60
 """Of fine-tuning: enough to do something to the run meanwhile, a few seconds in all."""
 LONG = small_recipe(

@@ -42,7 +42,7 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS"))}
     clean = {k: v for k, v in clean.items() if not k.lower().endswith("_proxy")} | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -153,7 +153,7 @@ def test_completing_in_another_process_leaves_its_progress_and_an_answer(run, tm
     _, run_id = run
     answer = tmp_path / "answer.json"
     command = [sys.executable, "-m", "learner.evaluating", "complete", str(run_id), str(answer)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     assert "at" in json.loads(answer.read_text())
     assert answer.with_suffix(".txt").read_text() == "Looking at training images: 40 of 40"
 

@@ -24,6 +24,7 @@ from learner.rate_finds import rates_file, read_rates, scaled_to, start_finding,
 from learner.recipe import Augment, Phase
 from learner.resuming import random_states
 from learner.trial import set_up
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT, small_recipe
 
 TWO = [Phase("Warm-up", epochs=2), Phase("Fine-tuning", trainable="layer3", epochs=2)]
@@ -213,12 +214,12 @@ class TestOfARecipe:
     def test_another_process_finds_it_for_the_page(self, pets):
         recipe = settle(pets, small_recipe(phases=TWO))
         process = start_finding(pets, recipe, 0)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
         assert read_rates(pets.workspace, recipe, 0).phase == "Warm-up"
         assert read_progress(rates_file(pets.workspace, recipe, 0)) != ""
         process = start_finding(pets, replace(recipe, backbone="nosuch"), 0)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 2
         assert errors.strip().splitlines()[-1].startswith("backbone: 'nosuch' is not an architecture")
 

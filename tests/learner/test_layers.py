@@ -16,6 +16,7 @@ from learner.layers import layers_file, learning_parameters, read_layers, start_
 from learner.network import Network
 from learner.precision import Precision
 from learner.recipe import Head, Recipe
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
 
 STAGES = [f"block{number}" for number in range(1, 6)]
@@ -78,7 +79,7 @@ def test_what_learns_in_a_phase_is_counted_from_its_lowest_group_up(vgg16):
 def test_another_process_lists_them_into_the_cache(pets):
     recipe = Recipe("pets", version=1, backbone="test_resnet", image_size=64, head=Head("linear"))
     assert read_layers(pets.workspace, recipe, 2) is None
-    assert start_layers(pets, recipe).wait(60) == 0
+    assert start_layers(pets, recipe).wait(300) == 0
     layers = read_layers(pets.workspace, recipe, 2)
     assert layers[-1]["stage"] == "head" and layers[-1]["shape"] == [2]
     other = replace(recipe, head=Head("fc"))
@@ -89,7 +90,7 @@ def test_another_process_lists_them_into_the_cache(pets):
 
 def test_a_network_that_cannot_be_built_is_told_in_a_sentence(pets):
     process = start_layers(pets, Recipe("pets", version=1, backbone="nosuch", image_size=64))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=GIVE_UP_S)
     assert process.returncode == 2
     assert errors.strip().splitlines()[-1].startswith("backbone: 'nosuch' is not an architecture")
 

@@ -148,7 +148,7 @@ class TestADataSet:
     def test_another_process_does_it_for_the_page(self, pets):
         assert read_recommendation(pets.workspace, settle(pets, PETS)) is None
         process = start_recommending(pets, settle(pets, PETS))
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         assert read_recommendation(pets.workspace, settle(pets, PETS)).strategy == "frozen"
 

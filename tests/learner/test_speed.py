@@ -250,6 +250,7 @@ def test_what_a_recipe_leaves_open_is_settled_as_a_run_would(store, tmp_path):
 
 
 def test_another_process_measures_this_machine_and_the_plan_follows(pets):
+    pets.workspace.speeds.unlink()
     recipe = settle(pets, small_recipe())
     assert expected_plan(pets, recipe) is None
     assert start_measuring(pets, recipe).wait(120) == 0

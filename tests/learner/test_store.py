@@ -27,6 +27,7 @@ from learner.store.runs import MOST_DEATHS, SILENT_AFTER_S, UNDO_S
 from learner.store.tables import Base
 from learner.watching import accuracies, thinned_steps
 from learner.workspace import Workspace
+from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,7 +95,7 @@ for pid, reader in children:
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return [ast.literal_eval(line) for line in done.stdout.splitlines()]
@@ -574,7 +575,7 @@ def test_a_worker_of_another_workspace_takes_no_run(tmp_path, postgres_database,
     run_id = submit(store)
     environment = os.environ | {"THAW_HOME": str(tmp_path / "other"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "learner", "worker"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 2
     assert "belongs to another workspace" in done.stderr and len(done.stderr.splitlines()) == 1
     assert store.runs.get(run_id).status == "queued"

@@ -17,6 +17,7 @@ from learner.store import Store
 from learner.weights import SMALL_CNN
 from learner.workspace import Workspace
 from tests.learner.killing import die_at_batch, left_behind, train_in_a_process
+from tests.machine import keep_small_speeds
 from tests.samples import make_photos, small_recipe
 
 RECIPE = small_recipe(
@@ -38,7 +39,8 @@ def _limit_memory(room: int) -> None:
 
 
 def test_where_memory_runs_out_it_goes_on_with_a_smaller_batch_and_says_so(store, tmp_path):
-    add_dataset(store, make_photos(tmp_path / "photos", {"cat": 40, "dog": 40}), "pets")
+    add_dataset(store, make_photos(tmp_path / "photos", {"cat": 21, "dog": 21}), "pets")  # 32 of them for training
+    keep_small_speeds(store.workspace, [512], [32])
     # One stage's output for 32 images of 512 px takes 32 × 256 × 256 × 32 × 4 bytes = 268 MB, and gradients as much.
     recipe = small_recipe(
         batch_size=32, image_size=512, phases=[Phase("All", "all", epochs=1, lr=1e-3)], precision="fp32", cache="off"

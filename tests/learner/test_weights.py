@@ -41,7 +41,7 @@ def fresh(tmp_path, workspace):
         clean = {k: v for k, v in clean.items() if not k.lower().endswith("_proxy")}
         clean |= {"HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,21 +18,11 @@ from learner.recipe import Phase
 from learner.results import load_result
 from learner.store import Run, Store
 from learner.workspace import Workspace
+from tests.patience import GIVE_UP_S, until
 from tests.samples import small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-GIVE_UP_S = 300
-"""A busy machine may be slow; what never happens shows all the same."""
 LONG = small_recipe(phases=[Phase("Long", epochs=1000)])
-
-
-def until(condition: Callable):
-    """What `condition` returns once that is truthy."""
-    end = time.monotonic() + GIVE_UP_S
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 def start_worker(workspace: Workspace) -> subprocess.Popen:

@@ -16,6 +16,7 @@ from learner.recipe import Recipe
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.machine import keep_speed
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT, make_photos
 
 
@@ -63,7 +64,7 @@ class Measurements:
         process = self.processes[-1]
         process.stdin.write(f"{code} {why}\n")
         process.stdin.close()
-        process.wait(30)
+        process.wait(GIVE_UP_S)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def open_page():
     """Open a page by its file name; returns the AppTest, which holds all that the page shows."""
 
     def open_(name: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+        app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=GIVE_UP_S)
         app.run()
         for key, value in query.items():
             app.query_params[key] = value

@@ -2,11 +2,11 @@
 
 import json
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streamlit.testing.v1 import AppTest
 
+from tests.patience import until
 from ui.beside import get_beside
 
 
@@ -70,7 +70,11 @@ def choose(app: AppTest, paths: Sequence[str]) -> AppTest:
 
 def wait_for(app: AppTest) -> AppTest:
     """Until nothing works beside the pages any more."""
-    end = time.monotonic() + 60
-    while get_beside().under_way is not None and time.monotonic() < end:
-        time.sleep(0.2)
+    until(lambda: get_beside().under_way is None, every_s=0.2)
     return app.run()
+
+
+def run_until(app: AppTest, condition: Callable[[AppTest], object]) -> AppTest:
+    """Look again, as a page does by itself, until it shows what is waited for."""
+    until(lambda: condition(app) or not app.run(), every_s=0.2)
+    return app

@@ -7,8 +7,9 @@ from learner.datasets import add_dataset, summarize
 from learner.datasets.jobs import import_found, jobs, start_look
 from learner.datasets.layouts import Choice
 from learner.datasets.roots import SETTING
-from tests.learner.datasets.waiting import rested, wait_for
+from tests.learner.datasets.waiting import rested
 from tests.pages.reading import as_read, button, press, words
+from tests.patience import until
 from tests.samples import make_photos, make_zip
 
 
@@ -26,7 +27,7 @@ def bring(store, tmp_path):
 
 
 def wait_for_all(store) -> None:
-    wait_for(lambda: not any(job.working for job in jobs(store.workspace)), seconds=60)
+    until(lambda: not any(job.working for job in jobs(store.workspace)))
 
 
 def counts(store, name: str) -> dict[str, dict[str, int]]:
@@ -167,7 +168,7 @@ class TestEnded:
         rested(store.workspace, start_look(store.workspace, folder))
         app = open_page("data")
         press(app, "Import 120 images")
-        wait_for(lambda: (progress := jobs(store.workspace)[0].progress) and progress.done)
+        until(lambda: (progress := jobs(store.workspace)[0].progress) and progress.done)
         app.run()
         assert "120" in app.get("progress")[0].proto.text
         press(app, "Cancel this import")

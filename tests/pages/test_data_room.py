@@ -14,8 +14,8 @@ from learner.datasets.jobs.checks import check_of
 from learner.datasets.rows import rows_of
 from learner.store import Content
 from learner.store import Image as StoredImage
-from tests.learner.datasets.waiting import wait_for
 from tests.pages.reading import button, choose, look_at, press, tiles, unfold, words
+from tests.patience import until
 from tests.samples import make_photos
 
 
@@ -229,7 +229,7 @@ class TestChecks:
         app = look_at(open_page("data"), "checks")
         press(app, "Look for wrong labels")
         assert "Stop the check" in words(app)
-        wait_for(lambda: check_of(store.workspace, "shapes").status == "done", seconds=120)
+        until(lambda: check_of(store.workspace, "shapes").status == "done")
         app.run()
         assert "Version 1 was checked, 91 images" in words(app)
         unfold(app, "may be wrong")
@@ -247,21 +247,21 @@ class TestChecks:
         title = "2 near duplicates in 1 group"
         assert title not in " ".join(expander.label for expander in app.expander)
         press(app, "Look for wrong labels")
-        wait_for(lambda: check_of(store.workspace, "cats").status == "done", seconds=60)
+        until(lambda: check_of(store.workspace, "cats").status == "done")
         assert title in " ".join(expander.label for expander in app.run().expander)
 
     def test_a_check_can_be_stopped_and_says_so(self, open_page, store, cats):
         app = look_at(open_page("data"), "checks")
         press(app, "Look for wrong labels")
         press(app, "Stop the check")
-        wait_for(lambda: check_of(store.workspace, "cats").status == "cancelled", seconds=60)
+        until(lambda: check_of(store.workspace, "cats").status == "cancelled")
         assert "The check was stopped" in app.run().info[0].value
         assert "Look for wrong labels" in words(app)
 
     def test_a_check_that_cannot_be_done_says_why(self, open_page, store, tmp_path):
         add_dataset(store, make_photos(tmp_path / "few", {"cat": 6, "dog": 3}), "few")
         app = press(look_at(open_page("data"), "checks"), "Look for wrong labels")
-        wait_for(lambda: check_of(store.workspace, "few").status == "failed", seconds=60)
+        until(lambda: check_of(store.workspace, "few").status == "failed")
         assert "two classes with at least 5 images each are needed" in app.run().error[0].value
 
     def test_doubts_about_an_older_version_say_so(self, open_page, store, cats):

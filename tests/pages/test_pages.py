@@ -45,7 +45,7 @@ def test_opening_every_page_imports_no_torch(trained):
         "from streamlit.testing.v1 import AppTest\n"
         "found = manifest_scanner.scan_component_manifests()\n"
         "manifest_scanner.scan_component_manifests = lambda: found\n"
-        "app = AppTest.from_file('streamlit_app.py', default_timeout=30).run()\n"
+        "app = AppTest.from_file('streamlit_app.py', default_timeout=300).run()\n"
         "for page in ('data', 'train', 'runs', 'results', 'predict'):\n"
         "    app.switch_page(f'pages/{page}.py').run()\n"
         "    assert not app.exception and not app.error, (page, app.exception, app.error)\n"

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from learner.models import load_model, save_model
 from learner.recipe import Head
 from learner.store import Store
 from tests.learner.datasets.waiting import rested
-from tests.pages.reading import words
+from tests.pages.reading import run_until, words
 from tests.samples import make_photos, small_recipe
 from ui.predict.asking import get_asker
 
@@ -34,19 +33,10 @@ def sent(store: Store, *files: Path) -> Batch:
     return batches.begin_upload(store.workspace, save_uploads(store.workspace, streams))
 
 
-def until_answered(app, store: Store, seconds: float = 60):
-    """Look again, as a page does by itself, until nothing is under way."""
-    end = time.monotonic() + seconds
-    while _working(app):
-        assert time.monotonic() < end, words(app)
-        time.sleep(0.2)
-        app.run()
+def until_answered(app):
+    run_until(app, lambda app: all(button.label != "Stop" for button in app.button))
     assert not app.exception
     return app
-
-
-def _working(app) -> bool:
-    return any(button.label == "Stop" for button in app.button)
 
 
 @pytest.fixture
@@ -55,7 +45,7 @@ def ask(open_page, trained) -> Callable:
 
     def ask_(*files: Path):
         batch = sent(trained, *files)
-        return until_answered(open_page("predict", batch=batch.id), trained), batch
+        return until_answered(open_page("predict", batch=batch.id)), batch
 
     return ask_
 
@@ -125,7 +115,7 @@ def test_a_model_without_references_says_that_it_cannot_tell(open_page, store, t
     model, spec = load_model(store.checkpoint(run_id))
     spec.neighbours, spec.distances = 0, []
     save_model(model, spec, store.checkpoint(run_id))
-    app = until_answered(open_page("predict", batch=sent(store, PORTRAIT).id), store)
+    app = until_answered(open_page("predict", batch=sent(store, PORTRAIT).id))
     assert "This model cannot tell that a picture shows none of its classes" in words(app)
     assert "None of these**" not in words(app) and "Most similar" not in words(app)
 
@@ -189,7 +179,7 @@ def test_marked_photos_join_the_data_set_and_what_came_of_it_is_told(open_page, 
     assert execute(store, run_id) == "finished"
     known = next((tmp_path / "pets" / "cat").iterdir())
     batch = sent(store, *many, known)
-    app = until_answered(open_page("predict", batch=batch.id), store)
+    app = until_answered(open_page("predict", batch=batch.id))
     by_name = {picture.name: picture.number for picture in batch.pictures()}
     batch.mark(
         {by_name[name]: Mark(name[:3]) for name in ("cat_001.jpg", "dog_001.jpg")} | {by_name[known.name]: Mark("dog")}
@@ -210,10 +200,10 @@ def test_another_model_is_asked_anew(open_page, store, tmp_path):
         run_id = store.submit(small_recipe(), running=True)
         assert execute(store, run_id) == "finished"
     batch = sent(store, PORTRAIT)
-    app = until_answered(open_page("predict", batch=batch.id, run="1"), store)
+    app = until_answered(open_page("predict", batch=batch.id, run="1"))
     assert len(list((batch.folder / "answers").glob("*.jsonl"))) == 1
     app.selectbox[0].set_value(2).run()
-    until_answered(app, store)
+    until_answered(app)
     assert sorted(file.stem.split("-")[0] for file in (batch.folder / "answers").glob("*.jsonl")) == ["1", "2"]
 
 
@@ -223,7 +213,7 @@ def test_work_that_was_stopped_says_so_and_goes_on(open_page, trained, many):
     app = open_page("predict", batch=batch.id)
     assert "Stopped: 0 answered." in [info.value for info in app.info]
     button(app, "Go on").click().run()
-    until_answered(app, trained)
+    until_answered(app)
     assert len(batch.answers(batches.model_key(1, trained.checkpoint(1)))) == 7
 
 
@@ -237,23 +227,23 @@ def test_work_goes_on_after_the_server_was_restarted(open_page, trained, many):
     batches.ask(batch, predictor, 1, model, lambda done, *_: seen.append(done), lambda: len(seen) == 2)
     assert len(batch.answers(model)) == 2
     get_asker.clear()
-    until_answered(open_page("predict", batch=batch.id), trained)
+    until_answered(open_page("predict", batch=batch.id))
     assert len(batch.answers(model)) == 7
 
 
 def test_an_archive_that_cannot_be_opened_is_told_and_can_be_tried_again(open_page, trained, tmp_path):
     (tmp_path / "photos.rar").write_bytes(b"Rar!\x1a\x07" + bytes(600))
     batch = sent(trained, tmp_path / "photos.rar")
-    app = until_answered(open_page("predict", batch=batch.id), trained)
+    app = until_answered(open_page("predict", batch=batch.id))
     assert any("photos.rar is a .rar archive" in error.value for error in app.error)
     button(app, "Try again").click().run()
-    until_answered(app, trained)
+    until_answered(app)
     assert any("photos.rar is a .rar archive" in error.value for error in app.error)
 
 
 def test_an_address_on_this_machine_is_refused(open_page, trained):
     batch = batches.begin(trained.workspace, "secret.jpg", "address", "http://127.0.0.1:9/secret.jpg")
-    app = until_answered(open_page("predict", batch=batch.id), trained)
+    app = until_answered(open_page("predict", batch=batch.id))
     assert any("is on this machine or in a private network" in error.value for error in app.error)
 
 
@@ -283,7 +273,7 @@ def test_a_class_of_a_data_set_can_be_asked_about_and_is_judged_by_its_labels(op
     app.run()
     app.selectbox(key="predict-class-pets").set_value("cat").run()
     button(app, "Ask about all 10").click().run()
-    until_answered(app, trained)
+    until_answered(app)
     assert "10 judged answers right" in words(app)
 
 
@@ -297,7 +287,7 @@ def attentive(store, tmp_path):
 
 
 def test_a_model_with_an_attention_head_shows_where_it_looked(open_page, attentive):
-    app = until_answered(open_page("predict", batch=sent(attentive, PORTRAIT).id), attentive)
+    app = until_answered(open_page("predict", batch=sent(attentive, PORTRAIT).id))
     told = "\n".join(str(picture.proto) for picture in app.image)
     if "amber" not in told:  # what it has learnt in one epoch may be next to nothing
         assert "The model looked at all of the picture alike." in words(app)

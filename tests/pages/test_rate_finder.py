@@ -1,7 +1,5 @@
 """The Train page finds learning rates: asking for one, waiting, using it, and what stands in the way."""
 
-import time
-
 import pytest
 import yaml
 
@@ -11,7 +9,7 @@ from learner.expecting import settle
 from learner.rate_finds import RateFind, rates_file
 from learner.recipe import Phase, Recipe
 from learner.weights import FALLBACK_ARCH
-from tests.pages.reading import button, press, unfold, words
+from tests.pages.reading import button, press, run_until, unfold, words
 from ui.training.finder import find_chart, in_short
 
 RECIPE = Recipe(
@@ -70,11 +68,7 @@ def test_a_found_rate_is_drawn_explained_and_used_with_all_else_kept(train_page,
 def test_a_rate_is_found_while_the_page_waits(train_page, store):
     app = press(train_page, "Find a rate for Warm-up")
     assert "Finding a rate for **Warm-up**" in words(app)
-    end = time.monotonic() + 100
-    while "Finding a rate" in words(app):
-        assert time.monotonic() < end
-        time.sleep(0.5)
-        app.run()
+    run_until(app, lambda app: "Finding a rate" not in words(app))
     assert "Found in" in words(app)
     assert button(app, "Find a rate for Fine-tuning")
     app.button(key="use_rate 0").click().run()
@@ -91,11 +85,7 @@ def test_a_search_can_be_stopped(train_page):
 def test_while_a_run_trains_the_page_says_why_there_is_none(train_page, store):
     with device_lock(store.workspace):
         app = press(train_page, "Find a rate for Warm-up")
-        end = time.monotonic() + 60
-        while "This machine is training" not in words(app):
-            assert time.monotonic() < end
-            time.sleep(0.5)
-            app.run()
+        run_until(app, lambda app: "This machine is training" in words(app))
     assert "Try again once the run has ended." in words(app)
     assert not button(app, "Find a rate for Warm-up").disabled
 

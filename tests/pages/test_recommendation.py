@@ -1,7 +1,5 @@
 """The Train page recommends a strategy: measured when a person asks, told in sentences, used with one button."""
 
-import time
-
 import pytest
 import yaml
 
@@ -11,7 +9,7 @@ from learner.expecting import settle
 from learner.recipe import Recipe
 from learner.recommendations import Recommendation, recommendation_file
 from learner.weights import FALLBACK_ARCH
-from tests.pages.reading import button, press, unfold, words
+from tests.pages.reading import button, press, run_until, unfold, words
 
 FOUND = Recommendation(
     "pets", 1, FALLBACK_ARCH, 8, 8, 16, 0.625, [0.386, 0.815], 0.5, "some", "size_similarity", seconds=12.0
@@ -29,12 +27,7 @@ def train_page(open_page, pets):
 
 
 def until_measured(app):
-    end = time.monotonic() + 100
-    while "Stop measuring" in words(app):
-        assert time.monotonic() < end
-        time.sleep(0.5)
-        app.run()
-    return app
+    return run_until(app, lambda app: "Stop measuring" not in words(app))
 
 
 def test_nothing_is_measured_before_a_person_asks(open_page, pets):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,7 +10,7 @@ from learner.answers import keep_answer
 from learner.executors import device_lock
 from learner.learning_curve import LearningCurve, curve_file, read_curve, recipe_of
 from learner.store import Store
-from tests.pages.reading import button, press, words
+from tests.pages.reading import button, press, run_until, words
 from tests.samples import ROOT
 from ui.results.help_charts import growth
 from ui.results.helping import class_row
@@ -60,12 +59,7 @@ def asked(trained, open_page) -> AppTest:
 
 
 def until_over(app: AppTest) -> AppTest:
-    end = time.monotonic() + 100
-    while "Stop" in [button.label for button in app.button]:
-        assert time.monotonic() < end
-        time.sleep(0.5)
-        app.run()
-    return app
+    return run_until(app, lambda app: "Stop" not in [button.label for button in app.button])
 
 
 def test_nothing_is_measured_before_a_person_asks(asked, trained):

@@ -1,6 +1,5 @@
 """The Train page: recipes to start from, every setting there and back, errors beside fields, going on from a run."""
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from learner.datasets import add_dataset
 from learner.recipe import Augment, Head, Phase, Recipe, read_recipe, recipe_names
 from learner.weights import FALLBACK_ARCH
-from tests.pages.reading import button, press, unfold, words
+from tests.pages.reading import button, press, run_until, unfold, words
 from tests.samples import SMALL, TWO_PHASES, make_photos
 from ui.training.picker import first_sentence, read_upload, recipe_comment
 
@@ -318,10 +317,7 @@ def test_layers_arrive_once_they_are_asked_for(open_page, pets):
     assert not [table for table in app.dataframe if "Output" in table.value]
     unfold(app, "Layers")
     assert "Building the network once to list its layers" in words(app)
-    until = time.monotonic() + 60
-    while "parameters learn" not in words(app) and time.monotonic() < until:
-        time.sleep(0.5)
-        app.run()
+    run_until(app, lambda app: "parameters learn" in words(app))
     table = next(table.value for table in app.dataframe if "Output" in table.value)
     assert {"Part", "Layer", "Output", "Parameters", "Warm-up", "Fine-tuning"} <= set(table.columns)
     learning = table[table["Parameters"] > 0]

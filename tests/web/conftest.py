@@ -29,7 +29,7 @@ def served(home) -> Iterator[tuple[str, psutil.Process]]:
 @pytest.fixture
 def client(served) -> Iterator[httpx.Client]:
     """A client that a page of Thaw's would be."""
-    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=60) as client_:
+    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=300) as client_:
         yield client_
 
 

@@ -21,7 +21,7 @@ def speak(port: int, host: str, origin: str | None = None) -> bool:
     """Whether a WebSocket session may be opened by who calls the server `host`."""
     with socket.create_connection(("127.0.0.1", port)) as plain:
         try:
-            with connect(f"ws://{host}/_stcore/stream", sock=plain, origin=origin, open_timeout=20):
+            with connect(f"ws://{host}/_stcore/stream", sock=plain, origin=origin, open_timeout=300):
                 return True
         except InvalidStatus as refused:
             assert refused.response.status_code == 403

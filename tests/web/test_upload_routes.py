@@ -15,7 +15,8 @@ import pytest
 
 from learner.datasets import jobs
 from learner.workspace import Workspace
-from tests.learner.datasets.waiting import rested, wait_for
+from tests.learner.datasets.waiting import rested
+from tests.patience import until
 from tests.samples import make_photos, make_zip
 from tests.serving import processes, serve
 
@@ -114,8 +115,8 @@ class TestBreakingOff:
         head = f"PUT /api/uploads/{upload}/files?name=half.jpg HTTP/1.1\r\nHost: {host}\r\nX-Thaw: 1\r\n"
         with socket.create_connection((host, int(port))) as line:
             line.sendall(f"{head}Content-Length: {8 * MEGABYTE}\r\n\r\n".encode() + bytes(3 * MEGABYTE))
-            wait_for(lambda: lying_about(workspace, upload))
-        wait_for(lambda: not lying_about(workspace, upload))
+            until(lambda: lying_about(workspace, upload))
+        until(lambda: not lying_about(workspace, upload))
         assert put(client, upload, "whole.jpg").status_code == 204
         assert [path.name for path in lying_about(workspace, upload)] == ["whole.jpg"]
 
@@ -132,7 +133,7 @@ class TestBreakingOff:
 
         def content() -> Iterator[bytes]:
             yield bytes(2 * MEGABYTE)
-            wait_for(lambda: lying_about(workspace, upload))
+            until(lambda: lying_about(workspace, upload))
             client.delete(f"/api/uploads/{upload}")
             yield b"the rest"
 
@@ -145,7 +146,7 @@ class TestBreakingOff:
         hours_ago = workspace.uploads.stat().st_mtime - 3 * 3600
         os.utime(workspace.uploads / f".files-{forgotten}", (hours_ago, hours_ago))
         begin(client)
-        wait_for(lambda: not (workspace.uploads / f".files-{forgotten}").exists())
+        until(lambda: not (workspace.uploads / f".files-{forgotten}").exists())
         assert (workspace.uploads / f".files-{other}").exists()
 
 

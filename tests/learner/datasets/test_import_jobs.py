@@ -21,7 +21,8 @@ from learner.datasets import add_dataset, image_path, jobs, save_uploads, summar
 from learner.datasets.files import import_lock
 from learner.errors import DatasetError
 from learner.store import Store
-from tests.learner.datasets.waiting import process_of, rested, wait_for
+from tests.learner.datasets.waiting import process_of, rested
+from tests.patience import until
 from tests.samples import make_photos, make_zip
 
 
@@ -63,8 +64,8 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
 
 def test_the_process_outlives_its_starter_and_is_nice(workspace, many):
     job_id = jobs.start_import(workspace, many, "many")
-    process = wait_for(lambda: process_of(job_id))
-    wait_for(lambda: jobs.job(workspace, job_id).status == "running")
+    process = until(lambda: process_of(job_id))
+    until(lambda: jobs.job(workspace, job_id).status == "running")
     assert os.getsid(process.pid) == process.pid
     assert process.nice() == psutil.Process().nice() + 5
     jobs.cancel(workspace, job_id)
@@ -76,7 +77,7 @@ def test_a_cancelled_import_says_so_keeps_nothing_and_removes_the_upload(workspa
     upload.parent.mkdir(parents=True)
     many.rename(upload)
     job_id = jobs.start_import(workspace, upload, "many", delete_source_after=True)
-    running = wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done and job)
+    running = until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done and job)
     assert (running.status, running.progress.total) == ("running", 602)
     assert running.progress.seconds_left > 0
     with pytest.raises(DatasetError, match=r"still running\. Stop it first"):
@@ -95,10 +96,10 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
     kept = add_dataset(store, make_photos(tmp_path / "few"), "many")
     before = set(files_under(workspace.datasets)), set(files_under(workspace.thumbnails))
     job_id = jobs.start_import(workspace, many, "many")
-    wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
+    until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
     process = process_of(job_id)
     process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not process.is_running())
+    until(lambda: not process.is_running())
     [job] = jobs.jobs(workspace)
     assert job.status == "failed"
     assert job.message.startswith("The import of many ended without a word: it was killed")
@@ -110,10 +111,10 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
 
 def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspace, many, tmp_path):
     job_id = jobs.start_import(workspace, many, "many")
-    wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
+    until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
     process = process_of(job_id)
     process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not process.is_running())
+    until(lambda: not process.is_running())
     add_dataset(Store(workspace), make_photos(tmp_path / "few", {"cat": 3, "dog": 3}), "many")
     assert len(files_under(workspace.datasets)) == len(files_under(workspace.thumbnails)) == 6
 
@@ -181,7 +182,7 @@ def test_a_job_that_an_older_thaw_left_is_passed_over(workspace):
 def test_a_dead_process_that_nobody_waited_for_is_not_taken_for_a_running_one(workspace):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         born = psutil.Process(dead.pid).create_time()
-        wait_for(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
         state = {"status": "running", "pid": dead.pid, "process_created_at": born, "progress": None}
         assert jobs.job(workspace, left_on_disk(workspace, state, age_s=5)).status == "failed"
 
@@ -225,7 +226,7 @@ def test_an_import_that_waits_for_another_says_so_and_can_be_cancelled(workspace
     with import_lock(workspace, "pets", wait=None) as alone:
         assert alone
         job_id = jobs.start_import(workspace, photos, "pets")
-        wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and "Waiting for another" in job.progress.what)
+        until(lambda: (job := jobs.job(workspace, job_id)).progress and "Waiting for another" in job.progress.what)
         jobs.cancel(workspace, job_id)
         assert rested(workspace, job_id).status == "cancelled"
 

@@ -16,8 +16,9 @@ from learner.datasets.gallery import KNOWN
 from learner.datasets.jobs.arrivals import KEPT_DAYS
 from learner.datasets.layouts import Choice, place, preview
 from learner.errors import DatasetError
-from tests.learner.datasets.waiting import process_of, rested, wait_for
+from tests.learner.datasets.waiting import process_of, rested
 from tests.learner.file_server import dripping, serving
+from tests.patience import until
 from tests.samples import make_photos, make_zip
 
 
@@ -94,13 +95,13 @@ def test_an_import_that_was_stopped_or_killed_keeps_the_files_for_another(worksp
     found = rested(workspace, jobs.start_look(workspace, photos))
     for end in ("cancelled", "failed"):
         jobs.import_found(workspace, found.id, "Pets", Choice())
-        wait_for(lambda: (job := jobs.job(workspace, found.id)).progress and job.progress.done)
+        until(lambda: (job := jobs.job(workspace, found.id)).progress and job.progress.done)
         if end == "cancelled":
             jobs.cancel(workspace, found.id)
         else:
             process = process_of(found.id)
             process.send_signal(signal.SIGKILL)
-            wait_for(lambda process=process: not process.is_running())
+            until(lambda process=process: not process.is_running())
         job = rested(workspace, found.id)
         assert (job.status, job.can_import) == (end, True)
         assert store.datasets.names() == []
@@ -214,7 +215,7 @@ def test_a_web_address_is_downloaded_looked_at_and_imported(workspace, store, tm
 def test_a_download_tells_its_bytes_and_can_be_cancelled(workspace, private_addresses_allowed):
     with serving({"/pets.zip": dripping(b"PK" * 1000)}) as base:
         job_id = jobs.start_look(workspace, url=f"{base}/pets.zip")
-        wait_for(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
+        until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
         progress = jobs.job(workspace, job_id).progress
         assert (progress.unit, progress.what) == ("bytes", "Downloading.")
         jobs.cancel(workspace, job_id)

@@ -7,6 +7,7 @@ import pytest
 
 from learner import cli
 from tests.learner.test_cli.shell import TINY, Said, shell
+from tests.patience import GIVE_UP_S
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
     """An empty workspace, after `train` on a folder: the workspace, what was said, and the model file."""
     home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
     phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
-    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases, fresh=True)
-    out, err = process.communicate(timeout=120)
+    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases)
+    out, err = process.communicate(timeout=GIVE_UP_S)
     return home, Said(process.returncode, out, err), model
 
 

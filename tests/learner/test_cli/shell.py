@@ -4,16 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.ready import Fresh
 from tests.samples import ROOT, SMALL
 
-GIVE_UP_S = 300
-"""A busy machine may be slow; what never happens shows all the same."""
 TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]
 ONE_EPOCH = [*TINY, "--set", "phases=[{name: Warm-up, epochs: 1, lr: 1e-2}]"]
 
@@ -30,18 +25,11 @@ class Said:
         return json.loads(self.out)
 
 
-def shell(home: Path, *words, fresh: bool = False) -> subprocess.Popen:
-    """A command in a process of its own; a `fresh` one has to load torch itself."""
+def shell(home: Path, *words) -> subprocess.Popen:
+    """A command in a process of its own."""
     environment = {**os.environ, "THAW_HOME": str(home), "PYTHONPATH": str(ROOT)}
     environment.pop("DATABASE_URL", None)
     command = [sys.executable, "-m", "learner", *map(str, words)]
-    return (Fresh if fresh else subprocess.Popen)(
+    return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
     )
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + GIVE_UP_S
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)

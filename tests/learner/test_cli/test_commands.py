@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell, until
+from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell
+from tests.patience import GIVE_UP_S, until
 from tests.samples import ROOT, SMALL, small_recipe
 
 # Data sets
@@ -104,7 +105,7 @@ def test_ctrl_c_ends_training_with_130_keeps_the_checkpoint_and_says_how_to_expo
     process = start_long_run(pets)
     until(lambda: pets.runs.all() and len(pets.runs.epochs(1)) >= 1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "Interrupted. Export what run 1 has learnt: python -m learner export 1 --to ." in err
@@ -121,7 +122,7 @@ def test_ctrl_c_before_anything_was_learnt_leaves_no_run_that_seems_to_go_on(pet
     process = start_long_run(pets)
     until(pets.runs.all)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=GIVE_UP_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert pets.runs.get(1).status == "interrupted"
@@ -257,7 +258,7 @@ def test_a_persons_mistake_is_one_line_on_stderr_and_exit_code_2(home, thaw, pho
 
 def test_the_process_itself_ends_with_2_and_one_line(tmp_path):
     process = shell(tmp_path, "train", "--dataset", "pets", "--set", "sead=1", "--set", "batch_size=1")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=GIVE_UP_S)
     assert (process.returncode, out) == (2, "")
     assert err.splitlines() == [
         "Error: Recipe default has 2 mistakes: batch_size: It should be greater than or equal to 2 (it is 1); "
@@ -297,7 +298,7 @@ for words in map(str.split, commands):
 heavy = {"torch", "fastai", "timm", "torchvision", "streamlit"} & set(sys.modules)
 assert not heavy, heavy
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage: python -m learner") == 36
     options = (

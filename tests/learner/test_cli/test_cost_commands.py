@@ -21,6 +21,7 @@ THREE_PHASES = [
 
 
 def test_a_dry_run_measures_once_tells_every_phase_and_begins_no_run(pets, thaw):
+    pets.workspace.speeds.unlink()
     said = thaw("train", "--dataset", "pets", *THREE_PHASES, "--dry-run")
     assert (said.code, said.err) == (0, "Measuring this machine, about 15 s\n")
     about, weights, precision, heading, *rows = said.out.splitlines()

@@ -11,7 +11,8 @@ import pytest
 
 from learner.store import Store
 from tests.learner.file_server import dripping, serving
-from tests.learner.test_cli.shell import shell, until
+from tests.learner.test_cli.shell import shell
+from tests.patience import GIVE_UP_S, until
 from tests.samples import make_photos, make_zip
 
 
@@ -194,7 +195,7 @@ def test_ctrl_c_ends_a_download_or_an_import_with_130_and_leaves_nothing(workspa
         until(lambda: list(workspace.datasets.glob("digits-*/incoming/images/*/*.png")))
         importing.send_signal(signal.SIGINT)
         for process in (downloading, importing):
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=GIVE_UP_S)
             assert (process.returncode, out) == (130, ""), err
             assert err.splitlines()[-1] == "Interrupted. Nothing of it was kept."
             assert "Traceback" not in err

@@ -15,7 +15,8 @@ from PIL import Image
 from learner.executors import execute
 from learner.models import read_spec
 from learner.recipe import Augment
-from tests.learner.test_cli.shell import shell, until
+from tests.learner.test_cli.shell import shell
+from tests.patience import until
 from tests.samples import make_photos, small_recipe
 
 

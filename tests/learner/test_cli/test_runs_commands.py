@@ -8,6 +8,7 @@ from learner.recipe import Recipe
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.learner.test_cli.shell import ONE_EPOCH, shell
+from tests.patience import GIVE_UP_S
 from tests.samples import TWO_PHASES
 
 NO_WORKER = "No worker is running. Start one: python -m learner worker\n"
@@ -166,12 +167,12 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(pets, finished, thaw, w
 
 def test_a_run_is_resumed_in_the_foreground(tmp_path, photos):
     home = tmp_path / "thaw"
-    out, err = shell(home, "train", "--dataset", photos, "--queue", *ONE_EPOCH).communicate(timeout=60)
+    out, err = shell(home, "train", "--dataset", photos, "--queue", *ONE_EPOCH).communicate(timeout=GIVE_UP_S)
     assert "is queued" in out, err
     store = Store(Workspace(home))
     store.runs.ask(1, "pause")
     process = shell(home, "runs", "resume", 1, "--here")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Accuracy" in out
     assert store.runs.get(1).status == "finished"
