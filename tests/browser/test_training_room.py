@@ -13,8 +13,8 @@ from learner.store import Store
 from tests.samples import TWO_PHASES, make_photos, small_recipe
 
 TRAINING_MS = 600_000
-EPOCHS = 60
-"""Of fine-tuning: enough to do something to the run meanwhile, a few seconds in all."""
+EPOCHS = 200
+"""Of fine-tuning: enough to do something to the run meanwhile, some 15 seconds in all."""
 LONG = small_recipe(
     phases=[Phase("Warm-up", epochs=2, lr=0.01), Phase("Fine-tuning", trainable="all", epochs=EPOCHS, lr=[1e-5, 1e-3])]
 )
@@ -44,9 +44,10 @@ def learns_beyond(page: Page, epoch: int) -> None:
 
 
 def test_a_run_is_paused_resumed_killed_finished_deleted_and_had_back(serve, start, page, pets):
-    start("learner", "worker")
     pets.submit(LONG)
     page.goto(f"{serve()}/runs")
+    heading(page, "waiting")
+    start("learner", "worker")
     learns_beyond(page, 0)
 
     page.get_by_role("button", name="Pause after this epoch").click()

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from learner import cli
-from tests.learner.test_cli.shell import TINY, Said, shell
-from tests.patience import GIVE_UP_S
+from tests.learner.test_cli.shell import Said, train_first, use
 
 
 @pytest.fixture
@@ -25,18 +24,15 @@ def thaw(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
-    """An empty workspace, after `train` on a folder: the workspace, what was said, and the model file."""
-    home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
-    phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
-    process = shell(home, "train", "--dataset", photos, "--model", model, *TINY, *phases)
-    out, err = process.communicate(timeout=GIVE_UP_S)
-    return home, Said(process.returncode, out, err), model
+def first_home(tmp_path_factory, photos) -> Path:
+    """A workspace that was empty before `train` on a folder."""
+    home = tmp_path_factory.mktemp("home") / "thaw"
+    train_first(home, photos)
+    return home
 
 
 @pytest.fixture
-def home(first, monkeypatch) -> Path:
+def home(first_home, monkeypatch) -> Path:
     """The workspace that the first training left, for commands in this process that only read."""
-    monkeypatch.setenv("THAW_HOME", str(first[0]))
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return first[0]
+    use(first_home, monkeypatch)
+    return first_home

@@ -7,6 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT, SMALL
 
 TINY = ["--set", f"backbone={SMALL}", "--set", "weights=random", "--set", "image_size=32", "--set", "batch_size=8"]
@@ -33,3 +36,17 @@ def shell(home: Path, *words) -> subprocess.Popen:
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
     )
+
+
+def train_first(home: Path, photos: Path, *words) -> Said:
+    """Train for two epochs on a folder, in a workspace that is not there yet."""
+    phases = ["--set", "phases.0.epochs=1", "--set", "phases.1.epochs=1", "--set", "phases.1.lr=[1e-4, 1e-2]"]
+    process = shell(home, "train", "--dataset", photos, *TINY, *phases, *words)
+    out, err = process.communicate(timeout=GIVE_UP_S)
+    return Said(process.returncode, out, err)
+
+
+def use(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make it the workspace of commands in this process."""
+    monkeypatch.setenv("THAW_HOME", str(home))
+    monkeypatch.delenv("DATABASE_URL", raising=False)

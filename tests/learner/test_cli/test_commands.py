@@ -6,15 +6,30 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.learner.test_cli.shell import ONE_EPOCH, TINY, shell
+from tests.learner.test_cli.shell import ONE_EPOCH, TINY, Said, shell, train_first, use
 from tests.patience import GIVE_UP_S, until
 from tests.samples import ROOT, SMALL, small_recipe
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, photos) -> tuple[Path, Said, Path]:
+    """A workspace, what the command said that trained in it, and the model file that it wrote."""
+    home, model = tmp_path_factory.mktemp("home") / "thaw", tmp_path_factory.mktemp("out") / "pets.pkl"
+    return home, train_first(home, photos, "--model", model), model
+
+
+@pytest.fixture
+def home(first, monkeypatch) -> Path:
+    use(first[0], monkeypatch)
+    return first[0]
+
 
 # Data sets
 
