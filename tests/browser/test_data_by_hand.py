@@ -217,6 +217,7 @@ def test_pictures_are_chosen_by_mouse_relabelled_and_saved_and_another_tab_sees_
     second = page.context.new_page()
     open_data(second, address)
     expect(second.get_by_text("1 edit: 3 images relabelled as lynx.")).to_be_visible()
+    page.bring_to_front()
     page.get_by_placeholder("What you changed and why (optional)").fill("they have tufted ears")
     page.get_by_role("button", name="Save as version 2").click()
     expect(page.get_by_text("Version 2.", exact=False).first).to_be_visible()

@@ -106,6 +106,7 @@ def test_a_second_tab_and_a_restarted_web_process_show_the_same_run(serve, page,
     second.goto(f"{serve()}/runs")
     assert execute(store, store.runs.claim()) == "finished"
     for tab in (page, second):
+        tab.bring_to_front()
         expect(tab.get_by_role("heading", name="Run 1: finished")).to_be_visible(timeout=TRAINING_MS)
 
 
