@@ -3,7 +3,7 @@
 # make test-fast  in under 90 seconds, for while one works: what needs no process, no browser and no training
 # make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -4,6 +4,7 @@ Apart from that they are processes as any other, with streams, signals, an envir
 """
 
 import inspect
+import json
 import multiprocessing
 import os
 import runpy
@@ -14,7 +15,7 @@ from multiprocessing import process, reduction
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["learner.training", "learner.inference", "learner.cli"])
+SERVER.set_forkserver_preload(["learner.training", "learner.inference", "learner.cli", "streamlit.web.cli", "altair"])
 _FORK = multiprocessing.get_context("fork")
 _PIPES = ["p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"]
 _THEIRS = ["p2cread", "c2pwrite", "errwrite"]
@@ -24,7 +25,7 @@ Fresh = subprocess.Popen
 
 
 class Popen(subprocess.Popen):
-    """Forks `python -m learner…`, and starts everything else as ever."""
+    """Forks what runs Thaw by `python -m`, and starts everything else as ever."""
 
     forking = SERVER  # a process that has computed gradients cannot be forked itself
     forked = None
@@ -32,7 +33,7 @@ class Popen(subprocess.Popen):
     def _execute_child(self, *everything) -> None:
         how = inspect.signature(super()._execute_child).bind(*everything).arguments
         command = [os.fspath(word) for word in how["args"]]
-        if command[:2] != [sys.executable, "-m"] or not _needs_torch(command[2]):
+        if command[:2] != [sys.executable, "-m"] or not _is_slow_to_load(*command[2:]):
             super()._execute_child(*everything)
             return
         streams = [own if how[pipe] == -1 else how[pipe] for own, pipe in enumerate(_THEIRS)]
@@ -73,8 +74,11 @@ class _FromHere(Popen):
     forking = _FORK
 
 
-def _needs_torch(module: str) -> bool:
-    return module.partition(".")[0] == "learner" and not module.startswith("learner.datasets")
+def _is_slow_to_load(module: str, *arguments: str) -> bool:
+    """The web process is among them, as Predict loads torch in it. Of the data sets' jobs only a check needs torch."""
+    if module == "learner.datasets.jobs":
+        return json.loads((Path(arguments[0]) / "request.json").read_text("utf-8"))["kind"] == "check"
+    return module == "streamlit" or module.partition(".")[0] == "learner"
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,6 @@ def _become(program: _Program, streams: _Streams) -> None:
     os.environ.clear()
     os.environ.update(program.environment)
     os.chdir(program.folder)
-    subprocess.Popen = _FromHere
+    subprocess.Popen = Fresh if program.module == "streamlit" else _FromHere
     sys.argv = [program.module, *program.arguments]
     runpy.run_module(program.module, run_name="__main__", alter_sys=True)

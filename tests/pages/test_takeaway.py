@@ -1,7 +1,16 @@
 """Take away: each file is prepared by a real process, and offered only with a proof that fits it."""
 
-from learner.exports.proofs import download_file, proof_file, read_proof
+import shutil
+from pathlib import Path
+
+import pytest
+
+from learner.exports import USUAL_COVERAGE
+from learner.exports.proofs import download_file, proof_file, read_proof, start_preparing
+from learner.store import Store
+from learner.workspace import Workspace
 from tests.pages.reading import press, wait_for
+from tests.patience import GIVE_UP_S
 from ui.beside import get_beside
 
 VIEW = {"view": "takeaway"}
@@ -33,18 +42,36 @@ def test_learner_pkl_is_prepared_as_the_view_opens_and_the_others_when_asked(own
     assert any("timm.create_model" in code.value and "learner" not in code.value for code in app.code)
 
 
-def test_a_file_without_a_proof_that_fits_it_is_not_offered(own, open_page):
-    app = wait_for(open_page("results", **VIEW))
-    file = download_file(own.workspace, 1, "learner")
+@pytest.fixture(scope="module")
+def prepared_home(trained_home, tmp_path_factory) -> Path:
+    """The workspace with the finished run, once its learner.pkl is prepared."""
+    home = tmp_path_factory.mktemp("prepared") / "thaw"
+    shutil.copytree(trained_home, home)
+    assert start_preparing(Store(Workspace(home)), 1, "learner", USUAL_COVERAGE).wait(GIVE_UP_S) == 0
+    return home
+
+
+@pytest.fixture
+def prepared(prepared_home, tmp_path, monkeypatch) -> Store:
+    """Its copy, to write into."""
+    shutil.copytree(prepared_home, tmp_path / "prepared")
+    monkeypatch.setenv("THAW_HOME", str(tmp_path / "prepared"))
+    return Store(Workspace.current())
+
+
+def test_a_file_without_a_proof_that_fits_it_is_not_offered(prepared, open_page):
+    app = open_page("results", **VIEW)
+    assert len(downloads(app)) == 1
+    file = download_file(prepared.workspace, 1, "learner")
     file.write_bytes(file.read_bytes() + b"x")
     assert downloads(app.run()) == []
     assert "Prepare learner.pkl" in labels(app)
 
 
-def test_a_file_of_an_older_model_of_the_run_is_stale(own, open_page):
-    app = wait_for(open_page("results", **VIEW))
+def test_a_file_of_an_older_model_of_the_run_is_stale(prepared, open_page):
+    app = open_page("results", **VIEW)
     assert len(downloads(app)) == 1
-    checkpoint = own.workspace.checkpoint(1)
+    checkpoint = prepared.workspace.checkpoint(1)
     checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
     assert downloads(app.run()) == []
     assert any("of another model" in caption.value for caption in app.caption)
@@ -59,10 +86,10 @@ def test_what_is_stopped_leaves_nothing_and_does_not_begin_again_by_itself(own, 
     assert not folder.exists() or list(folder.iterdir()) == []
 
 
-def test_a_failure_says_why_and_can_be_tried_again(own, open_page):
-    app = wait_for(open_page("results", **VIEW))
-    (own.workspace.run_folder(1) / "golden" / "1.png").unlink()
-    own.workspace.checkpoint(1).write_bytes(b"damaged")
+def test_a_failure_says_why_and_can_be_tried_again(prepared, open_page):
+    app = open_page("results", **VIEW)
+    (prepared.workspace.run_folder(1) / "golden" / "1.png").unlink()
+    prepared.workspace.checkpoint(1).write_bytes(b"damaged")
     press(app.run(), "Prepare model.onnx")
     app = wait_for(app)
     assert any("is not a whole safetensors file" in error.value for error in app.error)
