@@ -11,12 +11,11 @@ import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
-from multiprocessing import process, reduction
+from multiprocessing import forkserver, process, reduction
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["learner.training", "learner.inference", "learner.cli", "streamlit.web.cli", "altair"])
-_FORK = multiprocessing.get_context("fork")
 _PIPES = ["p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"]
 _THEIRS = ["p2cread", "c2pwrite", "errwrite"]
 
@@ -27,7 +26,6 @@ Fresh = subprocess.Popen
 class Popen(subprocess.Popen):
     """Forks what runs Thaw by `python -m`, and starts everything else as ever."""
 
-    forking = SERVER  # a process that has computed gradients cannot be forked itself
     forked = None
 
     def _execute_child(self, *everything) -> None:
@@ -44,7 +42,7 @@ class Popen(subprocess.Popen):
             how["cwd"] or Path.cwd(),
             how["start_new_session"],
         )
-        self.forked = self.forking.Process(target=_become, args=(program, _Streams(streams)))
+        self.forked = SERVER.Process(target=_become, args=(program, _Streams(streams), _server()))
         self.forked.start()
         process._children.discard(self.forked)  # nobody waits for it at this process's end
         self.pid = self.forked.pid
@@ -66,12 +64,6 @@ class Popen(subprocess.Popen):
         if code is None:
             return 0, 0
         return self.pid, -code if code < 0 else code << 8
-
-
-class _FromHere(Popen):
-    """What such a process starts itself: it has torch, and has computed nothing yet."""
-
-    forking = _FORK
 
 
 def _is_slow_to_load(module: str, *arguments: str) -> bool:
@@ -104,10 +96,19 @@ def _received(sent: list) -> _Streams:
     return _Streams([descriptor.detach() for descriptor in sent])
 
 
-def _become(program: _Program, streams: _Streams) -> None:
+def _server() -> dict[str, object]:
+    """How the server is reached; processes that it forked reach the same one."""
+    forkserver.ensure_running()
+    known = vars(forkserver._forkserver)
+    return {name: known[name] for name in ("_forkserver_address", "_forkserver_authkey") if name in known}
+
+
+def _become(program: _Program, streams: _Streams, server: dict[str, object]) -> None:
     for own, descriptor in enumerate(streams.descriptors):
         os.dup2(descriptor, own)
-    os.closerange(3, 4096)
+    for descriptor in streams.descriptors:
+        os.close(descriptor)
+    vars(forkserver._forkserver).update(server, ensure_running=lambda: None)
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115  they end with the process
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     if program.own_session:
@@ -115,6 +116,6 @@ def _become(program: _Program, streams: _Streams) -> None:
     os.environ.clear()
     os.environ.update(program.environment)
     os.chdir(program.folder)
-    subprocess.Popen = Fresh if program.module == "streamlit" else _FromHere
+    subprocess.Popen = Popen
     sys.argv = [program.module, *program.arguments]
     runpy.run_module(program.module, run_name="__main__", alter_sys=True)
