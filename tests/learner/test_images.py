@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 
 from learner.errors import ImageError
 from learner.images import IMAGE_SUFFIXES, MAX_MEGAPIXELS, SUFFIX_OF_FORMAT, examine, fit_within, read_image
+from tests.patience import GIVE_UP_S
 from tests.samples import make_photo
 
 pillow_heif.register_heif_opener()  # so that Pillow writes HEIC here
@@ -120,7 +121,7 @@ def test_reading_other_formats_does_not_load_the_reader_of_heic(tmp_path):
     photo().save(tmp_path / "1.jpg")
     code = "import sys; from pathlib import Path; from learner.images import examine; "
     code += f"examine(Path({str(tmp_path / '1.jpg')!r})); assert 'pillow_heif' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=GIVE_UP_S)
 
 
 def png_of_16_bits(colour_type: int, *levels: int) -> io.BytesIO:

@@ -79,7 +79,7 @@ def test_what_learns_in_a_phase_is_counted_from_its_lowest_group_up(vgg16):
 def test_another_process_lists_them_into_the_cache(pets):
     recipe = Recipe("pets", version=1, backbone="test_resnet", image_size=64, head=Head("linear"))
     assert read_layers(pets.workspace, recipe, 2) is None
-    assert start_layers(pets, recipe).wait(300) == 0
+    assert start_layers(pets, recipe).wait(GIVE_UP_S) == 0
     layers = read_layers(pets.workspace, recipe, 2)
     assert layers[-1]["stage"] == "head" and layers[-1]["shape"] == [2]
     other = replace(recipe, head=Head("fc"))

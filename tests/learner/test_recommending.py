@@ -23,6 +23,7 @@ from learner.recommendations import (
 )
 from learner.recommending import FEWEST, MOST_IMAGES, probe, recommend, sample
 from learner.weights import FALLBACK_ARCH
+from tests.patience import GIVE_UP_S
 from tests.samples import make_photos
 
 PETS = Recipe("pets", backbone=FALLBACK_ARCH, image_size=64)
@@ -148,7 +149,7 @@ class TestADataSet:
     def test_another_process_does_it_for_the_page(self, pets):
         assert read_recommendation(pets.workspace, settle(pets, PETS)) is None
         process = start_recommending(pets, settle(pets, PETS))
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
         assert read_recommendation(pets.workspace, settle(pets, PETS)).strategy == "frozen"
 

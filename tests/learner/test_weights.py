@@ -20,6 +20,7 @@ from learner.weights import (
     find_weights,
     local_file,
 )
+from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SAFETENSORS = f"{VGG16_HUB_ID}/model.safetensors"
@@ -41,7 +42,7 @@ def fresh(tmp_path, workspace):
         clean = {k: v for k, v in clean.items() if not k.lower().endswith("_proxy")}
         clean |= {"HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=300
+            [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, timeout=GIVE_UP_S
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

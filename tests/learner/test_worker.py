@@ -19,18 +19,19 @@ from learner.results import load_result
 from learner.store import Run, Store
 from learner.workspace import Workspace
 from tests.patience import GIVE_UP_S, until
+from tests.ready import Fresh
 from tests.samples import small_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = small_recipe(phases=[Phase("Long", epochs=1000)])
 
 
-def start_worker(workspace: Workspace) -> subprocess.Popen:
+def start_worker(workspace: Workspace, start: type[subprocess.Popen] | None = None) -> subprocess.Popen:
     environment = os.environ | {"THAW_HOME": str(workspace.root)}
     environment.pop("DATABASE_URL", None)
     with (workspace.root / "worker.txt").open("wb") as output:
         command = [sys.executable, "-m", "learner", "worker"]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        return (start or subprocess.Popen)(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,21 @@ def test_a_killed_run_goes_on_by_itself_and_the_next_one_waits(store, worker):
     assert load_result(folder)["accuracy"] == run.best_accuracy
     log = (folder / "log.txt").read_text()
     assert "Phase 1, Warm-up" in log and "Traceback" not in log
+
+
+def test_a_run_is_a_process_below_its_worker(tmp_path, photos):
+    store = Store(Workspace(tmp_path))
+    add_dataset(store, photos, "pets")
+    worker = start_worker(store.workspace, Fresh)
+    try:
+        run_id = store.submit(LONG)
+        process = psutil.Process(under_way(store, run_id).pid)
+        assert process.ppid() == worker.pid and os.getsid(process.pid) == process.pid
+        store.runs.ask(run_id, "stop")
+        assert ended(store, run_id).status == "stopped"
+    finally:
+        worker.terminate()
+        worker.wait(GIVE_UP_S)
 
 
 def test_a_stop_ends_a_long_run_and_keeps_its_model_while_hearts_beat(store, worker):

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from learner.workspace import Workspace
+from tests.patience import GIVE_UP_S
 from tests.serving import processes, serve
 
 
@@ -29,7 +30,7 @@ def served(home) -> Iterator[tuple[str, psutil.Process]]:
 @pytest.fixture
 def client(served) -> Iterator[httpx.Client]:
     """A client that a page of Thaw's would be."""
-    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=300) as client_:
+    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=GIVE_UP_S) as client_:
         yield client_
 
 

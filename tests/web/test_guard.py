@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.patience import GIVE_UP_S
 from tests.serving import processes, serve
 
 PATHS = ["/", "/data", "/runs", "/_stcore/health", "/_stcore/host-config", "/api/uploads", "/api/pictures/x/y.jpg"]
@@ -21,7 +22,7 @@ def speak(port: int, host: str, origin: str | None = None) -> bool:
     """Whether a WebSocket session may be opened by who calls the server `host`."""
     with socket.create_connection(("127.0.0.1", port)) as plain:
         try:
-            with connect(f"ws://{host}/_stcore/stream", sock=plain, origin=origin, open_timeout=300):
+            with connect(f"ws://{host}/_stcore/stream", sock=plain, origin=origin, open_timeout=GIVE_UP_S):
                 return True
         except InvalidStatus as refused:
             assert refused.response.status_code == 403

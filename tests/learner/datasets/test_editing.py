@@ -26,6 +26,7 @@ from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError
 from learner.store import Store
+from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
 
 
@@ -122,7 +123,7 @@ def test_many_processes_that_edit_at_once_lose_no_edit(pets):
         "    add_edit(Store(), 'pets', Edit('exclude', (f'train/{sys.argv[1]}/{sys.argv[1]}_00{n}.jpg',)))"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, label], cwd=ROOT) for label in ("cat", "dog")]
-    assert [process.wait(300) for process in started] == [0, 0]
+    assert [process.wait(GIVE_UP_S) for process in started] == [0, 0]
     assert len(edits_of(pets, "pets")) == 10
 
 

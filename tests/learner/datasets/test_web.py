@@ -16,6 +16,7 @@ from learner.datasets.sources.addresses import is_public
 from learner.datasets.sources.web import download
 from learner.errors import DatasetError, ImportCancelled
 from tests.learner.file_server import breaking_off, dripping, endless, moved, serving
+from tests.patience import GIVE_UP_S
 
 ZIP = b"PK\x03\x04" + os.urandom(300_000)
 
@@ -354,4 +355,4 @@ def test_a_certificate_must_be_trusted_and_of_the_host_that_was_named(folder, ce
 
 def test_the_page_does_not_load_what_only_downloads_need():
     code = "import sys, learner.datasets, learner.datasets.gallery; assert not {'httpx', 'httpcore'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=GIVE_UP_S)

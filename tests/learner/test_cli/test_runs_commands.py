@@ -172,7 +172,7 @@ def test_a_run_is_resumed_in_the_foreground(tmp_path, photos):
     store = Store(Workspace(home))
     store.runs.ask(1, "pause")
     process = shell(home, "runs", "resume", 1, "--here")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=GIVE_UP_S)
     assert process.returncode == 0, err
     assert "Accuracy" in out
     assert store.runs.get(1).status == "finished"

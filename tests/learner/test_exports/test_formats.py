@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("provers_here")
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_gives_the_same_answers_in_every_kind(make_contents, tmp_path, head):
     contents = make_contents(head=HEADS[head])
-    for kind in ("learner", "safetensors", *(["onnx"] if head not in ("linear", "fc") else [])):  # next test: linear
+    for kind in ("learner", "safetensors", "onnx"):
         path = write(contents, kind, tmp_path, FORMATS[kind].file)
         assert prove(kind, path, contents).largest < 1e-5
 

@@ -108,11 +108,12 @@ def test_classes_in_another_order_are_noticed(contents, path_of, onnx_model, tmp
         prove("onnx", retold(onnx_model, tmp_path, classes=classes), contents)
 
 
-def test_a_file_that_was_cut_short_is_refused(contents, onnx_model, tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_model.read_bytes()[:20_000])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_was_cut_short_is_refused(contents, path_of, kind):
+    path = path_of(kind)
+    path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(ModelError, match="it could not be opened there"):
-        prove("onnx", path, contents)
+        prove(kind, path, contents)
 
 
 @pytest.mark.usefixtures("provers_here")
