@@ -125,15 +125,18 @@ class Runs:
         with self.session() as session:
             return list(session.scalars(query))
 
-    def move(self, run_id: int, places: int) -> None:
+    def move(self, run_id: int, places: int, seen: list[int] | None = None) -> None:
         """Move a waiting run so many places back in the queue; a negative number brings it forward.
 
-        Raises RunError when it does not wait.
+        `seen` is the order of ids that whoever asks has seen. Raises RunError when the queue has another by now, or the
+        run does not wait.
         """
         waiting = self.queue()
         order = [run.id for run in waiting]
         if run_id not in order:
             raise RunError(f"Run {run_id} does not wait in the queue ({self.get(run_id).status}), so it has no place.")
+        if seen not in (None, order):
+            raise RunError("The queue has changed meanwhile. Look at it again.")
         at = order.index(run_id)
         order.insert(max(0, min(at + places, len(order) - 1)), order.pop(at))
         places_now = sorted(run.id if run.position is None else run.position for run in waiting)

@@ -168,6 +168,8 @@ def test_a_waiting_run_moves_in_the_queue_and_is_taken_from_its_new_place(store)
     first, second, third, fourth = (submit(store) for _ in range(4))
     store.runs.move(fourth, -2)
     assert [run.id for run in store.runs.queue()] == [first, fourth, second, third]
+    with pytest.raises(RunError, match="The queue has changed meanwhile"):
+        store.runs.move(fourth, -1, seen=[first, second, third, fourth])
     store.runs.move(first, 99)
     assert [run.id for run in store.runs.queue()] == [fourth, second, third, first]
     assert [store.runs.waiting_before(run_id) for run_id in (fourth, first)] == [0, 3]

@@ -101,8 +101,8 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
                         key=f"{label}-{run.id}",
                         disabled=off,
                         help=f"Run {run.id} one place {label.lower()}",
-                        on_click=_move,
-                        args=(store, [other.id for other in waiting], run.id, places),
+                        on_click=act,
+                        args=(store.runs.move, run.id, places, [other.id for other in waiting]),
                     )
                 st.button(
                     "Cancel",
@@ -111,12 +111,6 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
                     on_click=act,
                     args=(store.runs.ask, run.id, "stop"),
                 )
-
-
-def _move(store: Store, seen: list[int], run_id: int, places: int) -> None:
-    """Move a run in the queue that the person saw; where that has changed since, the page shows the new one instead."""
-    if [run.id for run in store.runs.queue()] == seen:
-        act(store.runs.move, run_id, places)
 
 
 def _show_deleted(store: Store) -> None:
