@@ -135,9 +135,10 @@ def test_stages_in_pieces_give_what_they_give_at_once(monkeypatch):
 
 def test_frozen_stages_see_every_image_once_and_a_second_run_computes_nothing(pets, monkeypatch):
     recipe = small_recipe(phases=[Phase("Warm-up", "head", 4, lr=0.01)], cache="on")
-    train(pets, replace(recipe, seed=1))  # measures the machine
-    shutil.rmtree(pets.workspace.features)
     counts = CountsStages(monkeypatch)
+    train(pets, replace(recipe, seed=1))  # measures the machine where `pets` has not said how fast it is
+    shutil.rmtree(pets.workspace.features)
+    counts.images.clear()
     train(pets, recipe)
     once = 24 + 16
     probes = counts.images[0] - once  # single images that ask for shapes and sizes
@@ -149,9 +150,10 @@ def test_frozen_stages_see_every_image_once_and_a_second_run_computes_nothing(pe
 
 
 def test_one_pass_also_keeps_what_a_later_phase_starts_from(pets, monkeypatch):
+    counts = CountsStages(monkeypatch)
     train(pets, small_recipe(phases=THREE_PHASES[:2], cache="on", seed=1))
     shutil.rmtree(pets.workspace.features)
-    counts = CountsStages(monkeypatch)
+    counts.images.clear()
     run_id = train(pets, small_recipe(phases=THREE_PHASES[:2], cache="on"))
     assert [phase["also"] for phase in phases_of(pets, run_id)] == [[4], []]
     assert counts.images[0] - 40 < 10
