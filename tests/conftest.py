@@ -43,6 +43,17 @@ CHROMIUM_FLAGS = [
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """One server forks the processes of all of `pytest -n`."""
+    node.workerinput["ready"] = ready.address()
+
+
+def pytest_configure(config) -> None:
+    if hasattr(config, "workerinput"):
+        ready.reach(config.workerinput["ready"])
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A real browser: one a process, as Playwright allows no second one beside it."""

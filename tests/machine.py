@@ -6,25 +6,26 @@ from itertools import product
 from learner.recipe import Recipe
 from learner.speed import Speed, save_speeds
 from learner.store import Store
-from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
+from learner.weights import KNOWN_BACKBONES
 from learner.workspace import Workspace
 from tests.samples import SMALL, SMALL_STAGES, small_recipe
 
-STAGES = next(list(known.stages) for known in KNOWN_BACKBONES if known.arch == FALLBACK_ARCH)
+STAGES = {known.arch: list(known.stages) for known in KNOWN_BACKBONES} | {"small_cnn": ["conv1", "conv2", "conv3"]}
 ROW_BYTES = [3072, 8192, 8192, 3072, 3072, 384]
 """Of `SMALL` at 32 pixels in fp32: what an image takes before each stage, and before the head."""
 
 
-def keep_speed(store: Store, settled: Recipe) -> None:
+def keep_speed(store: Store, settled: Recipe, device: str = "CPU, 2 threads", precision: str = "bf16") -> None:
     """Keep a measurement of round figures: a stage takes 10 ms an image in inference and 30 ms in training."""
-    groups = len(STAGES) + 1
+    stages = STAGES[settled.backbone]
+    groups = len(stages) + 1
     speed = Speed(
         arch=settled.backbone,
-        stages=STAGES,
+        stages=stages,
         image_size=settled.image_size,
         batch_size=settled.batch_size,
-        device="CPU, 2 threads",
-        precision="bf16",
+        device=device,
+        precision=precision,
         precision_reason="This processor has units for bf16 (AMX).",
         forward=[0.01] * groups,
         lowest=[0.02] * groups,

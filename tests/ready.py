@@ -4,7 +4,6 @@ Apart from that they are processes as any other, with streams, signals, an envir
 """
 
 import inspect
-import json
 import multiprocessing
 import os
 import runpy
@@ -15,7 +14,7 @@ from multiprocessing import forkserver, process, reduction
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["learner.training", "learner.inference", "learner.cli", "streamlit.web.cli", "altair"])
+SERVER.set_forkserver_preload(["tests.preloaded"])
 _PIPES = ["p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"]
 _THEIRS = ["p2cread", "c2pwrite", "errwrite"]
 
@@ -24,14 +23,14 @@ Fresh = subprocess.Popen
 
 
 class Popen(subprocess.Popen):
-    """Forks what runs Thaw by `python -m`, and starts everything else as ever."""
+    """Forks what is slow to load, and starts everything else as ever."""
 
     forked = None
 
     def _execute_child(self, *everything) -> None:
         how = inspect.signature(super()._execute_child).bind(*everything).arguments
         command = [os.fspath(word) for word in how["args"]]
-        if command[:2] != [sys.executable, "-m"] or not _is_slow_to_load(*command[2:]):
+        if command[0] != sys.executable or not _is_slow_to_load(*command[1:]):
             super()._execute_child(*everything)
             return
         streams = [own if how[pipe] == -1 else how[pipe] for own, pipe in enumerate(_THEIRS)]
@@ -42,7 +41,7 @@ class Popen(subprocess.Popen):
             how["cwd"] or Path.cwd(),
             how["start_new_session"],
         )
-        self.forked = SERVER.Process(target=_become, args=(program, _Streams(streams), _server()))
+        self.forked = SERVER.Process(target=_become, args=(program, _Streams(streams), address()))
         self.forked.start()
         process._children.discard(self.forked)  # nobody waits for it at this process's end
         self.pid = self.forked.pid
@@ -66,16 +65,17 @@ class Popen(subprocess.Popen):
         return self.pid, -code if code < 0 else code << 8
 
 
-def _is_slow_to_load(module: str, *arguments: str) -> bool:
-    """The web process is among them, as Predict loads torch in it. Of the data sets' jobs only a check needs torch."""
-    if module == "learner.datasets.jobs":
-        return json.loads((Path(arguments[0]) / "request.json").read_text("utf-8"))["kind"] == "check"
-    return module == "streamlit" or module.partition(".")[0] == "learner"
+def _is_slow_to_load(how: str, what: str = "", *arguments: str) -> bool:
+    """Thaw, its web process (Predict loads torch in it), and what opens an export with torch, without Thaw."""
+    if how == "-m":
+        return what == "streamlit" or what.partition(".")[0] == "learner"
+    return how == "-I" and Path(what).name == "alone.py" and Path(arguments[1]).name in ("learner.py", "safetensors.py")
 
 
 @dataclass(frozen=True)
 class _Program:
-    module: str
+    name: str
+    """A module, or a file that gets the names of the packages that it must not find as its first argument."""
     arguments: list[str]
     environment: dict[str, str]
     folder: Path | str
@@ -96,19 +96,30 @@ def _received(sent: list) -> _Streams:
     return _Streams([descriptor.detach() for descriptor in sent])
 
 
-def _server() -> dict[str, object]:
-    """How the server is reached; processes that it forked reach the same one."""
+def address() -> dict[str, str]:
+    """How the server is reached, which is started if need be."""
     forkserver.ensure_running()
     known = vars(forkserver._forkserver)
-    return {name: known[name] for name in ("_forkserver_address", "_forkserver_authkey") if name in known}
+    key = known.get("_forkserver_authkey")  # newer Pythons have one
+    return {"address": known["_forkserver_address"], **({"key": key.hex()} if key else {})}
 
 
-def _become(program: _Program, streams: _Streams, server: dict[str, object]) -> None:
+def reach(address: dict[str, str]) -> None:
+    """From now on the server at `address`, which another process started, forks this one's processes."""
+    known = {"_forkserver_address": address["address"], "ensure_running": lambda: None}
+    if "key" in address:
+        known["_forkserver_authkey"] = bytes.fromhex(address["key"])
+    vars(forkserver._forkserver).update(known)
+    if forkserver._forkserver._forkserver_alive_fd is None:  # in a process that the server did not fork
+        forkserver._forkserver._forkserver_alive_fd = os.pipe()[1]
+
+
+def _become(program: _Program, streams: _Streams, server: dict[str, str]) -> None:
     for own, descriptor in enumerate(streams.descriptors):
         os.dup2(descriptor, own)
     for descriptor in streams.descriptors:
         os.close(descriptor)
-    vars(forkserver._forkserver).update(server, ensure_running=lambda: None)
+    reach(server)
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115  they end with the process
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     if program.own_session:
@@ -117,5 +128,11 @@ def _become(program: _Program, streams: _Streams, server: dict[str, object]) -> 
     os.environ.update(program.environment)
     os.chdir(program.folder)
     subprocess.Popen = Popen
-    sys.argv = [program.module, *program.arguments]
-    runpy.run_module(program.module, run_name="__main__", alter_sys=True)
+    sys.argv = [program.name, *program.arguments]
+    if program.name.endswith(".py"):
+        hidden = program.arguments[0].split(",")
+        for name in [name for name in sys.modules if name.partition(".")[0] in hidden]:
+            del sys.modules[name]
+        runpy.run_path(program.name, run_name="__main__")
+    else:
+        runpy.run_module(program.name, run_name="__main__", alter_sys=True)

@@ -105,18 +105,18 @@ def test_an_upload_goes_on_while_the_first_data_set_comes_in(serve, page, tmp_pa
     expect(page.get_by_role("heading", name="Found in pets.zip")).to_be_visible()
 
 
-def photograph(page: Page, is_there: Callable[[], bool]) -> None:
+def photograph(page: Page, photo: Locator) -> None:
     """Press the camera's button until the photo is there.
 
     Streamlit starts the camera once more when it has learnt its width; a press in between takes nothing.
     """
 
     def taken() -> bool:
-        page.wait_for_timeout(2000)
-        if not is_there():
-            with suppress(PlaywrightTimeout):
-                page.get_by_role("button", name="Take Photo").click(timeout=2000)
-        return is_there()
+        with suppress(PlaywrightTimeout):
+            page.get_by_role("button", name="Take Photo").click(timeout=2000)
+        with suppress(AssertionError):
+            expect(photo).to_be_visible(timeout=5000)
+        return photo.is_visible()
 
     until(taken)
 
@@ -140,7 +140,7 @@ def test_photos_of_a_camera_become_a_data_set(serve, page, store):
         box.fill(label)
         box.press("Enter")
         for taken in range(1, number + 1):
-            photograph(page, page.get_by_text(f"{label}: {taken} photo").is_visible)
+            photograph(page, page.get_by_text(f"{label}: {taken} photo"))
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     page.get_by_role("link", name="Data", exact=True).click()

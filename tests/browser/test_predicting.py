@@ -86,7 +86,6 @@ def test_a_picture_is_taken_by_the_camera(model, serve, page, workspace):
     page.context.grant_permissions(["camera"])
     open_predict(page, serve())
     page.get_by_text("Camera", exact=True).click()
-    photograph(page, lambda: bool(batches.recent(workspace)))
-    expect(page.get_by_text("Most similar training photos")).to_be_visible()
+    photograph(page, page.get_by_text("Most similar training photos"))
     [batch] = batches.recent(workspace)
     assert (batch.kind, len(batch.pictures())) == ("camera", 1)

@@ -13,11 +13,11 @@ from learner.executors import execute
 from learner.expecting import settle
 from learner.recipe import RECIPES, Phase, Recipe, read_recipe, recipe_names
 from learner.store import Store
-from learner.weights import FALLBACK_ARCH, KNOWN_BACKBONES
+from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
+from tests.machine import STAGES, keep_speed
 from tests.samples import make_photos
 
-STAGES = {known.arch: list(known.stages) for known in KNOWN_BACKBONES} | {"small_cnn": ["conv1", "conv2", "conv3"]}
 ANY = ["vgg16", FALLBACK_ARCH]
 """What `auto` may become."""
 
@@ -113,6 +113,9 @@ def tiny(tmp_path_factory) -> Store:
     store = Store(Workspace(tmp_path_factory.mktemp("recipes")))
     for name, classes in (("flower-photos", {"rose": 4, "tulip": 4}), ("photos", {"cat": 6, "dog": 4, "owl": 5})):
         add_dataset(store, make_photos(tmp_path_factory.mktemp(name), classes), name)
+    for arch in STAGES:
+        settled = Recipe("photos", backbone=arch, image_size=48, batch_size=4, precision="fp32")
+        keep_speed(store, settled, device="CPU, 1 thread", precision="fp32")
     return store
 
 

@@ -201,8 +201,8 @@ def running(store: Store, facts_plan: RunPlan | None) -> int:
         "train_images": 13,
         "valid_images": 3,
         "weights": {"reason": "The bundled weights are used.", "tried": []},
-        "stages": STAGES,
-        "rates": [[0.0] * len(STAGES) + [0.002]] * 2,
+        "stages": STAGES[FALLBACK_ARCH],
+        "rates": [[0.0] * len(STAGES[FALLBACK_ARCH]) + [0.002]] * 2,
         "classes": ["cat", "dog"],
     }
     store.runs.add_facts(run_id, **facts, **({"plan": facts_plan.to_dict()} if facts_plan else {}))

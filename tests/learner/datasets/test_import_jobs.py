@@ -64,8 +64,8 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
 
 def test_the_process_outlives_its_starter_and_is_nice(workspace, many):
     job_id = jobs.start_import(workspace, many, "many")
-    process = until(lambda: process_of(job_id))
     until(lambda: jobs.job(workspace, job_id).status == "running")
+    process = process_of(workspace, job_id)
     assert os.getsid(process.pid) == process.pid
     assert process.nice() == psutil.Process().nice() + 5
     jobs.cancel(workspace, job_id)
@@ -97,7 +97,7 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
     before = set(files_under(workspace.datasets)), set(files_under(workspace.thumbnails))
     job_id = jobs.start_import(workspace, many, "many")
     until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
-    process = process_of(job_id)
+    process = process_of(workspace, job_id)
     process.send_signal(signal.SIGKILL)
     until(lambda: not process.is_running())
     [job] = jobs.jobs(workspace)
@@ -112,7 +112,7 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
 def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspace, many, tmp_path):
     job_id = jobs.start_import(workspace, many, "many")
     until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
-    process = process_of(job_id)
+    process = process_of(workspace, job_id)
     process.send_signal(signal.SIGKILL)
     until(lambda: not process.is_running())
     add_dataset(Store(workspace), make_photos(tmp_path / "few", {"cat": 3, "dog": 3}), "many")

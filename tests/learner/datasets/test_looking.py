@@ -99,7 +99,7 @@ def test_an_import_that_was_stopped_or_killed_keeps_the_files_for_another(worksp
         if end == "cancelled":
             jobs.cancel(workspace, found.id)
         else:
-            process = process_of(found.id)
+            process = process_of(workspace, found.id)
             process.send_signal(signal.SIGKILL)
             until(lambda process=process: not process.is_running())
         job = rested(workspace, found.id)

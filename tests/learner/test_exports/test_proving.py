@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from learner.exports.contents import Contents
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import figure, sha256_of
 from learner.exports.proving import prove
+from tests.ready import Fresh
 
 KINDS = ["learner", "safetensors", "onnx"]
 
@@ -129,7 +131,8 @@ def test_an_export_without_photos_proves_nothing(contents, path_of):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_export_stands_at_its_place_with_its_proof(trained, contents, tmp_path, kind):
+def test_an_export_stands_at_its_place_with_its_proof(trained, contents, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(subprocess, "Popen", Fresh)  # its prover is a process that begins with nothing
     store, run_id = trained
     told = []
     made = export(store, run_id, kind, tmp_path, coverage=0.9, tell=told.append)
