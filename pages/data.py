@@ -34,7 +34,7 @@ def show_page() -> None:
         show_empty(store, bool(waiting))
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Data set", names, index=names.index(state.current_dataset(names)))
+        name = state.choose_dataset(names)
         adding = st.session_state.get(state.ADDING, state.CAMERA in st.query_params)
         st.button(
             "Done adding" if adding else "Add photos",
@@ -43,7 +43,6 @@ def show_page() -> None:
             args=({state.ADDING: not adding},),
             key="add-photos",
         )
-    st.session_state[state.DATASET] = name
     if adding:
         show_ways(store)
         return

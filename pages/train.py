@@ -38,13 +38,11 @@ def show_page() -> None:
             "Add a data set",
         )
         return
-    chosen = state.current_dataset(names)
     parent = drafts.parent()
     fields = Fields()
     above = st.container()
     first, second, third = st.columns(3)
-    name = first.selectbox("Data set", names, index=names.index(chosen), disabled=parent is not None)
-    st.session_state[state.DATASET] = name
+    name = state.choose_dataset(names, first, disabled=parent is not None)
     with above:
         show_picker(name)
         if parent is None:

@@ -209,9 +209,9 @@ def _curves_spec(dark: bool) -> Spec:
 def _rates_spec(dark: bool) -> Spec:
     ink = INKS[dark].valid
     rate = alt.Y("rate:Q", title="Learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=4))
-    lines = _line("rates", rate, ".2e", ink, strokeWidth=1.6).encode(detail="part:N")
+    lines = _line("rates", rate, ".2e", ink, strokeWidth=1.6).encode(detail=alt.Detail("part:N"))
     names = [
-        _chart(table).mark_text(**place, color=ink).encode(x=_EPOCH, y=rate, text="part:N")
+        _chart(table).mark_text(**place, color=ink).encode(x=_EPOCH, y=rate, text=alt.Text("part:N"))
         for table, place in (("highest", END), ("lowest", END | {"dy": 12}))
     ]
     layers = alt.layer(*_bands(INKS[dark].text), alt.layer(lines, *names))
@@ -251,7 +251,7 @@ def _comparison_spec(x: str, y: str) -> Spec:
         _chart("ends")
         .transform_filter(f"datum.early == {early}")
         .mark_text(**style)
-        .encode(x=across, y=place, color=ink, text="run:N")
+        .encode(x=across, y=place, color=ink, text=alt.Text("run:N"))
         for early, style in (("false", END), ("true", START))
     ]
     return alt.layer(lines, points, *names).properties(height=300).to_dict()
@@ -262,7 +262,7 @@ def _bands(ink: str) -> list[alt.Chart]:
     base = _chart("bands")
     start, tooltip = alt.X("start:Q"), alt.Tooltip("name:N", title="Phase")
     bands = base.mark_rect(opacity=0.22).encode(
-        x=start, x2="end:Q", color=alt.Color("tint:N", scale=None), tooltip=tooltip
+        x=start, x2=alt.X2("end:Q"), color=alt.Color("tint:N", scale=None), tooltip=tooltip
     )
     borders = (
         base.transform_filter("datum.start > 0").mark_rule(strokeDash=[3, 3], opacity=0.6, color=ink).encode(x=start)
@@ -270,7 +270,7 @@ def _bands(ink: str) -> list[alt.Chart]:
     names = [
         base.transform_filter(f"datum.row == {row}")
         .mark_text(align="left", baseline="bottom", dx=2, dy=-5 - 15 * row, fontSize=12, color=ink)
-        .encode(x=start, y=alt.value(0), text="name:N")
+        .encode(x=start, y=alt.YValue(0), text=alt.Text("name:N"))
         for row in (0, 1)
     ]
     return [bands, borders, *names]
@@ -298,7 +298,7 @@ def _points(table: str, y: alt.Y, number_format: str, color: str) -> alt.Chart:
 
 def _name(table: str, y: alt.Y, name: str, color: str, place: dict[str, Any]) -> alt.Chart:
     """What a line is, written at one of its points."""
-    return _chart(table).mark_text(**place, color=color).encode(x=_EPOCH, y=y, text=alt.value(name))
+    return _chart(table).mark_text(**place, color=color).encode(x=_EPOCH, y=y, text=alt.TextValue(name))
 
 
 def class_counts(counts: dict[str, dict[str, int]], classes: Sequence[str]) -> alt.Chart:
@@ -321,7 +321,7 @@ def class_counts(counts: dict[str, dict[str, int]], classes: Sequence[str]) -> a
                 "split:N", scale=shades, legend=alt.Legend(orient="top", title=None) if len(splits) > 1 else None
             ),
             order=alt.Order("split:N", sort="descending"),
-            tooltip=["class:N", "split:N", "images:Q"],
+            tooltip=[alt.Tooltip("class:N"), alt.Tooltip("split:N"), alt.Tooltip("images:Q")],
         )
         .properties(height=alt.Step(24))
     )
@@ -352,7 +352,7 @@ def brightness(bins: Sequence[tuple[float, float, int]], dark: bool = False) -> 
         .mark_bar(color=INKS[dark].valid)
         .encode(
             x=alt.X("from:Q", title="Mean grey level", bin="binned", scale=alt.Scale(domain=[0, 256])),
-            x2="to:Q",
+            x2=alt.X2("to:Q"),
             y=alt.Y("images:Q", title="Images", axis=alt.Axis(tickMinStep=1, format="d")),
             tooltip=[alt.Tooltip("from:Q", title="From"), alt.Tooltip("to:Q", title="To"), alt.Tooltip("images:Q")],
         )

@@ -91,13 +91,13 @@ def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool,
     lines = (
         alt.Chart(rows)
         .mark_line(clip=True, color=ink.valid, strokeWidth=1.6)
-        .encode(x=x, y=y, detail="line:N", tooltip=tooltip)
+        .encode(x=x, y=y, detail=alt.Detail("line:N"), tooltip=tooltip)
     )
     named = alt.Chart(pd.DataFrame(_names(phases, stages, batch_norm)))
     names = [
         named.transform_filter(f"datum.place == '{place}'")
         .mark_text(color=ink.text, fontSize=11, baseline=baseline, dy=dy)
-        .encode(x="epoch:Q", y="rate:Q", text="name:N")
+        .encode(x=alt.X("epoch:Q"), y=alt.Y("rate:Q"), text=alt.Text("name:N"))
         for place, baseline, dy in (("above", "bottom", -4), ("below", "top", 5))
     ]
     return alt.layer(*_bands(phases, ink.text), lines, *names).properties(height=280)
@@ -130,15 +130,15 @@ def _bands(phases: Sequence[Phase], ink: str) -> list[alt.Chart]:
         start = end
     base = alt.Chart(pd.DataFrame(rows))
     bands = base.mark_rect(opacity=0.22).encode(
-        x="start:Q",
-        x2="end:Q",
+        x=alt.X("start:Q"),
+        x2=alt.X2("end:Q"),
         color=alt.Color("tint:N", scale=None),
         tooltip=alt.Tooltip("name:N", title="Phase"),
     )
     names = [
         base.transform_filter(f"datum.row == {row}")
         .mark_text(align="left", baseline="bottom", dx=2, dy=-5 - 15 * row, fontSize=12, color=ink)
-        .encode(x="start:Q", y=alt.value(0), text="name:N")
+        .encode(x=alt.X("start:Q"), y=alt.YValue(0), text=alt.Text("name:N"))
         for row in (0, 1)
     ]
     return [bands, *names]

@@ -9,6 +9,8 @@ ROUTED = "routed"
 """Set while the router runs a page; see `ui.frame`."""
 DATASET = "dataset"
 """Name of the data set last worked on."""
+DATASET_BOX, RUN_BOX = "dataset-box", "run-box"
+"""What the select boxes of both show."""
 RUN = "run"
 """Id of the run last worked on; also the `run` in the page's address, so that a reload keeps it."""
 DRAFT = "draft"
@@ -56,6 +58,20 @@ def current_dataset(names: list[str]) -> str | None:
     return names[0] if names else None
 
 
+def choose_dataset(names: list[str], place=st, disabled: bool = False) -> str:
+    """A select box over `names` in `place` that opens on the data set last worked on."""
+    # With `index`, which changes with every choice, Streamlit would take it for a new box and lose the next choice.
+    st.session_state[DATASET_BOX] = current_dataset(names)
+    st.session_state[DATASET] = place.selectbox(
+        "Data set", names, key=DATASET_BOX, on_change=_keep_dataset, disabled=disabled
+    )
+    return st.session_state[DATASET]
+
+
+def _keep_dataset() -> None:
+    st.session_state[DATASET] = st.session_state[DATASET_BOX]
+
+
 def current_run(runs: list[Run]) -> Run | None:
     """The run in the page's address, else the one last worked on, else the newest of `runs`."""
     by_id = {run.id: run for run in runs}
@@ -82,12 +98,16 @@ def run_label(run: Run) -> str:
 def choose_run(runs: list[Run], label: str) -> Run:
     """A select box over `runs` that opens on the one last worked on."""
     by_id = {run.id: run for run in runs}
-    ids = list(by_id)
+    st.session_state[RUN_BOX] = current_run(runs).id  # as in `choose_dataset`
     run_id = st.selectbox(
-        label, ids, index=ids.index(current_run(runs).id), format_func=lambda run_id: run_label(by_id[run_id])
+        label, list(by_id), format_func=lambda run_id: run_label(by_id[run_id]), key=RUN_BOX, on_change=_keep_run
     )
     remember_run(run_id)
     return by_id[run_id]
+
+
+def _keep_run() -> None:
+    remember_run(st.session_state[RUN_BOX])
 
 
 def show_run(run_id: int, view: str) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from learner.datasets import add_dataset
 from learner.recipe import Recipe
 from learner.store import Store
+from learner.store.datasets import VersionInfo
 from learner.workspace import Workspace
 from tests.machine import keep_speed
 from tests.patience import GIVE_UP_S
@@ -94,12 +96,21 @@ def open_page():
     return open_
 
 
-@pytest.fixture
-def pets(store, tmp_path):
-    """A small data set of two classes, one unreadable file set aside."""
-    folder = make_photos(tmp_path / "pets", {"cat": 8, "dog": 8}, size=(48, 40))
+@pytest.fixture(scope="session")
+def pets_home(tmp_path_factory) -> Path:
+    """A workspace with a small data set of two classes, one unreadable file set aside."""
+    home = tmp_path_factory.mktemp("pets")
+    folder = make_photos(home / "photos", {"cat": 8, "dog": 8}, size=(48, 40))
     (folder / "cat" / "broken.jpg").write_text("no picture")
-    return add_dataset(store, folder, "pets")
+    add_dataset(Store(Workspace(home / "thaw")), folder, "pets")
+    return home / "thaw"
+
+
+@pytest.fixture
+def pets(pets_home, store) -> VersionInfo:
+    """The data set of `pets_home`, in the test's own workspace."""
+    shutil.copytree(pets_home, store.workspace.root, dirs_exist_ok=True)
+    return store.datasets.version("pets")
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ class TestEdits:
         assert now(store)["cat/cat_000.jpg"] == ("cat", "", True)
         assert app.toast[0].value == "cats has a version 2. Version 1 stays."
 
-    def test_another_tab_and_another_data_set_are_told_apart(self, open_page, store, cats, pets):
+    def test_another_tab_and_another_data_set_are_told_apart(self, open_page, store, pets, cats):
         add_edit(store, "cats", Edit("exclude", ("cat/cat_000.jpg",)))
         app = open_page("data")
         app.selectbox[0].set_value("pets").run()

@@ -9,11 +9,13 @@ import time
 import pytest
 import yaml
 
+from learner.datasets import add_dataset
 from learner.datasets.editing import Edit, add_edit, save
 from learner.recipe import Recipe
 from learner.store import Run
 from tests.pages.reading import press, words
-from tests.samples import ROOT, TWO_PHASES
+from tests.samples import ROOT, TWO_PHASES, make_photos
+from ui import state
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,15 @@ class TestRuns:
         assert "of the validation images right" in words(app)
         assert "See what it gets right and wrong" in [b.label for b in app.button]
         assert not app.exception
+
+
+@pytest.mark.parametrize("page", ["data", "train"])
+def test_each_choice_of_a_data_set_counts(open_page, store, pets, tmp_path, page):
+    add_dataset(store, make_photos(tmp_path / "birds", {"gull": 4, "owl": 4}), "birds")
+    app = open_page(page)
+    for name in ("pets", "birds", "pets"):
+        app.selectbox(key=state.DATASET_BOX).select(name).run()
+        assert app.selectbox(key=state.DATASET_BOX).value == app.session_state[state.DATASET] == name
 
 
 def test_predict_says_which_classes_the_model_knows(open_page, trained):

@@ -297,6 +297,13 @@ class TestMistakes:
         assert paths(app) == photos_of("cat", 3, side="train")
         assert "Move to validation" in words(app)
 
+    def test_each_choice_of_a_run_counts(self, app, store):
+        finish(store, said("dog", *photos_of("cat", 3, side="train")))
+        app.switch_page("pages/results.py").run()
+        for run_id in (2, 1, 2):
+            app = app.selectbox[0].select(run_id).run()
+            assert (app.selectbox[0].value, app.query_params["run"]) == (run_id, str(run_id))
+
     def test_many_photos_come_page_by_page(self, open_page, store, tmp_path):
         for side, seed in (("train", 1), ("valid", 2)):
             make_photos(tmp_path / "many" / side, {"cat": 30, "dog": 2}, size=(24, 24), seed=seed)

@@ -38,6 +38,12 @@ def test_every_chart_is_valid_vega_lite():
         charts.comparison({"run 1": [(0.5, 1.2)]}, "Minutes of training", "Validation loss", dark=True),
     ):
         alt.LayerChart.from_dict(spec)  # validates against the schema
+    for chart in (
+        charts.class_counts({"cat": {"train": 3, "valid": 1}}, ["cat"]),
+        charts.sizes({(64, 48): 3}),
+        charts.brightness([(0.0, 32.0, 3)], dark=True),
+    ):
+        chart.to_dict()
 
 
 def test_bands_follow_the_phases_and_end_where_training_stands():

@@ -92,6 +92,6 @@ def show_trade_off(rows: list[tuple[float, float, float]], threshold: float) -> 
     layers = (
         line.encode(x=x.scale(domain=[LEAST_SHOWN, 1]), y=y, tooltip=told),
         here.mark_point(filled=True, size=80, color=ink.valid, opacity=1).encode(x=x, y=y, tooltip=told),
-        here.mark_text(dy=-14, color=ink.text).encode(x=x, y=y, text="name:N"),
+        here.mark_text(dy=-14, color=ink.text).encode(x=x, y=y, text=alt.Text("name:N")),
     )
     st.altair_chart(alt.layer(*layers).properties(height=240))

@@ -121,7 +121,7 @@ def one_against_rest(
         .encode(
             x=alt.X("x:Q", scale=whole, axis=axis, title=x_title),
             y=alt.Y("y:Q", scale=whole, axis=axis, title=y_title),
-            order="order:Q",
+            order=alt.Order("order:Q"),
             color=alt.Color(
                 "class:N",
                 scale=alt.Scale(domain=domain, range=[inks[index % len(inks)] for index in range(len(domain))]),
@@ -144,6 +144,6 @@ def one_against_rest(
     chance = (
         alt.Chart(pd.DataFrame([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
         .mark_line(strokeDash=[4, 4], color=INKS[dark].train, strokeWidth=1)
-        .encode(x="x:Q", y="y:Q")
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     )
     return alt.layer(chance, chart).properties(height=420)

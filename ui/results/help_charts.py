@@ -39,7 +39,7 @@ def growth(curve: LearningCurve, dark: bool) -> alt.LayerChart:
     band = (
         alt.Chart(line)
         .mark_area(opacity=0.18, color=ink.valid, clip=True)
-        .encode(x=x, y=alt.Y("low:Q", **upright), y2="high:Q")
+        .encode(x=x, y=alt.Y("low:Q", **upright), y2=alt.Y2("high:Q"))
     )
     measured = alt.Chart(line[line["photos"] <= now]).mark_line(color=ink.valid, strokeWidth=2.6, clip=True)
     beyond = alt.Chart(line[line["photos"] >= now]).mark_line(
@@ -48,7 +48,7 @@ def growth(curve: LearningCurve, dark: bool) -> alt.LayerChart:
     dots = alt.Chart(points).mark_circle(color=ink.accuracy, opacity=0.75, size=42)
     place = alt.Chart(pd.DataFrame([{"photos": now, "name": f"now {now:,}"}])).encode(x=x)
     name = place.mark_text(align="right", baseline="top", dx=-5, dy=2, fontSize=12, color=ink.text).encode(
-        y=alt.value(0), text="name:N"
+        y=alt.YValue(0), text=alt.Text("name:N")
     )
     rule = place.mark_rule(color=ink.text, strokeDash=[3, 3], opacity=0.7)
     return alt.layer(

@@ -120,15 +120,15 @@ def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
 
 def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.LayerChart:
     """A suggestion: a line with its name at its top, which begins below the names that stand to its left."""
-    told = alt.Chart(pd.DataFrame([{"rate": rate, "name": f"{name} {_rounded(rate)}"}])).encode(x="rate:Q")
-    top = alt.value(4 + 16 * row)
+    told = alt.Chart(pd.DataFrame([{"rate": rate, "name": f"{name} {_rounded(rate)}"}])).encode(x=alt.X("rate:Q"))
+    top = alt.YValue(4 + 16 * row)
     rule = told.mark_rule(color=ink, strokeWidth=2 if chosen else 1, strokeDash=[1, 0] if chosen else [3, 3])
     text = told.mark_text(
         align="left", baseline="top", dx=4, fontSize=12, color=ink, fontWeight="bold" if chosen else "normal"
     )
     return alt.layer(
-        rule.encode(y=top, y2=alt.value("height"), tooltip=alt.Tooltip("name:N", title="Suggestion")),
-        text.encode(y=top, text="name:N"),
+        rule.encode(y=top, y2=alt.Y2Value("height"), tooltip=alt.Tooltip("name:N", title="Suggestion")),
+        text.encode(y=top, text=alt.Text("name:N")),
     )
 
 
