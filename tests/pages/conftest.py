@@ -88,7 +88,6 @@ def open_page():
 
     def open_(name: str, **query: str) -> AppTest:
         app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=GIVE_UP_S)
-        app.run()
         for key, value in query.items():
             app.query_params[key] = value
         return app.switch_page(f"pages/{name}.py").run()
