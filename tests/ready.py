@@ -98,7 +98,7 @@ def _received(sent: list) -> _Streams:
 
 def address() -> dict[str, str]:
     """How the server is reached, which is started if need be."""
-    forkserver.ensure_running()
+    forkserver._forkserver.ensure_running()  # the module's own function is not what `reach` replaces
     known = vars(forkserver._forkserver)
     key = known.get("_forkserver_authkey")  # newer Pythons have one
     return {"address": known["_forkserver_address"], **({"key": key.hex()} if key else {})}
