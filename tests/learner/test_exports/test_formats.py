@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("provers_here")
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_gives_the_same_answers_in_every_kind(make_contents, tmp_path, head):
-    contents = make_contents(head=HEADS[head])
+    contents = make_contents("small_cnn", HEADS[head])
     for kind in ("learner", "safetensors", "onnx"):
         path = write(contents, kind, tmp_path, FORMATS[kind].file)
         assert prove(kind, path, contents).largest < 1e-5
@@ -57,10 +57,10 @@ def test_every_family_of_backbones_gives_the_same_answers_with_torch_and_timm_an
 
 
 def test_a_model_that_cannot_tell_strangers_is_exported_too_and_never_says_none_of_these(make_contents, tmp_path):
-    contents = make_contents(knows_strangers=False)
+    contents = make_contents("small_cnn", knows_strangers=False)
     for kind in ("safetensors", "onnx"):
         prove(kind, write(contents, kind, tmp_path, f"model.{kind}"), contents)
-    _, distance, none = ask(tmp_path / "model.onnx", np.zeros((2, 32, 32, 3), np.uint8))
+    _, distance, none = ask(tmp_path / "model.onnx", np.zeros((2, 64, 64, 3), np.uint8))
     assert distance.tolist() == [0, 0] and none.tolist() == [False, False]
 
 
