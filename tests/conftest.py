@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 from sqlalchemy import Engine, create_engine, inspect, text
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
@@ -58,12 +58,18 @@ def pytest_configure(config) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """A real browser: one a process, as Playwright allows no second one beside it."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed(), args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+def playwright() -> Iterator[Playwright]:
+    """One a process, as it allows no second one beside it."""
+    with sync_playwright() as playwright_:
+        yield playwright_
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright) -> Iterator[Browser]:
+    """A real browser."""
+    browser = playwright.chromium.launch(executable_path=installed(), args=CHROMIUM_FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,11 +36,15 @@ def processes() -> Iterator[Start]:
             process.wait(GIVE_UP_S)
 
 
-def serve(start: Start) -> tuple[str, subprocess.Popen]:
-    """Start a fresh web process; returns its address, once it answers, and the process."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def serve(start: Start, port: int | None = None) -> tuple[str, subprocess.Popen]:
+    """Start a fresh web process; returns its address, once it answers, and the process."""
+    port = port or free_port()
     process = start("streamlit", "run", "streamlit_app.py", "--server.port", str(port))
     address = f"http://127.0.0.1:{port}"
 
