@@ -1,6 +1,7 @@
 """What a page or command says about one version of a data set, counted by the database."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -30,6 +31,7 @@ class Summary:
     """Whether it has validation images of its own, so that no seed splits it."""
 
 
+@lru_cache(maxsize=64)  # a version never changes, and pages ask at every step
 def summarize(store: Store, version: VersionInfo) -> Summary:
     """Reads no image rows, so it takes milliseconds whatever the size; the set-aside rows are read."""
     counts: dict[str, dict[str, int]] = {}

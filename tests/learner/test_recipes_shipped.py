@@ -107,6 +107,9 @@ def test_the_three_strategies_differ_in_how_deep_they_thaw_and_in_nothing_that_i
     assert rest[0] == rest[1] == rest[2]
 
 
+SMALL = {"image_size": 32, "batch_size": 4, "precision": "fp32"}
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Store:
     """A workspace with two data sets of a few small photos, one of which carries a body over to the other."""
@@ -114,22 +117,29 @@ def tiny(tmp_path_factory) -> Store:
     for name, classes in (("flower-photos", {"rose": 4, "tulip": 4}), ("photos", {"cat": 6, "dog": 4, "owl": 5})):
         add_dataset(store, make_photos(tmp_path_factory.mktemp(name), classes), name)
     for arch in STAGES:
-        settled = Recipe("photos", backbone=arch, image_size=48, batch_size=4, precision="fp32")
+        settled = Recipe("photos", backbone=arch, **SMALL)
         keep_speed(store, settled, device="CPU, 1 thread", precision="fp32")
     return store
 
 
+@pytest.fixture(scope="module")
+def flowers(tiny) -> int:
+    """A finished run on `flower-photos`."""
+    recipe = replace(read("quick"), dataset="flower-photos", weights="random", **SMALL)
+    run_id = tiny.submit(recipe, running=True)
+    assert execute(tiny, run_id) == "finished", tiny.runs.get(run_id).reason
+    return run_id
+
+
+@pytest.mark.usefixtures("flowers")
 @pytest.mark.parametrize("name", recipe_names())
 def test_it_trains_from_its_first_phase_to_a_model(tiny, name):
-    """One epoch a phase at 48 px from random weights; everything else is the recipe's own."""
+    """One epoch a phase at 32 px from random weights; everything else is the recipe's own."""
     recipe = read(name)
-    small = {"image_size": 48, "batch_size": 4, "views": min(recipe.views, 2), "precision": "fp32"}
-    if recipe.weights.startswith("run:"):
-        source = replace(read("quick"), dataset="flower-photos", weights="random", **small)
-        assert execute(tiny, tiny.submit(source, running=True)) == "finished"
-    else:
+    small = SMALL | {"views": min(recipe.views, 2)}
+    if not recipe.weights.startswith("run:"):
         small["weights"] = "random"
-    phases = [replace(phase, epochs=1, image_size=phase.image_size and 64) for phase in recipe.phases]
+    phases = [replace(phase, epochs=1, image_size=phase.image_size and 48) for phase in recipe.phases]
     run_id = tiny.submit(replace(recipe, **small, phases=phases), running=True)
     assert execute(tiny, run_id) == "finished", tiny.runs.get(run_id).reason
     run = tiny.runs.get(run_id)
@@ -141,19 +151,16 @@ def test_it_trains_from_its_first_phase_to_a_model(tiny, name):
         assert run.facts["weights"]["kind"] == "run"
 
 
-def test_a_body_that_is_carried_over_is_the_other_runs_bit_for_bit(tiny):
-    small = {"image_size": 48, "batch_size": 4, "precision": "fp32"}
-    first = tiny.submit(replace(read("quick"), dataset="flower-photos", weights="random", **small), running=True)
-    execute(tiny, first)
+def test_a_body_that_is_carried_over_is_the_other_runs_bit_for_bit(tiny, flowers):
     phases = [Phase("Warm-up", epochs=1)]
-    second = tiny.submit(replace(read("quick"), weights=f"run:{first}", phases=phases, **small), running=True)
+    second = tiny.submit(replace(read("quick"), weights=f"run:{flowers}", phases=phases, **SMALL), running=True)
     assert execute(tiny, second) == "finished"
     bodies = [
         {name: tensor.tobytes() for name, tensor in load_file(tiny.checkpoint(run_id)).items() if name[0] == "0"}
-        for run_id in (first, second)
+        for run_id in (flowers, second)
     ]
     assert bodies[0] == bodies[1]
-    assert settle(tiny, replace(read("quick"), weights="run:flower-photos", **small)).weights.startswith("run:")
+    assert settle(tiny, replace(read("quick"), weights="run:flower-photos", **SMALL)).weights.startswith("run:")
     assert tiny.runs.get(second).facts["classes"] == ["cat", "dog", "owl"]
 
 
