@@ -57,14 +57,14 @@ async def everybody(address: str, options: Namespace) -> dict[str, list[float]]:
     """Milliseconds of every drawing, by page."""
     times: dict[str, list[float]] = {page: [] for page in PAGES}
     end = time.monotonic() + options.seconds
-    people = (person(address, PAGES[number % len(PAGES)], times, end, options) for number in range(options.sessions))
+    people = (person(address, number, times, end, options) for number in range(options.sessions))
     await asyncio.gather(*people)
     return times
 
 
-async def person(address: str, page: str, times: dict[str, list[float]], end: float, options: Namespace) -> None:
-    """One session; its first drawing, which also loads modules, is not counted."""
-    chance = random.Random(f"{page} {len(times[page])}")
+async def person(address: str, number: int, times: dict[str, list[float]], end: float, options: Namespace) -> None:
+    """One session; its first drawing, which also loads modules, is not counted. No two ask in step."""
+    page, chance = PAGES[number % len(PAGES)], random.Random(number)
     await asyncio.sleep(chance.uniform(0, options.think))
     stream = f"{address.replace('http', 'ws', 1)}/_stcore/stream"
     async with connect(stream, subprotocols=["streamlit"], max_size=None) as session:
