@@ -51,6 +51,7 @@ STYLE = """<style>
 .thaw-gains b {font-weight: 600}
 @media (max-width: 640px) {
   .thaw-grid {grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .5rem}
+  .st-key-steps {gap: .25rem}
   .st-key-steps [data-testid="stPageLink"] a {padding: .3rem .3rem}
 }
 </style>"""
