@@ -16,7 +16,7 @@ from learner.executors import execute
 from learner.models import read_spec
 from learner.recipe import Augment
 from tests.learner.test_cli.shell import shell
-from tests.patience import until
+from tests.patience import GIVE_UP_S, until
 from tests.samples import make_photos, small_recipe
 
 
@@ -173,7 +173,7 @@ def test_rows_are_on_disk_as_they_come_and_memory_stays_where_it_is(home, photos
         return process.poll() is not None
 
     until(watched)
-    assert process.returncode == 0, process.stderr.read()
+    assert process.wait(GIVE_UP_S) == 0, process.stderr.read()
     assert re.fullmatch(r"Wrote 3,200 rows to .*\n", process.stdout.read())
     assert rows() == 3200
     early = [rss for done, rss in seen if 500 <= done < 1500]
