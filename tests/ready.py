@@ -10,13 +10,23 @@ import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
-from multiprocessing import forkserver, process, reduction
+from multiprocessing import forkserver, process, reduction, spawn
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.preloaded"])
 _PIPES = ["p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"]
 _THEIRS = ["p2cread", "c2pwrite", "errwrite"]
+
+_all_prepared = spawn.get_preparation_data
+
+
+def _prepared(name: str) -> dict[str, object]:
+    """What a forked process does first, less the main program of this one: a page, while an AppTest draws it."""
+    return {key: value for key, value in _all_prepared(name).items() if not key.startswith("init_main_from")}
+
+
+spawn.get_preparation_data = _prepared
 
 Fresh = subprocess.Popen
 """For the tests that hold that such a program starts from nothing, too."""
