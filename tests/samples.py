@@ -2,7 +2,10 @@
 
 import colorsys
 import random
+import shutil
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -15,6 +18,13 @@ SMALL = "test_resnet"
 SMALL_STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
 
 CATS_AND_DOGS = {"cat": 6, "dog": 6}
+
+
+def copy_workspace(home: Path, to: Path, *but: str) -> None:
+    """All of it but files of such names, while a process that another test began may have its database open."""
+    shutil.copytree(home, to, ignore=shutil.ignore_patterns("thaw.db*", *but))
+    with closing(sqlite3.connect(home / "thaw.db")) as original, closing(sqlite3.connect(to / "thaw.db")) as copy:
+        original.backup(copy)
 
 
 def make_photos(

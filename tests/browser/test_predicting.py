@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,13 @@ from playwright.sync_api import Page, expect
 from learner import batches
 from learner.datasets.rows import rows_of
 from tests.browser.test_data_by_hand import drop, photograph
-from tests.samples import make_photos, make_zip
+from tests.samples import copy_workspace, make_photos, make_zip
 
 
 @pytest.fixture
 def model(trained_home, workspace) -> None:
     """A finished run on `pets`."""
-    shutil.copytree(trained_home, workspace.root)
+    copy_workspace(trained_home, workspace.root)
 
 
 def open_predict(page: Page, address: str) -> None:

@@ -19,7 +19,7 @@ from learner.store.datasets import VersionInfo
 from learner.workspace import Workspace
 from tests.machine import keep_speed
 from tests.patience import GIVE_UP_S
-from tests.samples import ROOT, make_photos
+from tests.samples import ROOT, copy_workspace, make_photos
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -121,6 +121,6 @@ def trained(trained_home, monkeypatch) -> Store:
 @pytest.fixture
 def own(trained_home, tmp_path, monkeypatch) -> Store:
     """A copy of the workspace with one finished run, to write into; without what pages of other tests prepared."""
-    shutil.copytree(trained_home, tmp_path / "own", ignore=shutil.ignore_patterns("exports", ".thaw-*"))
+    copy_workspace(trained_home, tmp_path / "own", "exports", ".thaw-*")
     monkeypatch.setenv("THAW_HOME", str(tmp_path / "own"))
     return Store(Workspace.current())

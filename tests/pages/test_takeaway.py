@@ -11,6 +11,7 @@ from learner.store import Store
 from learner.workspace import Workspace
 from tests.pages.reading import press, wait_for
 from tests.patience import GIVE_UP_S
+from tests.samples import copy_workspace
 from ui.beside import get_beside
 
 VIEW = {"view": "takeaway"}
@@ -46,7 +47,7 @@ def test_learner_pkl_is_prepared_as_the_view_opens_and_the_others_when_asked(own
 def prepared_home(trained_home, tmp_path_factory) -> Path:
     """The workspace with the finished run, once its learner.pkl is prepared."""
     home = tmp_path_factory.mktemp("prepared") / "thaw"
-    shutil.copytree(trained_home, home)
+    copy_workspace(trained_home, home)
     assert start_preparing(Store(Workspace(home)), 1, "learner", USUAL_COVERAGE).wait(GIVE_UP_S) == 0
     return home
 
