@@ -1,7 +1,6 @@
 """Every test gets an empty workspace of its own; what is dear to make is made once a session."""
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,7 +24,7 @@ from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
 from tests import ready
 from tests.machine import keep_small_speeds, keep_speed
-from tests.samples import TWO_PHASES, make_photos, small_recipe
+from tests.samples import TWO_PHASES, copy_workspace, make_photos, small_recipe
 from tools.browser import installed
 
 CHROMIUM_FLAGS = [
@@ -161,7 +160,7 @@ def pets_home(tmp_path_factory, photos) -> Path:
 @pytest.fixture
 def pets(pets_home, store) -> Store:
     """The store of a workspace of the test's own with the photos in it, as `pets`."""
-    shutil.copytree(pets_home, store.workspace.root, dirs_exist_ok=True)
+    copy_workspace(pets_home, store.workspace.root)
     return store
 
 

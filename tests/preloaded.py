@@ -6,19 +6,15 @@ import logging
 import pkgutil
 import warnings
 
-import alembic.command
-import altair
-import imagehash
-import pyarrow.pandas_compat
-import streamlit.web.cli
-
 import learner
 import ui
 
-LIBRARIES = [alembic.command, altair, imagehash, pyarrow.pandas_compat, streamlit.web.cli]
+LIBRARIES = ["alembic.command", "altair", "imagehash", "pyarrow.pandas_compat", "streamlit.web.cli"]
 
 logging.disable(logging.WARNING)  # of Streamlit, that nothing serves pages here
 with warnings.catch_warnings(action="ignore"):
+    for name in LIBRARIES:
+        importlib.import_module(name)
     for package in (learner, ui):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):

@@ -22,7 +22,7 @@ CATS_AND_DOGS = {"cat": 6, "dog": 6}
 
 def copy_workspace(home: Path, to: Path, *but: str) -> None:
     """All of it but files of such names, while a process that another test began may have its database open."""
-    shutil.copytree(home, to, ignore=shutil.ignore_patterns("thaw.db*", *but))
+    shutil.copytree(home, to, ignore=shutil.ignore_patterns("thaw.db*", *but), dirs_exist_ok=True)
     with closing(sqlite3.connect(home / "thaw.db")) as original, closing(sqlite3.connect(to / "thaw.db")) as copy:
         original.backup(copy)
 

@@ -31,7 +31,7 @@ class Summary:
     """Whether it has validation images of its own, so that no seed splits it."""
 
 
-@lru_cache(maxsize=64)  # a version never changes, and pages ask at every step
+@lru_cache(maxsize=8)  # a version never changes, and pages ask at every step
 def summarize(store: Store, version: VersionInfo) -> Summary:
     """Reads no image rows, so it takes milliseconds whatever the size; the set-aside rows are read."""
     counts: dict[str, dict[str, int]] = {}

@@ -1,7 +1,6 @@
 """From a confusion to a proof, as a person does it: find wrong labels, correct them, train again, see what it fixed."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from learner.store import Store
 from learner.words import count
 from learner.workspace import Workspace
 from tests.machine import keep_small_speeds
-from tests.samples import make_photos, small_recipe
+from tests.samples import copy_workspace, make_photos, small_recipe
 
 TRAINING_MS = 600_000
 MISLABELLED = 8
@@ -45,7 +44,7 @@ def spoilt_home(tmp_path_factory) -> Path:
 @pytest.fixture
 def spoilt(spoilt_home, workspace) -> Store:
     """Its copy, to write into."""
-    shutil.copytree(spoilt_home, workspace.root)
+    copy_workspace(spoilt_home, workspace.root)
     return Store(workspace)
 
 

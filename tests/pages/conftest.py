@@ -1,6 +1,5 @@
 """Pages run as Streamlit runs them, through the router, on a workspace of their own."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,7 +107,7 @@ def pets_home(tmp_path_factory) -> Path:
 @pytest.fixture
 def pets(pets_home, store) -> VersionInfo:
     """The data set of `pets_home`, in the test's own workspace."""
-    shutil.copytree(pets_home, store.workspace.root, dirs_exist_ok=True)
+    copy_workspace(pets_home, store.workspace.root)
     return store.datasets.version("pets")
 
 

@@ -1,6 +1,5 @@
 """Take away: each file is prepared by a real process, and offered only with a proof that fits it."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def prepared_home(trained_home, tmp_path_factory) -> Path:
 @pytest.fixture
 def prepared(prepared_home, tmp_path, monkeypatch) -> Store:
     """Its copy, to write into."""
-    shutil.copytree(prepared_home, tmp_path / "prepared")
+    copy_workspace(prepared_home, tmp_path / "prepared")
     monkeypatch.setenv("THAW_HOME", str(tmp_path / "prepared"))
     return Store(Workspace.current())
 
