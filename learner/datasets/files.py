@@ -54,11 +54,15 @@ def save_thumbnail(picture: Picture.Image, thumbnail: Path, side: int = THUMBNAI
         temporary.write_bytes(jpeg.getvalue())
 
 
+_NAMED = 32
+"""Characters of a file's name that its unfinished copy bears: enough to find it by, and never too long a name."""
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` at the end: nobody ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{path.stem[:_NAMED]}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
         temporary.replace(path)
@@ -141,7 +145,9 @@ def clear_unfinished(store: Store, name: str) -> None:
     used = _used(store, name)
     for file in [*incoming.glob("images/*/*"), *folder.glob("images/*/*")]:
         if file.relative_to(folder).as_posix() not in used:
-            thumbnail_file(store.workspace, file.stem).unlink(missing_ok=True)
+            thumbnail = thumbnail_file(store.workspace, file.stem)
+            for made in [thumbnail, *thumbnail.parent.glob(f".{file.stem[:_NAMED]}.*.part")]:
+                made.unlink(missing_ok=True)
             file.unlink()
     _remove_incoming(folder)
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,17 @@ import pytest
 from PIL import Image
 
 from learner.datasets import add_dataset, image_path, jobs, save_uploads, summarize, thumbnail_path
-from learner.datasets.files import import_lock
+from learner.datasets.files import import_lock, written_whole
 from learner.errors import DatasetError
 from learner.store import Store
 from tests.learner.datasets.waiting import process_of, rested
 from tests.patience import until
+from tests.ready import Fresh
 from tests.samples import make_photos, make_zip
 
 
 def files_under(folder: Path) -> list[Path]:
-    """Without a thumbnail that SIGKILL cut off, which no one ever sees and the cache's limit removes."""
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part"]
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.fixture
@@ -63,11 +64,13 @@ def test_an_import_in_the_background_ends_with_a_version_and_a_sentence(workspac
     assert [job.id for job in jobs.jobs(workspace)] == [again.id]
 
 
-def test_the_process_outlives_its_starter_and_is_nice(workspace, many):
+def test_the_process_outlives_its_starter_and_is_nice(workspace, many, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", Fresh)
     job_id = jobs.start_import(workspace, many, "many")
     until(lambda: jobs.job(workspace, job_id).status == "running")
     process = process_of(workspace, job_id)
     assert os.getsid(process.pid) == process.pid
+    assert job_id in process.cmdline()[-1]  # an operator finds it by that
     assert process.nice() == psutil.Process().nice() + 5
     jobs.cancel(workspace, job_id)
     rested(workspace, job_id)
@@ -110,12 +113,18 @@ def test_a_killed_import_is_listed_as_failed_leaves_nothing_and_the_next_one_wor
     assert rested(workspace, jobs.start_import(workspace, next_photos, "many")).version == 2
 
 
-def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspace, many, tmp_path):
+def test_a_killed_import_that_no_page_saw_is_cleared_by_the_next_import(workspace, many, tmp_path, monkeypatch):
     job_id = jobs.start_import(workspace, many, "many")
     until(lambda: (job := jobs.job(workspace, job_id)).progress and job.progress.done)
     process = process_of(workspace, job_id)
     process.send_signal(signal.SIGKILL)
     until(lambda: not process.is_running())
+    came_in = next(workspace.datasets.glob("*/incoming/images/*/*.jpg")).stem
+    with suppress(KeyboardInterrupt), monkeypatch.context() as patch:  # a thumbnail that SIGKILL cuts off
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with written_whole(workspace.thumbnails / "192" / came_in[:2] / f"{came_in}.jpg") as half:
+            half.write_bytes(b"half")
+            raise KeyboardInterrupt
     add_dataset(Store(workspace), make_photos(tmp_path / "few", {"cat": 3, "dog": 3}), "many")
     assert len(files_under(workspace.datasets)) == len(files_under(workspace.thumbnails)) == 6
 
