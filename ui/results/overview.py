@@ -157,6 +157,7 @@ def show_curves(shown: Shown) -> None:
             max_selections=FEW_CLASSES,
             key=f"curve-classes-{shown.run.id}",
             placeholder="Choose classes",
+            width=600,  # on a phone a row of its own
         )
     which, area = ("roc", "auc") if kind == ROC else ("pr", "average_precision")
     lines = {
