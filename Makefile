@@ -21,8 +21,8 @@ test: $(VENV)/dev.ok
 test-fast: $(VENV)/dev.ok
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/ui tests/learner/datasets/test_layouts.py \
 	  tests/learner/datasets/test_sources.py tests/learner/datasets/test_tables.py tests/learner/datasets/test_duplicates.py \
-	  tests/learner/test_images.py tests/learner/test_recipe.py tests/learner/test_words.py tests/learner/test_coaching.py \
-	  tests/learner/test_comparing.py tests/learner/test_paired.py
+	  tests/learner/datasets/test_images.py tests/learner/recipe/test_recipe.py tests/learner/test_wording.py tests/learner/advice/test_coach.py \
+	  tests/learner/evaluation/test_compare.py tests/learner/evaluation/test_paired.py
 
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .

@@ -72,8 +72,8 @@ def vgg16_weights(given: Path | None, folder: Path) -> tuple[Path | None, str]:
         return given.resolve(), f"the file {given.name}"
     from safetensors.torch import save_file
 
-    from learner.backbones import build
     from learner.errors import WeightsError
+    from learner.models.backbones import build
 
     try:
         backbone = build("vgg16")

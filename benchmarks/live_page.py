@@ -30,7 +30,7 @@ from benchmarks.home import Home
 from benchmarks.report import ROOT, BenchmarkError, figure, parser, publish, table
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 from learner.workspace import Workspace
 from tools.browser import installed
 

@@ -58,7 +58,7 @@ def predictors(folder: Path, home: Home) -> tuple[Callable, Callable]:
     """Thaw's, from `model.safetensors`, takes a list of photos; fastai's, from `learner.pkl`, takes one."""
     from fastai.learner import load_learner
 
-    from learner.inference import Predictor
+    from learner.inference.predictor import Predictor
     from learner.store import Store
     from learner.workspace import Workspace
 

@@ -26,8 +26,8 @@ def main() -> None:
         import numpy as np
         from sklearn.metrics import roc_auc_score
 
-        from learner.models import read_spec
-        from learner.results import load_predictions
+        from learner.evaluation.results import load_predictions
+        from learner.models.checkpoint import read_spec
 
         folder = home.workspace / "runs" / str(run["run"])
         spec, valid = read_spec(folder / "model.safetensors"), load_predictions(folder)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.data.adding import add_sample_button, show_ways
 from ui.data.arriving import show_arrivals

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from learner import batches
 from learner.errors import DatasetError
+from learner.inference import batches
 from learner.store import Run, Store
 from ui import state
 from ui.frame import empty, page

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from learner.results import has_result, is_complete
+from learner.evaluation.results import has_result, is_complete
 from learner.store import Run, Store
-from learner.words import count, percent_with_interval
+from learner.wording import count, percent_with_interval
 from ui import state
 from ui.frame import empty, next_step, page
 from ui.results.compare import show_compare

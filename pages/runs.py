@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from learner.evaluation.history import thinned_steps
+from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
-from learner.speed import RunPlan
 from learner.store import ACTIVE, Run, Store
-from learner.watching import thinned_steps
 from ui import plans, state
 from ui.frame import empty, page, telling_errors
 from ui.live.acting import show_undo

@@ -9,7 +9,7 @@ from learner.datasets import Summary, summarize
 from learner.errors import DatasetError, RecipeError, ThawError
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 from ui import drafts, state
 from ui.frame import empty, next_step, page, telling_errors
 from ui.names import plain

@@ -17,10 +17,10 @@ from sqlalchemy import Engine, create_engine, inspect, text
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
 
 from learner.datasets import add_dataset
-from learner.expecting import settle
+from learner.models.weights import FALLBACK_ARCH
+from learner.planning.estimate import settle
 from learner.recipe import Phase, Recipe
 from learner.store import Store, database
-from learner.weights import FALLBACK_ARCH
 from learner.workspace import Workspace
 from tests import ready
 from tests.machine import keep_small_speeds, keep_speed
@@ -167,7 +167,7 @@ def pets(pets_home, store) -> Store:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, photos) -> tuple[Store, int]:
     """A finished run of two phases, and its store; for reading only."""
-    from learner.executors import execute
+    from learner.training.process import execute
 
     store = Store(Workspace(tmp_path_factory.mktemp("trained")))
     add_dataset(store, photos, "pets")
@@ -185,7 +185,7 @@ def trained(tmp_path_factory, photos) -> tuple[Store, int]:
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory) -> Path:
     """A workspace with one finished run of `TWO_PHASES` on 20 photos, its machine measured for the bundled network."""
-    from learner.executors import execute
+    from learner.training.process import execute
 
     home = tmp_path_factory.mktemp("trained")
     store = Store(Workspace(home))

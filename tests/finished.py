@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from learner.datasets import split_by
-from learner.evaluating import Seen, write_split
-from learner.models import ModelSpec
+from learner.evaluation.inspect import Seen, write_split
+from learner.evaluation.results import SplitName, write_json
+from learner.models.checkpoint import ModelSpec
 from learner.recipe import Recipe
-from learner.results import SplitName, write_json
 from learner.store import Store
 from tests.samples import SMALL, SMALL_STAGES, small_recipe
 

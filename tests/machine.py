@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import product
 
+from learner.models.weights import KNOWN_BACKBONES
+from learner.planning.cost import Speed, save_speeds
 from learner.recipe import Recipe
-from learner.speed import Speed, save_speeds
 from learner.store import Store
-from learner.weights import KNOWN_BACKBONES
 from learner.workspace import Workspace
 from tests.samples import SMALL, SMALL_STAGES, small_recipe
 

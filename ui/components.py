@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.words import percent
+from learner.wording import percent
 
 ICE, ICE_EDGE, ICE_TEXT = "#cfe9f7", "#7fb6d3", "#0d3a52"
 AMBER, AMBER_EDGE, AMBER_TEXT = "#f2a93b", "#b8730a", "#3d2500"

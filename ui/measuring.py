@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from learner.expecting import expected_plan, start_measuring
+from learner.planning.estimate import expected_plan, start_measuring
 from learner.recipe import Recipe
 from learner.store import Store
 

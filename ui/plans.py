@@ -1,7 +1,7 @@
 """What a run is expected to cost, and did cost, in a person's words."""
 
-from learner.speed import PhasePlan, RunPlan
-from learner.words import duration, file_size
+from learner.planning.cost import PhasePlan, RunPlan
+from learner.wording import duration, file_size
 from ui.names import plain
 
 

@@ -4,8 +4,8 @@ import subprocess
 
 import streamlit as st
 
-from learner.expecting import settle
-from learner.previews import preview_folder, rows_of_pictures, start_preview
+from learner.planning.estimate import settle
+from learner.questions.previews import preview_folder, rows_of_pictures, start_preview
 from learner.recipe import Recipe
 from learner.store import Store
 from ui.components import Picture, picture_grid

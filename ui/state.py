@@ -3,7 +3,7 @@
 import streamlit as st
 
 from learner.store import Run, Store
-from learner.words import percent
+from learner.wording import percent
 
 ROUTED = "routed"
 """Set while the router runs a page; see `ui.frame`."""

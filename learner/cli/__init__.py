@@ -28,7 +28,7 @@ from learner.cli.runs import ends_its_run, runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -129,7 +129,7 @@ def train(
 @app.command()
 def worker() -> None:
     """Train queued runs, one after another, until Ctrl-C."""
-    from learner.worker import main as work
+    from learner.jobs.worker import main as work
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
 from learner.errors import ModelError, ThawError
-from learner.executors import PATIENT_THREADS
-from learner.rate_finds import Rates
+from learner.questions.rates import Rates
+from learner.questions.strategy import Recommendation, recommended_recipe
 from learner.recipe import Phase, Recipe, apply_changes, read_recipe
-from learner.recommendations import Recommendation, recommended_recipe
 from learner.store import Store
-from learner.words import count, duration, percent
+from learner.training.process import PATIENT_THREADS
+from learner.wording import count, duration, percent
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
 Backbone = Annotated[str | None, typer.Option(help="A timm architecture, such as vgg16; else `auto`.")]
@@ -38,7 +38,7 @@ def find_rate(
     store = Store()
     store.datasets.version(dataset)
     _load_patiently()
-    from learner.finding import find_rates
+    from learner.training.lr_finder import find_rates
 
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
@@ -67,7 +67,7 @@ def recommend(
     store = Store()
     store.datasets.version(dataset)
     _load_patiently()
-    from learner.recommending import recommend as measure
+    from learner.advice.strategy import recommend as measure
 
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
@@ -105,7 +105,7 @@ def imagenet(
         store.datasets.version(dataset)
     paths = list(image_files(images or []))
     _load_patiently()
-    from learner.untouched import ImageNetModel, ask_about
+    from learner.inference.imagenet import ImageNetModel, ask_about
 
     model = ImageNetModel.open(asked.backbone, store.workspace, asked.weights)
     told = f"{model.arch}, untouched. {model.source.reason}"
@@ -146,7 +146,7 @@ def _changed(dataset: str, backbone: str | None, changes: list[str] | None) -> R
 
 def image_files(paths: list[Path]) -> Iterator[Path]:
     """Files as they are named, and every image in the folders. Raises ModelError."""
-    from learner.images import IMAGE_SUFFIXES
+    from learner.datasets.images import IMAGE_SUFFIXES
 
     for path in paths:
         if path.is_dir():

@@ -8,7 +8,7 @@ import typer
 from learner.cli.printing import AsJson, confirm, out, print_json, table_of
 from learner.errors import RunError
 from learner.store import Store
-from learner.words import count, file_size
+from learner.wording import count, file_size
 from learner.workspace import Workspace
 
 cache = typer.Typer(help="What is kept on disk, above all the cache of what frozen stages computed: show, clear.")
@@ -19,8 +19,8 @@ def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
     """Show how much the cache holds and may hold, and what else grows. THAW_CACHE_GB sets its budget, in gigabytes."""
     if context.invoked_subcommand is not None:
         return
-    from learner.keeping import everything_kept
-    from learner.rows import Budget
+    from learner.features.arrays import Budget
+    from learner.housekeeping import everything_kept
 
     store = Store()
     workspace, kinds = store.workspace, everything_kept(store)
@@ -46,7 +46,7 @@ def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
 def cache_clear(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove all that can be made again, thumbnails too; a run that needs any of it computes that again."""
     from learner.datasets.disk import freed_by
-    from learner.keeping import clear_cache
+    from learner.housekeeping import clear_cache
 
     workspace = Workspace.current()
     folder = workspace.features.parent

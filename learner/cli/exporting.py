@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from learner.cli.printing import AsJson, check_target, out, print_json, progress_bar
-from learner.executors import PATIENT_THREADS
 from learner.exports import USUAL_COVERAGE, Export
 from learner.exports import export as make
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import proof_dict
 from learner.store import Store
-from learner.words import file_size
+from learner.training.process import PATIENT_THREADS
+from learner.wording import file_size
 
 ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})
 

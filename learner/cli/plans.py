@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from learner.cli.printing import err, out
-from learner.executors import PATIENT_THREADS
+from learner.models.weights import WeightsSource, choose_backbone
+from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
-from learner.speed import RunPlan
 from learner.store import Store
-from learner.weights import WeightsSource, choose_backbone
-from learner.words import duration, file_size
+from learner.training.process import PATIENT_THREADS
+from learner.wording import duration, file_size
 
 READING, TOGETHER = "Reading images", "Together"
 
@@ -22,7 +22,7 @@ def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsS
 
     Raises what the run would: DatasetError, WeightsError, BackboneError, RecipeError.
     """
-    from learner.expecting import expected_plan, settle
+    from learner.planning.estimate import expected_plan, settle
 
     settled = settle(store, recipe)
     _, weights = choose_backbone(recipe.backbone, settled.weights, store.workspace)
@@ -31,7 +31,7 @@ def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsS
         if not quiet:
             err.print("Measuring this machine, about 15 s")
         os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
-        from learner.measuring import pick_device, speeds_of
+        from learner.training.benchmark import pick_device, speeds_of
 
         speeds_of(store.workspace, settled, pick_device())
         plan = expected_plan(store, settled)

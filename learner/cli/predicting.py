@@ -15,10 +15,10 @@ from learner.cli.asking import image_files
 from learner.cli.printing import AsJson, check_target, err, out, print_json, progress_bar, telling_about
 from learner.errors import ModelError, ThawError
 from learner.store import Store
-from learner.words import count, percent
+from learner.wording import count, percent
 
 if TYPE_CHECKING:
-    from learner.inference import Prediction, Predictor
+    from learner.inference.predictor import Prediction, Predictor
 
 UNREAD_LISTED = 20
 """Unreadable files that are named at the end; the table names them all."""
@@ -67,7 +67,7 @@ def predict(
     if stage is not None and heat_maps is None:
         raise ThawError("--stage says which stage heat maps are of: name a folder for them too, --heat-maps FOLDER")
 
-    from learner.inference import Predictor
+    from learner.inference.predictor import Predictor
 
     predictor = Predictor.open(model, Store(), trust_pickle)
     if attention is not None and not predictor.shows_attention:
@@ -171,8 +171,8 @@ def _into_table(file: TextIO, path: Path, threshold: float, ranks: int) -> Take:
 
 def _into_folder(folder: Path, weights_of: Callable[["Prediction"], Any]) -> Take:
     """Each picture that could be read under its weights, as numbered PNGs."""
-    from learner.images import read_image
-    from learner.overlays import overlay
+    from learner.datasets.images import read_image
+    from learner.evaluation.overlay import overlay
 
     drawn = 0
 
@@ -190,7 +190,7 @@ def _into_folder(folder: Path, weights_of: Callable[["Prediction"], Any]) -> Tak
 
 
 def _heat_map(predictor: "Predictor", prediction: "Prediction", stage: str | None):
-    from learner.explain import heat_maps
+    from learner.evaluation.grad_cam import heat_maps
 
     answer = predictor.spec.classes.index(prediction.classes[0])
     return heat_maps(predictor, predictor.read(prediction.source)[None], [answer], stage)[0]

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from learner.errors import ThawError
-from learner.progress import Listener
-from learner.progress import Progress as RunProgress
 from learner.recipe import Recipe
 from learner.store import Run, Store
-from learner.words import count, duration, file_size, percent, percent_with_interval
+from learner.training.progress import Listener
+from learner.training.progress import Progress as RunProgress
+from learner.wording import count, duration, file_size, percent, percent_with_interval
 
 if TYPE_CHECKING:
     from learner.datasets.importing import ImportProgress
@@ -123,7 +123,7 @@ def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
     columns = ("status", "reason", "created_at", "started_at", "finished_at", "best_accuracy", "best_epoch")
     values = {"run": run.id, "dataset": name, "version": number} | {key: getattr(run, key) for key in columns}
     if whole:
-        from learner.results import load_result
+        from learner.evaluation.results import load_result
 
         figures = ("epoch", "phase", "train_loss", "valid_loss", "accuracy", "error_rate", "lrs", "seconds")
         values |= {
@@ -137,7 +137,7 @@ def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
 
 
 def print_result(store: Store, run: Run) -> None:
-    from learner.results import load_result
+    from learner.evaluation.results import load_result
 
     result = load_result(store.workspace.run_folder(run.id))
     if result is not None:

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from learner.cli.printing import AsJson, check_target, err, out, print_json, progress_bar, table_of, telling_about
 from learner.errors import RunError
-from learner.executors import PATIENT_THREADS
-from learner.learning_curve import VERDICTS, gain_text, recipe_of, verdict
-from learner.results import is_complete, load_result
+from learner.evaluation.results import is_complete, load_result
+from learner.questions.learning_curve import VERDICTS, gain_text, recipe_of, verdict
 from learner.store import Store
-from learner.words import duration, file_size, percent
+from learner.training.process import PATIENT_THREADS
+from learner.wording import duration, file_size, percent
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")]
 File = Annotated[Path, typer.Option("--to", help="The file to write.")]
@@ -30,7 +30,7 @@ def learning_curve(run: RunId, as_json: AsJson = False) -> None:
     os.environ.update({**PATIENT_THREADS, **os.environ})
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
-        from learner.growing import grow
+        from learner.advice.learning_curve import grow
 
         curve = grow(store, recipe_of(found), lambda text: bar.update(task, description=text))
     if as_json:
@@ -64,7 +64,7 @@ def report(run: RunId, to: File) -> None:
 
 def card(run: RunId, to: File) -> None:
     """Write a model card, the README.md that goes with the model on Hugging Face; measured figures only."""
-    from learner.model_card import make_card
+    from learner.report.model_card import make_card
 
     _write(run, to, make_card)
 

@@ -10,17 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from learner.advice.corrections import correct
+from learner.advice.corrections import retrain as submit_again
 from learner.cli.printing import AsJson, err, out, print_json, print_result, progress_bar, run_dict, table_of, write_csv
 from learner.cli.runs import ends_its_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
-from learner.executors import PATIENT_THREADS
-from learner.fixing import correct
-from learner.fixing import retrain as submit_again
-from learner.intervals import holm
-from learner.paired import pair, verdict
-from learner.recipe import Recipe
-from learner.results import (
+from learner.evaluation.intervals import holm
+from learner.evaluation.paired import pair, verdict
+from learner.evaluation.results import (
     confused_pairs,
     figure_name,
     figure_text,
@@ -29,8 +27,10 @@ from learner.results import (
     load_result,
     wrong,
 )
+from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import count, percent, percent_with_interval
+from learner.training.process import PATIENT_THREADS
+from learner.wording import count, percent, percent_with_interval
 
 results = typer.Typer(
     help="Results: figures, mistakes, test images, comparisons, corrections and what they bring.",
@@ -126,7 +126,7 @@ def test(run: RunId, as_json: AsJson = False) -> None:
     """Look at the test images with a run's model. Every look is counted: the more there are, the less one says."""
     store = Store()
     with _looking(as_json) as tell:
-        from learner.evaluating import look_at_test
+        from learner.evaluation.inspect import look_at_test
 
         result = look_at_test(store, run, tell)
     looks = store.runs.test_looks(store.runs.dataset_of(store.runs.get(run))[0])
@@ -144,7 +144,7 @@ def complete(run: RunId) -> None:
     """Have the model of a run by an older Thaw look at its images once more, for all that runs keep now."""
     store = Store()
     with _looking() as tell:
-        from learner.evaluating import complete as look
+        from learner.evaluation.inspect import complete as look
 
         look(store, run, tell)
     print_result(store, store.runs.get(run))

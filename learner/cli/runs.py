@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from learner.advice.coach import has_batch_norm, with_more_epochs
 from learner.cli.plans import print_expected_and_true
 from learner.cli.printing import (
     AsJson,
@@ -23,15 +24,14 @@ from learner.cli.printing import (
     table_of,
     took,
 )
-from learner.coaching import has_batch_norm, with_more_epochs
-from learner.comparing import common_accuracy, compare, phase_gains
 from learner.errors import RunError, ThawError
-from learner.executors import PATIENT_THREADS, execute
+from learner.evaluation.compare import common_accuracy, compare, phase_gains
+from learner.evaluation.history import advice_about
+from learner.planning.cost import RunPlan
 from learner.recipe import Recipe, apply_changes
-from learner.speed import RunPlan
 from learner.store import Store
-from learner.watching import advice_about
-from learner.words import count, duration, percent
+from learner.training.process import PATIENT_THREADS, execute
+from learner.wording import count, duration, percent
 
 runs = typer.Typer(help="Runs: list, show, stop, pause, resume, extend, compare, delete.")
 
@@ -196,7 +196,7 @@ def runs_move(
 @runs.command("delete")
 def runs_delete(run_id: RunId) -> None:
     """Delete a run with its model; that can be undone for a day."""
-    from learner.keeping import tidy
+    from learner.housekeeping import tidy
 
     store = Store()
     store.runs.delete(run_id)

@@ -4,7 +4,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from learner.images import Examined, fit_within
+from learner.datasets.images import Examined, fit_within
 
 TINY_SIDE = 32
 """Pixels on each side of the small grey copy that tells near duplicates from look-alikes."""

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from PIL import Image as Picture
 from sqlalchemy import select
 
+from learner.datasets.images import fit_within, reading
 from learner.datasets.names import dataset_folder, slug
-from learner.images import fit_within, reading
 from learner.store import Image, Store
 from learner.workspace import Workspace
 

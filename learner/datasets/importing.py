@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from learner.datasets.disk import why_not_kept
 from learner.datasets.files import Incoming, clear_unfinished, import_lock
 from learner.datasets.grouping import bursts
+from learner.datasets.images import examining
 from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
 from learner.datasets.names import check_name, first_free, natural_key, plural, sentence
 from learner.datasets.problems import SetAsideRows, Taken, exclude_doubtful, exclude_small_classes, require_any
@@ -24,7 +25,6 @@ from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.settling import settle
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
-from learner.images import examining
 from learner.store import Content, Store, VersionInfo
 
 Mode = Literal["replace", "add"]

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import update
 
 from learner.datasets.files import dataset_folder
+from learner.datasets.images import examining
 from learner.datasets.importing import STOPPED, THREADS, ImportProgress, Report
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.datasets.settling import settle
 from learner.errors import ImageError, ImportCancelled
-from learner.images import examining
 from learner.store import Image, Store, VersionInfo
 
 _AT_ONCE = 64

@@ -50,7 +50,7 @@ def export(
 
     `target` is a file, or a folder to put it in; of several files, a name that ends in `.zip` packs them. `coverage`
     (0 to 1) is the share of images like the validation images that is still answered. Raises ModelError, and what
-    `learner.evaluating.complete` raises for a run of an older Thaw; then nothing is left at `target`.
+    `learner.evaluation.inspect.complete` raises for a run of an older Thaw; then nothing is left at `target`.
     """
     checkpoint = store.checkpoint(run_id)
     folder = store.workspace.run_folder(run_id)
@@ -58,10 +58,10 @@ def export(
     if kind == "web" and target.suffix != ".zip" and target.exists():
         raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
     tell("Loading the model")
-    from learner.results import is_complete
+    from learner.evaluation.results import is_complete
 
     if not is_complete(folder):
-        from learner.evaluating import complete
+        from learner.evaluation.inspect import complete
 
         complete(store, run_id, tell)
 

@@ -4,10 +4,10 @@ import json
 import signal
 import sys
 
-from learner.answers import say_progress
 from learner.errors import ThawError
 from learner.exports import export
 from learner.exports.proofs import download_file, keep_proof, proof_file, remove_export
+from learner.questions.answers import say_progress
 from learner.store import Store
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from learner.models import USUAL_COVERAGE, ModelSpec, load_model, load_reference
+from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Contents:
 
 
 def read_golden(folder: Path) -> list[GoldenPhoto]:
-    """The photos that `learner.evaluating` chose; none where the run is of an older Thaw."""
+    """The photos that `learner.evaluation.inspect` chose; none where the run is of an older Thaw."""
     file = folder / "golden.json"
     if not file.exists():
         return []

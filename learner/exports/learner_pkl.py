@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from learner.exports.contents import Contents, with_temperature
-from learner.heads import portable
+from learner.models.heads import portable
 
 
 def write_learner(contents: Contents, target: Path) -> None:

@@ -9,11 +9,11 @@ import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from learner.answers import keep_answer, read_answer
-from learner.executors import PATIENT_THREADS
 from learner.exports.formats import FORMATS
+from learner.questions.answers import keep_answer, read_answer
 from learner.store import Store
-from learner.words import count
+from learner.training.process import PATIENT_THREADS
+from learner.wording import count
 from learner.workspace import Workspace
 
 TOLERANCE = 1e-3
@@ -110,7 +110,7 @@ def remove_export(workspace: Workspace, run_id: int, kind: str) -> None:
 
 
 def start_preparing(store: Store, run_id: int, kind: str, coverage: float) -> subprocess.Popen:
-    """Make and prove what the page offers, in another process, which tells how far it is (`learner.answers`).
+    """Make and prove what the page offers, in another process, which tells how far it is (`learner.questions.answers`).
 
     It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
     """

@@ -9,11 +9,11 @@ from typing import Any
 import timm
 from torch import nn
 
-from learner.backbones import build
 from learner.exports.contents import Contents
-from learner.heads import AttentionPool
-from learner.models import save_model
-from learner.weights import SMALL_CNN
+from learner.models.backbones import build
+from learner.models.checkpoint import save_model
+from learner.models.heads import AttentionPool
+from learner.models.weights import SMALL_CNN
 
 _SIZES = {
     "AdaptiveConcatPool2d": None,  # pooling is a line of its own; Identity keeps the numbers of what follows

@@ -8,14 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from learner.datasets.images import read_within
 from learner.errors import ImageError
-from learner.images import read_within
-from learner.paired import verdict as paired_verdict
+from learner.evaluation.paired import verdict as paired_verdict
+from learner.evaluation.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
 from learner.report import figures
 from learner.report.collecting import Collected, collect
-from learner.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
 from learner.store import Store
-from learner.words import count, duration, file_size, percent, percent_with_interval
+from learner.wording import count, duration, file_size, percent, percent_with_interval
 
 THUMBNAIL = 180
 """Pixels of the longer side."""

@@ -15,10 +15,10 @@ from learner.datasets.card import Card, card_of
 from learner.datasets.rows import rows_of
 from learner.datasets.splits import has_own_split
 from learner.errors import RunError
-from learner.learning_curve import LearningCurve, read_curve, recipe_of
-from learner.paired import Paired, pair
+from learner.evaluation.paired import Paired, pair
+from learner.evaluation.results import SPLIT_TITLES, SplitName, load_curves, load_predictions, load_result, most_wrong
+from learner.questions.learning_curve import LearningCurve, read_curve, recipe_of
 from learner.recipe import Recipe
-from learner.results import SPLIT_TITLES, SplitName, load_curves, load_predictions, load_result, most_wrong
 from learner.store import Epoch, Run, Step, Store, VersionInfo
 
 if TYPE_CHECKING:

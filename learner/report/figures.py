@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from learner.learning_curve import LearningCurve
+from learner.questions.learning_curve import LearningCurve
 from learner.recipe import Phase
 from learner.store import Epoch, Step
 

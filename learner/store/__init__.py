@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from learner.errors import ModelError, RecipeError, RunError
+from learner.models.weights import KNOWN_BACKBONES
 from learner.recipe import Recipe
 from learner.store.belonging import require_own
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
-from learner.weights import KNOWN_BACKBONES
 from learner.workspace import Workspace
 
 __all__ = [

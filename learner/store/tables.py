@@ -159,7 +159,7 @@ class Run(Base):
     host: Mapped[str]
     pid: Mapped[int | None]
     progress: Mapped[dict[str, Any]]
-    """Where training stands now; see `learner.progress.Progress`."""
+    """Where training stands now; see `learner.training.progress.Progress`."""
     facts: Mapped[dict[str, Any]]
     """What was decided at the start: backbone, weights and why, device, stages, classes, counts."""
     best_accuracy: Mapped[float | None]

@@ -7,11 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from learner.datasets import add_dataset
-from learner.executors import execute
+from learner.evaluation.results import load_predictions
 from learner.recipe import Phase
-from learner.results import load_predictions
 from learner.store import Store
-from learner.words import count
+from learner.training.process import execute
+from learner.wording import count
 from learner.workspace import Workspace
 from tests.machine import keep_small_speeds
 from tests.samples import copy_workspace, make_photos, small_recipe

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from learner.datasets import add_dataset
-from learner.executors import execute
+from learner.training.process import execute
 from tests.samples import ROOT, TWO_PHASES, make_photos, make_zip
 
 TRAINING_MS = 600_000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from learner import batches
 from learner.datasets.rows import rows_of
+from learner.inference import batches
 from tests.browser.test_data_by_hand import drop, photograph
 from tests.samples import copy_workspace, make_photos, make_zip
 

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from learner.exports import Export, export
-from learner.inference import Predictor
+from learner.inference.predictor import Predictor
 from learner.store import Store
 
 

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from learner.executors import execute
+from learner.evaluation.results import load_result
 from learner.recipe import Recipe
-from learner.results import load_result
 from learner.store import Store
+from learner.training.process import execute
 from learner.workspace import Workspace
 from tests.ready import SERVER
 
 
 def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
     os.environ["THAW_HOME"] = str(root)
-    import learner.callbacks
+    import learner.training.callbacks
 
-    learner.callbacks.POINT_EVERY_S = 0.0
+    learner.training.callbacks.POINT_EVERY_S = 0.0
     if points_everywhere:
-        learner.callbacks.POINT_INSIDE_EPOCH_S = 0.0
+        learner.training.callbacks.POINT_INSIDE_EPOCH_S = 0.0
     if prepare:
         prepare()
     execute(Store(Workspace(root)), run_id, goes_on=True)
@@ -90,7 +90,7 @@ def die() -> None:
 
 def die_at_batch(number: int, phase: int) -> None:
     """Arm this process: it dies with the `number`-th batch of that phase (from 0), training and validation counted."""
-    from learner.progress import Progression
+    from learner.training.progress import Progression
 
     whole, seen = Progression.batch, []
 

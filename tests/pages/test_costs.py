@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
+from learner.models.weights import FALLBACK_ARCH
+from learner.planning.cost import PhasePlan, RunPlan
 from learner.recipe import Recipe
-from learner.speed import PhasePlan, RunPlan
 from learner.store import Run, Store
-from learner.weights import FALLBACK_ARCH
 from tests.machine import STAGES
 from tests.pages.reading import press, words
 from tests.samples import TWO_PHASES
@@ -94,7 +94,9 @@ class TestMeasuring:
 @pytest.fixture
 def measured(open_page, pets, measurements, monkeypatch):
     """The Train page on a machine that was measured for it: 12 images to learn from, 4 to check on."""
-    monkeypatch.setattr("learner.expecting.decode_s", lambda files, image_size: 0.01)  # so that figures are exact
+    monkeypatch.setattr(
+        "learner.planning.estimate.decode_s", lambda files, image_size: 0.01
+    )  # so that figures are exact
     app = open_page("train")
     measurements.end()
     return app.run()

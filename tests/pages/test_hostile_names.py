@@ -6,12 +6,12 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1.element_tree import Block
 
-from learner.batches import begin_with, model_key
 from learner.datasets import add_dataset, dataset_folder
 from learner.datasets.editing import Edit, add_edit
 from learner.datasets.jobs import start_look
-from learner.executors import execute
+from learner.inference.batches import begin_with, model_key
 from learner.recipe import Phase, Recipe
+from learner.training.process import execute
 from tests.finished import finish
 from tests.learner.datasets.waiting import rested
 from tests.samples import make_photos, small_recipe

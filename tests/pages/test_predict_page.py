@@ -9,16 +9,16 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from learner import batches
-from learner.batches import Batch, Mark
 from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from learner.datasets.uploads import save_uploads
-from learner.executors import execute
-from learner.joining import joining
-from learner.models import load_model, save_model
+from learner.inference import batches
+from learner.inference.batches import Batch, Mark
+from learner.inference.joining import joining
+from learner.models.checkpoint import load_model, save_model
 from learner.recipe import Head
 from learner.store import Store
+from learner.training.process import execute
 from tests.learner.datasets.waiting import rested
 from tests.pages.reading import run_until, words
 from tests.samples import make_photos, small_recipe

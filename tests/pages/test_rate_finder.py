@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from learner.answers import keep_answer
-from learner.executors import device_lock
-from learner.expecting import settle
-from learner.rate_finds import RateFind, rates_file
+from learner.models.weights import FALLBACK_ARCH
+from learner.planning.estimate import settle
+from learner.questions.answers import keep_answer
+from learner.questions.rates import RateFind, rates_file
 from learner.recipe import Phase, Recipe
-from learner.weights import FALLBACK_ARCH
+from learner.training.process import device_lock
 from tests.pages.reading import button, press, run_until, unfold, words
 from ui.training.finder import find_chart, in_short
 

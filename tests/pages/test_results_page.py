@@ -8,9 +8,9 @@ import pytest
 
 from learner.datasets import add_dataset
 from learner.datasets.editing import edits_of
-from learner.executors import execute
-from learner.results import is_complete, load_result
+from learner.evaluation.results import is_complete, load_result
 from learner.store import Store
+from learner.training.process import execute
 from tests.finished import finish
 from tests.pages.reading import button, choose, press, tiles, wait_for, words
 from tests.samples import TWO_PHASES, make_photos, small_recipe

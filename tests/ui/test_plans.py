@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from learner.speed import PhasePlan, RunPlan
+from learner.planning.cost import PhasePlan, RunPlan
 from ui import plans
 
 WARM_UP = PhasePlan("Warm-up", 5, True, "1 min 20 s instead of 58 min.", 80.0, 3480.0, 30.0, 4.0, 1.0, 120_000_000)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from learner import batches
+from learner.inference import batches
 from tests.samples import make_photos, make_zip
 from tests.web.test_upload_routes import begin, put
 

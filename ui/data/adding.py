@@ -11,7 +11,7 @@ from learner.datasets.roots import Place, allowed_roots, browse, check_server_pa
 from learner.datasets.uploads import Upload, begin_upload, find_upload
 from learner.errors import DatasetError
 from learner.store import Store
-from learner.words import count, file_size
+from learner.wording import count, file_size
 from ui import state
 from ui.frame import telling_errors
 from ui.names import plain

@@ -9,7 +9,7 @@ from learner.datasets.layouts import KINDS, Choice, Listing, Proposal, preview
 from learner.datasets.names import plural
 from learner.errors import DatasetError
 from learner.store import Store
-from learner.words import count, duration, file_size
+from learner.wording import count, duration, file_size
 from ui import state
 from ui.frame import telling_errors
 from ui.names import plain

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from learner.datasets.card import Card, card_of
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.components import Picture, picture_grid
 from ui.data.working import Working

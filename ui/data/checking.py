@@ -9,7 +9,7 @@ from learner.datasets.jobs.checks import check_of, dismiss_check, start_check, s
 from learner.datasets.jobs.processes import AT_WORK
 from learner.datasets.names import natural_key
 from learner.store import Store
-from learner.words import count, duration
+from learner.wording import count, duration
 from ui.components import pager
 from ui.data.pictures import caption, choose, done, show_actions
 from ui.data.working import Working, facts

@@ -7,7 +7,7 @@ import streamlit as st
 from learner.datasets.editing import SPLIT_NAMES, Edit
 from learner.datasets.names import natural_key
 from learner.datasets.problems import Taken
-from learner.words import count
+from learner.wording import count
 from ui.components import pager
 from ui.data.working import Working
 from ui.web.elements import Tile, picture_picker

@@ -7,7 +7,7 @@ from learner.datasets.grouping import components
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
 from learner.errors import DatasetError
 from learner.recipe import Recipe
-from learner.words import count
+from learner.wording import count
 from ui.data.pictures import done
 from ui.data.working import Working
 from ui.frame import telling_errors

@@ -7,7 +7,7 @@ import streamlit as st
 from learner.datasets.editing import Difference, difference, restore
 from learner.datasets.rows import rows_of
 from learner.store import VersionInfo
-from learner.words import count
+from learner.wording import count
 from ui.data.working import Working
 from ui.frame import telling_errors
 from ui.names import plain

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from learner.coaching import Advice
+from learner.advice.coach import Advice
+from learner.evaluation.history import advice_about
 from learner.recipe import Recipe
 from learner.store import Epoch, Run, Store
-from learner.watching import advice_about
 from ui.drafts import put_on_train
 from ui.names import plain
 

@@ -5,9 +5,9 @@ from itertools import accumulate
 
 import streamlit as st
 
-from learner.comparing import common_accuracy, compare, phase_gains, spread
+from learner.evaluation.compare import common_accuracy, compare, phase_gains, spread
 from learner.store import Epoch, Run, Store
-from learner.words import duration, percent
+from learner.wording import duration, percent
 from ui import charts, state
 from ui.frame import telling_errors
 from ui.live.naming import accuracy_text, points

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from learner.coaching import has_batch_norm, with_more_epochs
+from learner.advice.coach import has_batch_norm, with_more_epochs
 from learner.errors import RecipeError
 from learner.recipe import Recipe
 from learner.store import Run, Store

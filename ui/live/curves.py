@@ -5,10 +5,10 @@ from html import escape
 
 import streamlit as st
 
-from learner.comparing import phase_gains
+from learner.evaluation.compare import phase_gains
 from learner.recipe import Recipe
 from learner.store import Epoch, Run, Step
-from learner.words import duration, percent
+from learner.wording import duration, percent
 from ui import charts, state
 from ui.live.naming import points
 

@@ -6,11 +6,11 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from learner.evaluation.history import accuracies
 from learner.recipe import Recipe
 from learner.store import ACTIVE, Run, Store
 from learner.store.runs import UNDO_S
-from learner.watching import accuracies
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.frame import telling_errors
 from ui.live.acting import act, bring_back

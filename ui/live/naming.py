@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from learner.store import Run
-from learner.words import duration, percent
+from learner.wording import duration, percent
 
 STATUS = {
     "queued": "Waiting",

@@ -5,11 +5,11 @@ from typing import Any
 
 import streamlit as st
 
-from learner.comparing import spread
+from learner.evaluation.compare import spread
+from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
-from learner.speed import RunPlan
 from learner.store import Run, Store
-from learner.words import count, duration, file_size, percent, rate_of
+from learner.wording import count, duration, file_size, percent, rate_of
 from ui import plans
 from ui.components import show_strip
 from ui.live.naming import STATUS, ordinal, took

@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from learner import batches
-from learner.batches import Answer, Asked, Batch, Picture, verdict
+from learner.inference import batches
+from learner.inference.batches import Answer, Asked, Batch, Picture, verdict
 from learner.store import Run, Store
-from learner.words import count, duration, percent
+from learner.wording import count, duration, percent
 from ui import state
 from ui.components import pager
 from ui.names import plain

@@ -4,13 +4,13 @@ import time
 
 import streamlit as st
 
-from learner import batches
-from learner.batches import KEPT_DAYS, Batch
 from learner.datasets import dataset_folder
 from learner.datasets.names import natural_key
 from learner.datasets.rows import rows_of
+from learner.inference import batches
+from learner.inference.batches import KEPT_DAYS, Batch
 from learner.store import Store
-from learner.words import count, duration
+from learner.wording import count, duration
 from ui import state
 from ui.components import pager
 from ui.frame import telling_errors

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from learner import batches
-from learner.batches import Batch
 from learner.errors import ImportCancelled, ThawError
+from learner.inference import batches
+from learner.inference.batches import Batch
 from learner.store import Store
 
 if TYPE_CHECKING:
-    from learner.inference import Predictor
+    from learner.inference.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Asker:
         """The run's model, loaded at its first use; `model` is its `batches.model_key`. Raises ModelError."""
         with self._loading:
             if model not in self._predictors:
-                from learner.inference import Predictor  # brings torch, for which a page must not wait before
+                from learner.inference.predictor import Predictor  # brings torch, for which a page must not wait before
 
                 loaded = Predictor.open(str(run_id), store)
                 self._predictors = dict([*self._predictors.items(), (model, loaded)][-MODELS_KEPT:])

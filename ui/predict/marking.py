@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from learner.batches import Answer, Asked, Batch, Mark, Picture
 from learner.datasets.jobs import job as import_job
 from learner.errors import DatasetError
-from learner.joining import Joining, came_of, join, joining, labels_in, marked
+from learner.inference.batches import Answer, Asked, Batch, Mark, Picture
+from learner.inference.joining import Joining, came_of, join, joining, labels_in, marked
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.frame import next_step, telling_errors
 from ui.names import plain

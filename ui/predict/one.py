@@ -8,13 +8,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from learner.batches import Answer, Asked, Batch, Mark, Picture, verdict
+from learner.datasets.images import reading
 from learner.errors import ThawError
-from learner.images import reading
-from learner.overlays import STRONGEST, looks_everywhere, overlay
-from learner.results import load_predictions, sha256_of
+from learner.evaluation.overlay import STRONGEST, looks_everywhere, overlay
+from learner.evaluation.results import load_predictions, sha256_of
+from learner.inference.batches import Answer, Asked, Batch, Mark, Picture, verdict
 from learner.store import Run, Store
-from learner.words import percent
+from learner.wording import percent
 from ui import state
 from ui.components import probability_bars
 from ui.names import plain
@@ -23,7 +23,7 @@ from ui.predict.marking import mark_buttons
 from ui.web.pictures import thumbnail_url
 
 if TYPE_CHECKING:
-    from learner.inference import Predictor
+    from learner.inference.predictor import Predictor
 
 SHOWN_PX = 480
 GRAD_CAM, ATTENTION = "What spoke for a class", "Where its attention lay"
@@ -116,7 +116,7 @@ def show_heat_map(
 @st.cache_data(max_entries=128, show_spinner=False)
 def heat_map(_predictor: "Predictor", _file: Path, model: str, sha256: str, index: int, stage: str) -> np.ndarray:
     """Grad-CAM of a class; kept by model and content."""
-    from learner.explain import heat_maps
+    from learner.evaluation.grad_cam import heat_maps
 
     return heat_maps(_predictor, _predictor.read(_file)[None], [index], stage)[0]
 
@@ -175,7 +175,7 @@ def show_untouched(store: Store, file: Path) -> None:
 @st.cache_resource(show_spinner=False)
 def load_untouched():
     """The ImageNet network with its own classifier; or why it cannot be had."""
-    from learner.untouched import ImageNetModel
+    from learner.inference.imagenet import ImageNetModel
 
     try:
         return ImageNetModel.open("auto", state.get_store().workspace)

@@ -5,9 +5,9 @@ from pathlib import Path
 import altair as alt
 import streamlit as st
 
-from learner.batches import COVERAGES, Asked
-from learner.results import load_predictions, load_result
-from learner.words import count, percent
+from learner.evaluation.results import load_predictions, load_result
+from learner.inference.batches import COVERAGES, Asked
+from learner.wording import count, percent
 from ui import state
 from ui.charts import INKS
 

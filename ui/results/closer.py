@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from learner.batches import model_key
 from learner.datasets import dataset_folder
-from learner.images import read_within
-from learner.overlays import overlay
-from learner.results import SplitName
+from learner.datasets.images import read_within
+from learner.evaluation.overlay import overlay
+from learner.evaluation.results import SplitName
+from learner.inference.batches import model_key
 from ui.components import probability_bars
 from ui.frame import telling_errors
 from ui.names import plain
@@ -17,7 +17,7 @@ from ui.predict.one import heat_map, show_nearest
 from ui.results.shown import Shown
 
 if TYPE_CHECKING:
-    from learner.inference import Predictor
+    from learner.inference.predictor import Predictor
 
 SHOWN_PX = 480
 BARS = 5

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from learner.intervals import holm
-from learner.paired import Paired, pair, verdict
+from learner.evaluation.intervals import holm
+from learner.evaluation.paired import Paired, pair, verdict
+from learner.evaluation.results import has_result
 from learner.recipe import Recipe
-from learner.results import has_result
 from learner.store import Run
-from learner.words import count, percent
+from learner.wording import count, percent
 from ui import state
 from ui.charts import comparison
 from ui.components import pager

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
+from learner.advice.corrections import correct, do_again, retrain, take_back
 from learner.datasets.editing import Edit, summary_of
-from learner.fixing import correct, do_again, retrain, take_back
-from learner.results import SplitName
+from learner.evaluation.results import SplitName
 from learner.store import Run
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.data.working import Working
 from ui.frame import telling_errors

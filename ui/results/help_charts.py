@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from learner.learning_curve import LearningCurve
+from learner.questions.learning_curve import LearningCurve
 from ui.charts import INKS
 
 PHONE_TICKS = 5

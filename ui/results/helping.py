@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from learner.answers import read_progress
-from learner.learning_curve import (
+from learner.questions.answers import read_progress
+from learner.questions.learning_curve import (
     VERDICTS,
     LearningCurve,
     curve_file,
@@ -18,7 +18,7 @@ from learner.learning_curve import (
 )
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import count, duration, percent
+from learner.wording import count, duration, percent
 from ui import state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.drawing import show_chart

@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from learner.results import is_complete
+from learner.evaluation.results import is_complete
 from ui.results.shown import Shown
 
 
@@ -48,7 +48,7 @@ def _report(shown: Shown) -> bytes:
 
 
 def _card(shown: Shown) -> bytes:
-    from learner.model_card import make_card
+    from learner.report.model_card import make_card
 
     return make_card(shown.store, shown.run.id).encode()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.answers import read_progress
-from learner.executors import PATIENT_THREADS
+from learner.questions.answers import read_progress
 from learner.store import Store
+from learner.training.process import PATIENT_THREADS
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
 from ui.names import plain
@@ -19,7 +19,7 @@ from ui.names import plain
 def look_button(store: Store, run_id: int, what: str, label: str, primary: bool = False) -> None:
     """A button that has a run's model look at images; while it does, how far it is and a way to stop.
 
-    `what` is `complete` or `test`, see `learner.evaluating.main`. The page is drawn anew when it is done.
+    `what` is `complete` or `test`, see `learner.evaluation.inspect.main`. The page is drawn anew when it is done.
     """
     file = store.workspace.root / "cache" / "looks" / f"{run_id}-{what}.json"
     beside = get_beside()
@@ -52,7 +52,7 @@ def _start(store: Store, run_id: int, what: str, file: Path) -> subprocess.Popen
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".txt").unlink(missing_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "learner.evaluating", what, str(run_id), str(file)],
+        [sys.executable, "-m", "learner.evaluation.inspect", what, str(run_id), str(file)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

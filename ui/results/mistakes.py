@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from learner.batches import model_key
 from learner.datasets import dataset_folder
 from learner.datasets.problems import Taken
-from learner.results import SPLIT_TITLES, confused_pairs
-from learner.words import count, percent
+from learner.evaluation.results import SPLIT_TITLES, confused_pairs
+from learner.inference.batches import model_key
+from learner.wording import count, percent
 from ui.components import pager
 from ui.data.working import Working, working_on
 from ui.drawing import show_chart
@@ -197,7 +197,7 @@ def heat_thumbnails(shown: Shown, page: "pd.DataFrame", stage: str, strength: fl
 def _overlays(
     _shown: Shown, model: str, files: tuple[str, ...], classes: tuple[int, ...], stage: str, strength: float
 ) -> list[str]:
-    from learner.explain import overlays
+    from learner.evaluation.grad_cam import overlays
 
     folder = dataset_folder(_shown.store.workspace, _shown.dataset)
     drawn = overlays(predictor_of(_shown), [folder / file for file in files], classes, stage, strength)

@@ -4,12 +4,12 @@ from typing import Any
 
 import streamlit as st
 
-from learner.comparing import spread
+from learner.evaluation.compare import spread
+from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text
+from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
-from learner.results import SPLIT_TITLES, figure_name, figure_text
-from learner.speed import RunPlan
 from learner.store import Run
-from learner.words import count, duration, percent, percent_with_interval
+from learner.wording import count, duration, percent, percent_with_interval
 from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart

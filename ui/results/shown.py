@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from learner.results import SplitName, load_curves, load_predictions, load_result, sha256_of, split_folder
+from learner.evaluation.results import SplitName, load_curves, load_predictions, load_result, sha256_of, split_folder
 from learner.store import Run, Store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Shown:
         return _curves(str(self.folder), split, _stamp(self.folder, split, "curves.json"))
 
     def predictions(self, split: SplitName = "valid") -> "pd.DataFrame":
-        """As `learner.results.load_predictions` has them, with `sha256` and `own`, the probability of the label."""
+        """As `evaluation.results.load_predictions` has them, with `sha256` and `own`, the probability of the label."""
         return _predictions(str(self.folder), split, _stamp(self.folder, split, "predictions.csv"))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from learner.answers import read_progress
+from learner.evaluation.results import is_complete, load_golden
 from learner.exports import USUAL_COVERAGE
 from learner.exports.formats import FORMATS, Format
 from learner.exports.proofs import (
@@ -19,9 +19,9 @@ from learner.exports.proofs import (
     sha256_of,
     start_preparing,
 )
-from learner.results import is_complete, load_golden
+from learner.questions.answers import read_progress
 from learner.store import Run, Store
-from learner.words import count, file_size
+from learner.wording import count, file_size
 from ui import state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors

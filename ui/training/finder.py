@@ -6,11 +6,11 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from learner.answers import read_progress
-from learner.rate_finds import RateFind, Rates, rates_file, read_rates, start_finding, with_rates
+from learner.questions.answers import read_progress
+from learner.questions.rates import RateFind, Rates, rates_file, read_rates, start_finding, with_rates
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import duration
+from learner.wording import duration
 from ui import drafts, state
 from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.charts import INKS

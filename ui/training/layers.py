@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from learner.layers import layers_file, learning_parameters, read_layers, start_layers
+from learner.questions.layers import layers_file, learning_parameters, read_layers, start_layers
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import percent
+from learner.wording import percent
 from ui.frame import telling_errors
 from ui.names import plain
 from ui.training.fields import key

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from learner.recipe import Phase
-from learner.words import count
+from learner.wording import count
 from ui import state
 from ui.components import rate_text
 from ui.names import plain

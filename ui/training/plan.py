@@ -6,13 +6,13 @@ from dataclasses import replace
 import streamlit as st
 
 from learner.errors import ThawError
-from learner.expecting import amounts_of, expected_plan, settle
+from learner.features.arrays import Budget
+from learner.models.weights import KnownBackbone
+from learner.planning.cost import Amounts, RunPlan
+from learner.planning.estimate import amounts_of, expected_plan, settle
 from learner.recipe import Recipe
-from learner.rows import Budget
-from learner.speed import Amounts, RunPlan
 from learner.store import Store
-from learner.weights import KnownBackbone
-from learner.words import count
+from learner.wording import count
 from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart

@@ -4,16 +4,16 @@ from functools import partial
 
 import streamlit as st
 
-from learner.answers import read_progress
-from learner.expecting import settle
-from learner.recipe import Recipe
-from learner.recommendations import (
+from learner.planning.estimate import settle
+from learner.questions.answers import read_progress
+from learner.questions.strategy import (
     Recommendation,
     read_recommendation,
     recommendation_file,
     recommended_recipe,
     start_recommending,
 )
+from learner.recipe import Recipe
 from learner.store import Store
 from ui import drafts
 from ui.beside import LOOK_AGAIN_S, get_beside

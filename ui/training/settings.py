@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from learner.recipe import Augment, Head, Recipe
-from learner.words import count
+from learner.wording import count
 from ui.training.fields import HELP, NAMES, Fields, key
 
 HEADS = {

@@ -6,8 +6,8 @@ from typing import Any
 import streamlit as st
 
 from learner.errors import ThawError
+from learner.models.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from learner.store import Run, Store
-from learner.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
 from ui import state
 from ui.names import plain
 from ui.training.fields import HELP, NAMES, Fields, key

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
-from learner.keeping import tidy
+from learner.housekeeping import tidy
 from ui.web.guard import Guard
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes

@@ -17,8 +17,8 @@ def _element(name: str):
 def drop_zone(key: str, predict: bool = False) -> tuple[str | None, bool]:
     """Where files are dropped or chosen, and with `predict` also pasted.
 
-    Returns the id of the import job, or with `predict` of the batch (`learner.batches`), once all have arrived, in that
-    run only; and whether files are on their way, as long as which it must stay on the page.
+    Returns the id of the import job, or with `predict` of the batch (`learner.inference.batches`), once all have
+    arrived, in that run only; and whether files are on their way, as long as which it must stay on the page.
     """
     zone = _element("dropzone")(
         key=key,

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from learner.batches import batch_pictures
 from learner.datasets.files import THUMBNAIL_SIDE, dataset_folder, save_thumbnail, thumbnail_file
+from learner.datasets.images import reading
 from learner.errors import ImageError
-from learner.images import reading
+from learner.inference.batches import batch_pictures
 from learner.workspace import Workspace
 
 PREVIEW_SIDE = 1024
@@ -32,7 +32,7 @@ def preview_url(dataset: str, sha256: str) -> str:
 
 
 def batch_picture_url(kind: str, batch_id: str, sha256: str) -> str:
-    """Where the browser finds the `thumbnail` or `preview` of a picture of a batch (`learner.batches`)."""
+    """Where the browser finds the `thumbnail` or `preview` of a picture of a batch (`learner.inference.batches`)."""
     return f"api/pictures/{kind}/{sha256}.jpg?batch={batch_id}"
 
 

@@ -21,11 +21,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from learner.batches import begin_upload as begin_batch
 from learner.datasets.disk import is_full, why_not_kept
 from learner.datasets.jobs import start_look
 from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, delete, find_upload
 from learner.errors import DatasetError
+from learner.inference.batches import begin_upload as begin_batch
 from learner.workspace import Workspace
 
 log = logging.getLogger(__name__)

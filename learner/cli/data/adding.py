@@ -17,7 +17,7 @@ from learner.datasets.importing import import_from
 from learner.datasets.layouts import Proposal
 from learner.datasets.names import joined, sentence, suggested_name
 from learner.store import Store, VersionInfo
-from learner.words import count, file_size
+from learner.wording import count, file_size
 from learner.workspace import Workspace
 
 commands = typer.Typer()

@@ -11,7 +11,7 @@ from learner.cli.data.working import working_on
 from learner.cli.printing import AsJson, check_target, out, print_json, table_of, telling_about
 from learner.datasets.card import card_of
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 
 commands = typer.Typer()
 SIZES = 8

@@ -14,9 +14,9 @@ from learner.datasets.editing import add_edit, edits_of
 from learner.datasets.editing import save as save_edits
 from learner.datasets.measuring import measure_missing
 from learner.errors import DatasetError
-from learner.executors import PATIENT_THREADS
 from learner.store import Store, VersionInfo
-from learner.words import count, percent
+from learner.training.process import PATIENT_THREADS
+from learner.wording import count, percent
 
 commands = typer.Typer()
 
@@ -78,7 +78,7 @@ def _look_with_a_network(store: Store, version: VersionInfo, report) -> None:
     if edits_of(store, version.name):
         err.print(f"The network looks at version {version.number} as it was saved; edits that are not are left out.")
     os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
-    from learner.suspecting import suspect
+    from learner.advice.label_issues import suspect
 
     found = suspect(store, version, report)
     err.print(

@@ -16,7 +16,7 @@ from learner.datasets.editing import Edit, add_edit, declare_groups, edited, edi
 from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 
 commands = typer.Typer()
 edit = typer.Typer(

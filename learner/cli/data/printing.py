@@ -9,7 +9,7 @@ from learner.cli.printing import out, table_of
 from learner.datasets import Summary, summarize
 from learner.datasets.rows import rows_of
 from learner.store import Store, VersionInfo
-from learner.words import count
+from learner.wording import count
 
 MOST_LINES = 20
 """Of a list of images or files; the rest is counted."""

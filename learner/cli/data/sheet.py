@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from learner.datasets.card import Card
-from learner.words import count
+from learner.wording import count
 
 MOST_CLASSES = 60
 """The largest that are drawn; more cannot be read."""

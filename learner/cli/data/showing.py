@@ -15,7 +15,7 @@ from learner.datasets.editing import restore as restore_version
 from learner.datasets.rows import COLUMNS, rows_of
 from learner.errors import DatasetError
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 
 commands = typer.Typer()
 

@@ -16,7 +16,7 @@ from learner.datasets.splits import Split, describe_split, draw_test_set, has_ow
 from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.words import count
+from learner.wording import count
 
 commands = typer.Typer()
 _USUAL = Recipe("any")

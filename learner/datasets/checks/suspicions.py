@@ -1,4 +1,4 @@
-"""What a network suspects of a version, on disk and as findings. Finding it out is `learner.suspecting`'s work."""
+"""What a network suspects of a version, on disk and as findings; `learner.advice.label_issues` finds it out."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,13 @@ from learner.datasets.editing import Edit
 from learner.datasets.files import written_whole
 from learner.datasets.names import dataset_folder, plural
 from learner.datasets.problems import Taken
-from learner.words import percent
+from learner.wording import percent
 from learner.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Suspicions:
-    """The result of `learner.suspecting.suspect`, about contents rather than rows, so that it outlives edits."""
+    """What `learner.advice.label_issues` found, about contents rather than rows, so that it outlives edits."""
 
     version: int
     backbone: str

@@ -1,4 +1,4 @@
-"""The check that needs a network: which labels are doubtful, which images strange. See `learner.suspecting`."""
+"""The check that needs a network (`learner.advice.label_issues`): which labels are doubtful, which images strange."""
 
 import os
 from collections.abc import Callable
@@ -48,10 +48,10 @@ def what(job: Job) -> str:
 
 
 def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
-    from learner.executors import PATIENT_THREADS
+    from learner.training.process import PATIENT_THREADS
 
     os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded
-    from learner.suspecting import suspect
+    from learner.advice.label_issues import suspect
 
     store = Store(job.workspace)
     version = store.datasets.version(job.request["name"], job.request["version"])

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.choice import Choice, Found, Reading
 from learner.datasets.layouts.folders import flat_splits, split_of
 from learner.datasets.layouts.listing import Listing
@@ -15,7 +16,6 @@ from learner.datasets.layouts.tables import (
 )
 from learner.datasets.names import label_of, plural, suffix_of
 from learner.errors import DatasetError
-from learner.images import IMAGE_SUFFIXES
 
 _ROWS_TRIED = 2000
 UNLISTED = "The table has no row for it, so its class is not known."

@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import replace
 
+from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.choice import Choice, Found, Layout, Placed, Proposal, Reading
 from learner.datasets.layouts.folders import class_depth, read_folders, read_splits, split_folders
 from learner.datasets.layouts.listed import read_listed
@@ -14,7 +15,6 @@ from learner.datasets.layouts.telling import reason_for, title_of
 from learner.datasets.names import alike_names, natural_key, suffix_of
 from learner.datasets.sources import describe_kinds
 from learner.errors import DatasetError
-from learner.images import IMAGE_SUFFIXES
 
 EXPECTED = (
     "Put the images of each class into one folder named after the class (photos/cats/1.jpg, photos/dogs/2.jpg), "

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.sheets import read_sheet
 from learner.datasets.names import first_free, shown, suffix_of
 from learner.errors import DatasetError
-from learner.images import IMAGE_SUFFIXES
 
 TABLE_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".xlsx", ".xlsm"])
 MAX_TABLE_BYTES = 64 * 2**20

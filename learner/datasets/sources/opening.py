@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from learner.datasets.images import IMAGE_SUFFIXES, is_image
 from learner.datasets.sources.entries import Cancelled, Progress, Source
 from learner.datasets.sources.folder import FolderSource, SingleImage
 from learner.datasets.sources.inside import is_archive_name
@@ -13,7 +14,6 @@ from learner.datasets.sources.several import SeveralSources
 from learner.datasets.sources.tars import TarSource, decompress
 from learner.datasets.sources.zips import ZipSource
 from learner.errors import DatasetError
-from learner.images import IMAGE_SUFFIXES, is_image
 
 _MAGIC = {
     "zip": (b"PK\x03\x04", b"PK\x05\x06"),

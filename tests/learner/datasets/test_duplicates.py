@@ -11,11 +11,11 @@ from learner.datasets import add_dataset
 from learner.datasets.duplicates import clusters
 from learner.datasets.facts import measure
 from learner.datasets.grouping import bursts
+from learner.datasets.images import Examined
 from learner.datasets.layouts import Choice
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.datasets.settling import settle
-from learner.images import Examined
 from learner.store import Content
 from tests.samples import make_photo, make_photos
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from learner.datasets.images import examine, read_squished
 from learner.datasets.layouts import listing_of, recognise
 from learner.datasets.sources import open_source
 from learner.datasets.uploads import save_uploads
 from learner.errors import ThawError
-from learner.images import examine, read_squished
 from learner.recipe.files import read_recipe
 from learner.workspace import Workspace
 

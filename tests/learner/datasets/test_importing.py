@@ -371,7 +371,7 @@ def test_a_thumbnail_that_was_deleted_is_made_again(store, workspace, photos):
 
 def test_nothing_here_loads_torch_or_streamlit():
     script = (
-        "import sys, learner.images, learner.datasets, learner.datasets.jobs\n"
+        "import sys, learner.datasets.images, learner.datasets, learner.datasets.jobs\n"
         "heavy = {'torch', 'torchvision', 'timm', 'fastai', 'streamlit', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "print(*sorted(heavy), end='')"
     )

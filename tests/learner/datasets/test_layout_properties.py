@@ -8,11 +8,11 @@ import unicodedata
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
+from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts import KINDS, Choice, Listing, Proposal, Table, place, recognise
 from learner.datasets.layouts.placing import MAX_LABEL_LENGTH
 from learner.datasets.layouts.tables import FileIndex, read_table
 from learner.errors import DatasetError
-from learner.images import IMAGE_SUFFIXES
 
 words = some.sampled_from(
     [

@@ -1,0 +1,1 @@
+"""Metrics, intervals, paired comparisons, results on disk, Grad-CAM, the history of a run."""

@@ -1,0 +1,239 @@
+"""Look at images with a run's best model, and write down what it says, how sure it may be, and what it knows."""
+
+import copy
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+from torch import nn
+
+from learner.datasets import dataset_folder, image_path, split_by
+from learner.datasets.images import reading
+from learner.errors import DatasetError, RunError
+from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
+from learner.evaluation.results import SplitName, save_result, split_folder, write_json
+from learner.features.loaders import LabelledFile, ahead
+from learner.inference.predictor import BATCH, Predictor
+from learner.models.calibration import calibrated, distances, fit_temperature, neighbours_for, quantiles, unit_length
+from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference, save_model
+from learner.models.network import Network
+from learner.planning.estimate import working_beside
+from learner.recipe import Recipe
+from learner.store import Image, Run, Store
+
+MOST_REFERENCES = 2000
+"""Training images that distances are measured from. Each is looked at once more; beyond these they say little more."""
+GOLDEN_PHOTOS = 6
+GOLDEN_SIDE = 448
+"""Pixels of a golden photo's longest side, unless the network takes larger ones."""
+
+Tell = Callable[[str], None]
+"""Hears a sentence on how far it is."""
+
+
+@dataclass
+class Seen:
+    """What a network made of some images."""
+
+    images: list[Image]
+    logits: np.ndarray
+    """(images, classes)."""
+    features: np.ndarray
+    """(images, num_features): what left the body, averaged over its area, each image's of length 1."""
+
+    def targets(self, classes: list[str]) -> np.ndarray:
+        """(images,) of class indices."""
+        index_of = {name: index for index, name in enumerate(classes)}
+        return np.array([index_of[image.label] for image in self.images])
+
+
+def references_of(images: Iterable[Image]) -> list[Image]:
+    """At most `MOST_REFERENCES` of them, of every class as many, always the same ones."""
+    by_class: dict[str, list[Image]] = defaultdict(list)
+    for image in sorted(images, key=lambda image: image.sha256):
+        by_class[image.label].append(image)
+    ranked = sorted((rank, label, image.id) for label, mine in by_class.items() for rank, image in enumerate(mine))
+    chosen = {image_id for _, _, image_id in ranked[:MOST_REFERENCES]}
+    return [image for label in sorted(by_class) for image in by_class[label] if image.id in chosen]
+
+
+@torch.inference_mode()
+def see(network: Network, batches: Iterable[torch.Tensor], images: list[Image]) -> Seen:
+    """`batches` are what the network takes at its `skip`, in the order of `images`; it is put into evaluation mode."""
+    network.eval()
+    logits, features = [], []
+    for x in batches:
+        for index in range(network.skip, len(network[0])):
+            x = network.stage(index, x)
+        x = x.float()
+        logits.append(network[1](x).cpu())
+        features.append(x.mean((2, 3)).cpu())
+    return Seen(images, torch.cat(logits).numpy(), unit_length(torch.cat(features).numpy()))
+
+
+def conclude(folder: Path, model: nn.Sequential, spec: ModelSpec, valid: Seen, train: Seen, base: Path) -> None:
+    """Write all that a run leaves beside its checkpoint, and put the calibration into that.
+
+    `train` are the reference images; `base` is the folder that the images' `file` is relative to.
+    """
+    neighbours = neighbours_for(len(train.images))
+    far = distances(valid.features, train.features, neighbours)
+    spec = replace(
+        spec,
+        temperature=fit_temperature(valid.logits, valid.targets(spec.classes)),
+        neighbours=neighbours,
+        distances=quantiles(far),
+    )
+    reference = torch.from_numpy(train.features)
+    save_model(model, spec, folder / "model.safetensors", reference)
+    save_golden(folder / "golden", spec, model, reference, valid.images, base)
+    others = min(neighbours + 1, len(train.images))  # the nearest of all is the image itself
+    write_split(folder, "train", spec, train, distances(train.features, train.features, others))
+    write_split(folder, "valid", spec, valid, far)
+
+
+def write_split(folder: Path, split: SplitName, spec: ModelSpec, seen: Seen, far: np.ndarray | None) -> dict[str, Any]:
+    """Figures, curves and predictions of some images; returns the figures."""
+    probs, targets = calibrated(seen.logits, spec.temperature), seen.targets(spec.classes)
+    result = evaluate(probs, targets, spec.classes)
+    result |= {"split": split, "temperature": spec.temperature}
+    result["uncalibrated"] = calibration_curve(calibrated(seen.logits, 1.0), targets)
+    curves = one_against_rest(probs, targets, spec.classes)
+    for row, curve in zip(result["per_class"], curves, strict=True):
+        row |= {"auc": curve["auc"], "average_precision": curve["average_precision"]}
+    target = split_folder(folder, split)
+    target.mkdir(exist_ok=True)
+    write_json(target / "curves.json", curves)
+    save_result(target, result, probs, seen.images, spec.classes, far)
+    return result
+
+
+def save_golden(
+    folder: Path, spec: ModelSpec, model: nn.Sequential, reference: torch.Tensor, images: list[Image], base: Path
+) -> None:
+    """A few of `images`, one of every class before the second of any, with what the model says of them in fp32."""
+    ranks: dict[str, int] = defaultdict(int)
+    ranked = []
+    for image in sorted(images, key=lambda image: image.sha256):
+        ranked.append((ranks[image.label], image.label, image))
+        ranks[image.label] += 1
+    chosen = [image for _, _, image in sorted(ranked, key=lambda entry: entry[:2])[:GOLDEN_PHOTOS]]
+    folder.mkdir(exist_ok=True)
+    side = max(spec.image_size, GOLDEN_SIDE)
+    files = [folder / f"{number}.png" for number in range(1, len(chosen) + 1)]
+    for file, image in zip(files, chosen, strict=True):
+        with reading(base / image.file) as picture:
+            picture.thumbnail((side, side), Picture.Resampling.BICUBIC)
+            picture.save(file)
+    predictor = Predictor(copy.deepcopy(model).cpu(), replace(spec, precision="fp32"), reference, torch.device("cpu"))
+    place = {name: index for index, name in enumerate(spec.classes)}
+    photos = []
+    for file, image, said in zip(files, chosen, predictor.predict(files), strict=True):
+        probs = [0.0] * len(place)
+        for name, prob in zip(said.classes, said.probs, strict=True):
+            probs[place[name]] = prob
+        photos.append({"file": file.name, "label": image.label, "probs": probs, "distance": said.distance})
+    golden = {"format": 1, "image_size": spec.image_size, "temperature": spec.temperature, "coverage": USUAL_COVERAGE}
+    write_json(folder / "golden.json", golden | {"photos": photos})
+
+
+def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
+    """Make what `conclude` makes at a run's end, for one that an older Thaw trained or that never came to its end.
+
+    The run's status stays. Raises RunError, ModelError, DatasetError or ImageError.
+    """
+    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
+    version = store.datasets.version_by_id(run.dataset_version_id)
+    train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
+    model, spec = load_model(checkpoint)
+    augment = run.recipe.get("augment") or spec.augment
+    predictor = Predictor(model, spec)
+    seen = _seen_with(predictor, store, version.name, {"validation": valid, "training": references_of(train)}, tell)
+    spec = replace(spec, augment=augment)
+    conclude(store.workspace.run_folder(run_id), model, spec, *seen, dataset_folder(store.workspace, version.name))
+
+
+def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:
+    """Look at the test images with a run's model, write that down, count the look, and return the figures.
+
+    Raises RunError, ModelError, ImageError, and DatasetError where there are no test images.
+    """
+    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
+    version = store.datasets.version_by_id(run.dataset_version_id)
+    model, spec = load_model(checkpoint)
+    known = set(spec.classes)
+    images = [image for image in store.datasets.images(version.id) if image.split == "test" and not image.excluded]
+    unknown = sorted({image.label for image in images} - known)
+    if not images:
+        raise DatasetError(
+            f"{version.name} (version {version.number}) has no test images. Set some apart on the Data page, under "
+            "Split, before you train."
+        )
+    if unknown:
+        raise DatasetError(
+            f"{version.name} has test images of {unknown[0]}, a class that run {run_id} never learnt. Relabel them or "
+            "set them aside."
+        )
+    predictor = Predictor(model, spec, load_reference(checkpoint))
+    [seen] = _seen_with(predictor, store, version.name, {"test": images}, tell)
+    far = None
+    if predictor.reference is not None:
+        far = distances(seen.features, predictor.reference, spec.neighbours)
+    result = write_split(store.workspace.run_folder(run_id), "test", spec, seen, far)
+    store.runs.add_test_look(run_id, version.name, result["accuracy"], result["images"])
+    return result
+
+
+def _still(store: Store, run_id: int) -> Run:
+    """The run, whose model nothing changes meanwhile. Raises RunError for one that trains or is about to."""
+    run = store.runs.get(run_id)
+    if run.status in ("running", "queued"):
+        raise RunError(f"Run {run_id} is {run.status}; its results are made when it ends.")
+    return run
+
+
+def _seen_with(
+    predictor: Predictor, store: Store, dataset: str, sides: dict[str, list[Image]], tell: Tell
+) -> list[Seen]:
+    def read(chunk: list[LabelledFile]) -> np.ndarray:
+        return np.stack([predictor.read(file.path) for file in chunk])
+
+    total, done = sum(len(images) for images in sides.values()), 0
+    found = []
+    for side, images in sides.items():
+        files = [LabelledFile.of(image_path(store.workspace, dataset, image), image) for image in images]
+        chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+        logits, features = [], []
+        for pixels in ahead(partial(read, chunk) for chunk in chunks):
+            look = predictor.look(pixels)
+            logits.append(look.logits)
+            features.append(look.features)
+            done += len(pixels)
+            tell(f"Looking at {side} images: {done:,} of {total:,}")
+        found.append(Seen(images, np.concatenate(logits), np.concatenate(features)))
+    return found
+
+
+def main() -> None:
+    """`complete RUN` or `test RUN`, for pages, which load no torch; a progress sentence goes to the file that is named
+    last."""
+    from learner.questions.answers import say_progress
+
+    what, run_id, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    with working_beside():
+        work = {"complete": complete, "test": look_at_test}[what]
+        work(Store(), run_id, lambda text: say_progress(file, text))
+        file.write_text(json.dumps({"at": time.time()}), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Predictions: one picture, batches of them, and the ImageNet model itself."""

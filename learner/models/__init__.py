@@ -1,0 +1,1 @@
+"""Backbones as named stages, their weights, heads, precision, calibration, and the checkpoint that holds them."""

@@ -1,0 +1,93 @@
+"""The network as it trains: a body of stages and a head, which may begin in the middle and compute in low precision."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from learner.models.precision import Precision
+
+PIECE_BYTES = 8_000_000
+"""On a CPU, a stage in evaluation mode takes as many images at a time as keep its widest activation below this, so that
+it stays in the processor's caches (measured with VGG16: docs/benchmarks.md)."""
+
+Shape = tuple[int, int, int]
+"""Height, width, channels."""
+
+_WEIGHTED = (nn.Conv2d, nn.Linear)
+
+
+class Network(nn.Sequential):
+    """`Sequential(body, head)`: images (batch, 3, height, width) in, logits (batch, classes) out.
+
+    With `skip` = n the first n stages are left out, and the input is what the last of them would have given. The stages
+    compute in `precision`; the head gets fp32, whatever came before.
+    """
+
+    def __init__(self, body: nn.Sequential, head: nn.Module, precision: Precision):
+        super().__init__(body, head)
+        self.precision = precision
+        self.skip = 0
+        self._widest: dict[tuple[int, torch.Size], int] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        for index in range(self.skip, len(self[0])):
+            x = self.stage(index, x)
+        return self[1](x.float())
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """The output of one stage; `x` is (batch, channels, height, width)."""
+        module = self[0][index]
+        with self.precision.autocast(x.device):
+            if module.training or x.device.type != "cpu" or len(x) == 1:
+                return module(x)
+            size = max(1, PIECE_BYTES // self._bytes_of_widest(index, x[:1]))
+            return torch.cat([module(piece) for piece in x.split(size)]) if size < len(x) else module(x)
+
+    @torch.inference_mode()
+    def shapes(self, image_size: int) -> list[Shape]:
+        """Of what enters stage 0, 1, …, and of what leaves the last, for images of that side."""
+        twin = lowered(self)
+        x = torch.zeros(1, 3, image_size, image_size, device=next(self.parameters()).device)
+        shapes = [(image_size, image_size, 3)]
+        for index in range(len(self[0])):
+            x = twin.stage(index, x)
+            shapes.append((x.shape[2], x.shape[3], x.shape[1]))
+        return shapes
+
+    def _bytes_of_widest(self, index: int, image: Tensor) -> int:
+        """Size of the largest activation inside a stage for one image, found by running it once."""
+        key = (index, image.shape)
+        if key not in self._widest:
+            sizes = [image.nbytes]
+            hooks = [
+                module.register_forward_hook(lambda _module, _input, output: sizes.append(output.nbytes))
+                for module in self[0][index].modules()
+            ]
+            try:
+                with torch.no_grad():
+                    self[0][index](image)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+            self._widest[key] = max(sizes)
+        return self._widest[key]
+
+
+def lowered(network: Network) -> Network:
+    """A copy for inference in evaluation mode, whose weights are stored in its precision instead of cast every time.
+
+    Autocast rounds the same weights the same way, so the outputs do not change.
+    """
+    twin = copy.deepcopy(network).eval().requires_grad_(False)
+    if twin.precision.is_low:
+        for module in twin[0].modules():
+            if isinstance(module, _WEIGHTED):
+                module.to(twin.precision.dtype)
+    return twin
+
+
+def row_bytes(shape: Shape, precision: Precision | None) -> int:
+    """Disk that one image takes at a place of that shape: in that precision, or (None) decoded, one byte a value."""
+    return math.prod(shape) * (precision.dtype.itemsize if precision else 1)

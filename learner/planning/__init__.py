@@ -1,0 +1,1 @@
+"""What a run will cost on this machine, before it runs."""

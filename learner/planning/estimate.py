@@ -1,0 +1,114 @@
+"""What a recipe will cost on this machine, before it runs. Needs no torch: measuring is another process's work."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from learner.datasets import image_path, split_by, summarize
+from learner.datasets.images import read_squished
+from learner.errors import ThawError
+from learner.features.arrays import Budget
+from learner.models.weights import choose_backbone
+from learner.planning.cost import Amounts, RunPlan, choose_speed, load_speeds, plan_run
+from learner.recipe import Recipe, choose_image_size
+from learner.store import Store
+from learner.training.process import NICENESS, PATIENT_THREADS
+from learner.workspace import Workspace
+
+FILES_TIMED = 6
+
+
+def settle(store: Store, recipe: Recipe) -> Recipe:
+    """The recipe with what it leaves open decided as a run would: version, backbone and image size.
+
+    Raises DatasetError, WeightsError where no backbone can be had, and what `Store.weights_of` raises.
+    """
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    summary = summarize(store, version)
+    recipe = replace(recipe, **store.weights_of(recipe))
+    arch = recipe.backbone
+    if arch == "auto":
+        arch, _ = choose_backbone("auto", recipe.weights, store.workspace)
+    typical_side = max(summary.median_width, summary.median_height)
+    size = choose_image_size(recipe.image_size, typical_side)
+    return replace(recipe, version=version.number, backbone=arch, image_size=size)
+
+
+def amounts_of(store: Store, recipe: Recipe) -> Amounts:
+    """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    train, valid = split_by(recipe, store.datasets.images(version.id))
+    paths = [image_path(store.workspace, version.name, image) for image in train]
+    return amounts_for(store.workspace, paths, len(valid), recipe.image_size)
+
+
+def amounts_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Amounts:
+    """How much there is to do with these images and so many for validation. Raises ImageError."""
+    return Amounts(
+        train=len(train),
+        valid=valid,
+        decode_s=decode_s(train, image_size),
+        undecoded=len(train) + valid,
+        room=Budget(workspace.features).room(),
+    )
+
+
+def expected_plan(store: Store, recipe: Recipe, amounts: Amounts | None = None) -> RunPlan | None:
+    """What a settled recipe would cost if nothing of it were in the cache; None until this machine was measured for it.
+
+    `amounts` spares finding them out again. Raises RecipeError when a phase names a stage that the backbone lacks.
+    """
+    speeds = load_speeds(store.workspace, recipe)
+    if not speeds:
+        return None
+    recipe.check(speeds[0].stages)
+    amounts = amounts or amounts_of(store, recipe)
+    return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
+
+
+def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
+    """Measure this machine for a settled recipe in another process: about 15 s, most of it to load torch.
+
+    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
+    """
+    return start_beside("learner.training.benchmark", store, recipe)
+
+
+def start_beside(module: str, store: Store, recipe: Recipe, *words: str) -> subprocess.Popen:
+    """Run `module` in another process, since pages load no torch; its arguments are the recipe's JSON and `words`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(recipe.to_dict()), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
+    )
+
+
+@contextmanager
+def working_beside() -> Iterator[None]:
+    """In a process that a page began: gives way to others, and ends with exit code 2 and a line on stderr where a
+    person can put something right."""
+    os.nice(NICENESS)
+    try:
+        yield
+    except ThawError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+def decode_s(files: list[Path], image_size: int) -> float:
+    """Seconds to read one of these images when all cores decode, from a few of them. Raises ImageError."""
+    chosen = files[:: max(1, len(files) // FILES_TIMED)][:FILES_TIMED]
+    read_squished(chosen[0], image_size)  # the first also loads the decoder
+    began = time.perf_counter()
+    for file in chosen:
+        read_squished(file, image_size)
+    return (time.perf_counter() - began) / len(chosen) / (os.cpu_count() or 1)

@@ -1,0 +1,1 @@
+"""One run: its phases over a fastai Learner, resume points, progress, and its process."""

@@ -1,0 +1,337 @@
+"""fastai callbacks of a run: progress, checkpoints, stopping, gradients, frozen batch-norm, sample predictions."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import torch
+from fastai.callback.core import Callback, CancelFitException, CancelTrainException
+from fastai.callback.fp16 import MixedPrecision
+from fastcore.foundation import L
+from torch import nn
+from torch.amp import GradScaler
+
+from learner.planning.cost import PhasePlan
+from learner.recipe import Phase
+from learner.store import Epoch
+from learner.training.progress import Progression
+
+STEPS_AN_EPOCH = 25
+"""Samples of loss and learning rates that are kept inside one epoch."""
+POINT_EVERY_S = 15.0
+"""An epoch that ends sooner after the last resume point writes none: repeating it costs less."""
+POINT_INSIDE_EPOCH_S = 300.0
+"""Within an epoch a resume point is written this often."""
+
+
+@dataclass
+class Tally:
+    """What an epoch has added up so far; a part of a resume point, so that it goes on from there."""
+
+    grad_norm: float = 0.0
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    """Of training."""
+    validation_s: float = 0.0
+    pct_train: float | None = None
+    """fastai's position within the phase, 0 to 1."""
+    smooth_count: int = 0
+    smooth_loss: float = 0.0
+    batch: int = 0
+    """Batches done of this epoch."""
+
+    @property
+    def mean_grad_norm(self) -> float | None:
+        return _finite(self.grad_norm / self.steps) if self.steps else None
+
+    @property
+    def images_per_s(self) -> float | None:
+        return self.images / self.seconds if self.seconds else None
+
+
+@dataclass
+class Place:
+    """Where a run stands: what a resume point remembers beside tensors."""
+
+    phase: int = 0
+    epoch: int = 0
+    """Epochs done of that phase."""
+    epochs_done: int = 0
+    """Of all phases."""
+    best: tuple[float, float] | None = None
+    """Rank of the best epoch so far: accuracy, then minus the validation loss."""
+    best_epoch: int | None = None
+    batch_size: int = 0
+    """What `tally.batch` counts in."""
+    tally: Tally = field(default_factory=Tally)
+
+    def use_batch_size(self, batch_size: int) -> None:
+        """Count in batches of another size, a divisor of the one before."""
+        self.tally.batch = self.tally.batch * self.batch_size // batch_size
+        self.batch_size = batch_size
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Place":
+        best = values["best"]
+        return cls(**values | {"tally": Tally(**values["tally"]), "best": tuple(best) if best else None})
+
+    to_dict = asdict
+
+
+class Reporter(Callback):
+    """Writes batches and epochs to the store, keeps the best checkpoint and resume points, and ends when asked.
+
+    A stop ends the epoch's training at once, validates what was learnt so far, and then ends the fit.
+    """
+
+    order = 70  # after Recorder and ParamScheduler
+
+    def __init__(self, progression: Progression, place: Place, keep: Callable[[], None], remember: Callable[[], None]):
+        """`keep` writes the best checkpoint, `remember` a resume point for `place`."""
+        self.progression, self.place = progression, place
+        self._keep, self._remember = keep, remember
+        self._phase: Phase | None = None
+        self._plan: PhasePlan | None = None
+        self._losses: list[float] = []
+        self._pointed_at = time.monotonic()
+
+    def begin_phase(self, phase: Phase, plan: PhasePlan, epochs: list[Epoch]) -> None:
+        """`epochs` are those of this phase that are done already."""
+        self._phase, self._plan = phase, plan
+        self._losses = [math.inf if epoch.valid_loss is None else epoch.valid_loss for epoch in epochs]
+
+    def before_epoch(self) -> None:
+        self.dls.train.epoch = self.place.epochs_done  # decides order and views of the images
+        self.dls.train.first_batch = self.place.tally.batch
+        self._sampled = Tally()
+        self._steps_written = self.place.tally.batch * STEPS_AN_EPOCH // max(len(self.dls.train), 1)
+
+    def before_train(self) -> None:
+        """Go on within an epoch as if nothing had happened."""
+        tally = self.place.tally
+        if tally.pct_train is not None:
+            self.learn.pct_train = tally.pct_train
+        if tally.smooth_count:
+            self.recorder.smooth_loss.count = tally.smooth_count
+            self.recorder.smooth_loss.val = torch.tensor(tally.smooth_loss)
+
+    def before_batch(self) -> None:
+        self._batch_began = time.monotonic()
+
+    def after_batch(self) -> None:
+        batches = len(self.dls.train if self.training else self.dls.valid)
+        if self.training:
+            self._count()
+        else:
+            self.place.tally.validation_s += time.monotonic() - self._batch_began
+        self.progression.batch(
+            self.place.phase, self._plan, self.n_epoch, self.epoch + 1, self.iter + 1, batches, self.training
+        )
+        if not self.training:
+            return
+        self._sample()
+        stops = self.progression.stops_now
+        due = time.monotonic() - self._pointed_at >= POINT_INSIDE_EPOCH_S
+        if (stops or due) and self.learn.step_is_due and self.iter + 1 < self.n_iter:
+            self._point()
+        if stops:
+            raise CancelTrainException
+
+    def _count(self) -> None:
+        tally, gradients = self.place.tally, self.learn.gradients
+        seconds = time.monotonic() - self._batch_began
+        for one in (tally, self._sampled):
+            one.images += len(self.y)
+            one.seconds += seconds
+            if gradients.norm is not None:
+                one.grad_norm += gradients.norm
+                one.steps += 1
+        smooth = self.recorder.smooth_loss
+        tally.smooth_count, tally.smooth_loss = smooth.count, float(smooth.val)
+        tally.pct_train = self.learn.pct_train
+        tally.batch = self.iter + 1
+        self.progression.images_per_s = self._sampled.images_per_s or tally.images_per_s
+        if self.dls.device.type == "cuda":
+            self.progression.gpu_memory = torch.cuda.memory_reserved(self.dls.device)
+
+    def _sample(self) -> None:
+        """A few points of the curves within an epoch."""
+        position = (self.iter + 1) / self.n_iter
+        if position * STEPS_AN_EPOCH < self._steps_written + 1:
+            return
+        self._steps_written = int(position * STEPS_AN_EPOCH)
+        self.progression.store.runs.add_step(
+            self.progression.run_id,
+            at=self.place.epochs_done + position,
+            train_loss=_finite(float(self.recorder.smooth_loss.value)),
+            lrs=self._rates(),
+            grad_norm=self._sampled.mean_grad_norm,
+            images_per_s=self._sampled.images_per_s,
+        )
+        self._sampled = Tally()
+
+    def after_epoch(self) -> None:
+        right, wrong = (float(metric.value) for metric in self.recorder.metrics)
+        valid_loss = float(self.recorder.loss.value)
+        place, tally = self.place, self.place.tally
+        place.epochs_done += 1
+        place.epoch += 1
+        rank = rank_of(right, _finite(valid_loss))
+        is_best = place.best is None or rank > place.best
+        if is_best:
+            place.best, place.best_epoch = rank, place.epochs_done
+            self._keep()
+        figures = {
+            "epoch": place.epochs_done,
+            "phase": place.phase,
+            "train_loss": _finite(float(self.recorder.smooth_loss.value)),
+            "valid_loss": _finite(valid_loss),
+            "accuracy": right,
+            "error_rate": wrong,
+            "lrs": self._rates(),
+            "seconds": tally.seconds + tally.validation_s,
+            "grad_norm": tally.mean_grad_norm,
+            "images_per_s": tally.images_per_s,
+            "samples": self.learn.samples.rows,
+        }
+        self.progression.store.runs.add_epoch(self.progression.run_id, is_best, **figures)
+        self.progression.listener.on_epoch(figures, is_best)
+        if self.progression.stops_now:
+            raise CancelFitException
+        self.place.tally = Tally()
+        self._losses.append(valid_loss if math.isfinite(valid_loss) else math.inf)
+        asked = self.progression.asked
+        if asked or time.monotonic() - self._pointed_at >= POINT_EVERY_S:
+            self._point(with_smooth_loss=True)
+        if asked or self.is_phase_over:
+            raise CancelFitException
+
+    @property
+    def is_phase_over(self) -> bool:
+        """Whether all epochs are done, or the validation loss of this phase has not fallen for `patience` epochs."""
+        patience = self._phase.patience
+        if self.place.epoch >= self._phase.epochs:
+            return True
+        if not patience or len(self._losses) <= patience:
+            return False
+        return min(self._losses[-patience:]) >= min(self._losses[:-patience])
+
+    def _point(self, with_smooth_loss: bool = False) -> None:
+        if with_smooth_loss:  # fastai's average runs on from epoch to epoch
+            smooth = self.recorder.smooth_loss
+            self.place.tally.smooth_count, self.place.tally.smooth_loss = smooth.count, float(smooth.val)
+        self._remember()
+        self._pointed_at = time.monotonic()
+
+    def _rates(self) -> list[float]:
+        return [float(hyper["lr"]) for hyper in self.opt.hypers]
+
+
+class Gradients(Callback):
+    """Measures the length of the gradient before each step, and shortens it where a recipe limits it."""
+
+    order = MixedPrecision.order - 1  # before a scaler's step
+    run_valid = False
+
+    def __init__(self, clip_norm: float = 0.0):
+        self._clip_norm = clip_norm
+        self.norm: float | None = None
+        """2-norm over all that learns, of the latest batch; None where it made no step, or no finite number."""
+
+    def before_batch(self) -> None:
+        self.norm = None
+
+    def before_step(self) -> None:
+        scaling = next((callback for callback in self.learn.cbs if isinstance(callback, LossScaling)), None)
+        if scaling is not None:
+            self.learn.scaler.unscale_(scaling)
+        parameters = [parameter for parameter in self.learn.model.parameters() if parameter.grad is not None]
+        self.norm = _finite(float(nn.utils.clip_grad_norm_(parameters, self._clip_norm or math.inf)))
+
+
+class Samples(Callback):
+    """Notes what the network says of a few validation images, after each epoch."""
+
+    def __init__(self, positions: list[int]):
+        """`positions` of the images in the validation loader."""
+        self._positions = positions
+        self.rows: list[list[float]] = []
+        """See `learner.store.Epoch.samples`."""
+
+    def before_validate(self) -> None:
+        self._found: dict[int, list[float]] = {}
+
+    def after_pred(self) -> None:
+        if self.training:
+            return
+        start = self.iter * self.dls.valid.bs
+        wanted = [position for position in self._positions if start <= position < start + len(self.pred)]
+        if not wanted:
+            return
+        probs = self.pred.detach()[[position - start for position in wanted]].float().softmax(dim=1)
+        best, predicted = probs.max(dim=1)
+        own = probs.gather(1, self.y[[position - start for position in wanted]].unsqueeze(1)).squeeze(1)
+        for row, position in enumerate(wanted):
+            self._found[position] = [int(predicted[row]), round(float(best[row]), 4), round(float(own[row]), 4)]
+
+    def after_validate(self) -> None:
+        self.rows = [self._found[position] for position in self._positions if position in self._found]
+
+
+class LossScaling(MixedPrecision):
+    """fastai's scaling of the loss for fp16, on any device; the network itself knows what computes in fp16."""
+
+    def before_fit(self) -> None:
+        self.learn.scaler, self.scales = GradScaler(self.dls.device.type), L()
+        if self.learn.scaler_state:
+            self.learn.scaler.load_state_dict(self.learn.scaler_state)
+
+    def before_batch(self) -> None:
+        """No autocast over head and loss."""
+
+    def after_pred(self) -> None:
+        """The head gives fp32 already."""
+
+    def after_loss(self) -> None:
+        """There is no autocast to leave."""
+
+    def after_fit(self) -> None:
+        self.learn.scaler = self.scales = None
+
+
+class FrozenStagesEval(Callback):
+    """Keeps the batch-norm of frozen stages in evaluation mode: their running statistics are part of what is frozen."""
+
+    order = 10  # after TrainEvalCallback has put the whole model into training mode
+    run_valid = False
+
+    def before_train(self) -> None:
+        for stage in self.model[0]:
+            if not any(parameter.requires_grad for parameter in stage.parameters()):
+                stage.eval()
+
+
+class StopWhenNotFinite(Callback):
+    """Ends the fit when the loss is no number any more, and remembers it: fastai rewrites errors of callbacks."""
+
+    order = 65  # before the Reporter
+    run_valid = False
+
+    def __init__(self):
+        self.happened = False
+
+    def after_batch(self) -> None:
+        if not torch.isfinite(self.loss).all():
+            self.happened = True
+            raise CancelFitException
+
+
+def rank_of(accuracy: float, valid_loss: float | None) -> tuple[float, float]:
+    """What the best epoch has most of: accuracy, and with the same accuracy the lower loss."""
+    return accuracy, -math.inf if valid_loss is None else -valid_loss
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

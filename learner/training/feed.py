@@ -1,0 +1,95 @@
+"""What each phase trains on: images, or what the frozen stages made of them."""
+
+import time
+
+import numpy as np
+from fastai.data.core import DataLoaders
+
+from learner.features.arrays import DiskError
+from learner.features.cache import FeatureCache, Item, every_view
+from learner.features.loaders import ImageLoader, LabelledFile, Views
+from learner.models.network import Network
+from learner.planning.cost import PhasePlan
+from learner.training.progress import Progression
+
+
+class Feed:
+    """Sets a network and its loaders up for one phase after the other."""
+
+    def __init__(self, network: Network, cache: FeatureCache, dls: DataLoaders, views: Views | None):
+        self._network, self._cache, self._dls = network, cache, dls
+        train, valid = (loader.pixels.files for loader in (dls.train, dls.valid))
+        self._train = every_view(train, views) if views is None or views.count else []
+        self._valid = [Item(file) for file in valid]
+
+    def kept_cuts(self) -> frozenset[int]:
+        """Cuts whose outputs, with the present weights, an earlier run left for everything that this one needs."""
+        cuts = range(1, len(self._cache.shapes))
+        return frozenset(cut for cut in cuts if self._train and self._cache.has(cut, self._train + self._valid))
+
+    def decode(self, expected_s: float, progression: Progression, phase: int | None = None) -> float:
+        """Decode the images that are not yet in their store, which should take `expected_s`; returns the true seconds.
+
+        Raises ImageError, and StopAsked when asked to stop.
+        """
+        began = time.monotonic()
+        loaders = (self._dls.train, self._dls.valid)
+        total = self._cache.missing_pixels([file for loader in loaders for file in loader.pixels.files])
+
+        def tick(images: int) -> None:
+            progression.prepare("Reading the images, once", images, total, expected_s, phase)
+
+        for loader in loaders:
+            loader.pixels = self._cache.pixels(loader.pixels.files, tick)
+        return time.monotonic() - began
+
+    def begin(self, index: int, plan: PhasePlan, progression: Progression) -> None:
+        """Compute what the phase keeps, and start its network and loaders from there.
+
+        Changes `plan` where the disk has no room after all. Raises StopAsked when asked to stop.
+        """
+        began = time.monotonic()
+        self._cache.weights_changed()
+        if plan.cached:
+            plan.cached = self._compute(index, plan, progression)
+        self.start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
+        plan.true_features_s = time.monotonic() - began
+
+    def look_at(self, files: list[LabelledFile]) -> ImageLoader:
+        """These images as they are, in that order, from the deepest outputs that are kept for the weights that the
+        network has now; the network then starts there."""
+        self._cache.weights_changed()
+        items = [Item(file) for file in files]
+        cut, valid = self._cache.deepest(items), self._dls.valid
+        targets = np.zeros(len(files), dtype=np.int64)
+        loader = ImageLoader(self._cache.pixels(files), targets, valid.preprocess, valid.bs, valid.device)
+        self._network.skip = cut
+        self._give(loader, cut, items)
+        return loader
+
+    def _compute(self, index: int, plan: PhasePlan, progression: Progression) -> bool:
+        items = self._train + self._valid
+        cuts = [plan.cut, *plan.also]
+        total = self._cache.missing(cuts, items)
+        what = f"{plan.name}: running every image through the frozen stages, once"
+
+        def tick(images: int) -> None:
+            progression.prepare(what, images, total, plan.features_s, phase=index)
+
+        try:
+            if self._cache.compute(cuts, items, tick):
+                return True
+            plan.reason = "The disk budget has no room for the frozen stages' outputs, so they are computed anew."
+        except DiskError as error:
+            plan.reason = f"{error} So everything is computed anew."
+        return False
+
+    def start_at(self, cut: int, loaders: list[ImageLoader]) -> None:
+        """Leave the first `cut` stages out, and let these loaders give what they would have given; 0: give images."""
+        self._network.skip = cut
+        for loader in loaders:
+            self._give(loader, cut, self._train if loader is self._dls.train else self._valid)
+
+    def _give(self, loader: ImageLoader, cut: int, items: list[Item]) -> None:
+        loader.features = self._cache.features(cut, items) if cut else None
+        loader.feature_dtype = self._network.precision.dtype

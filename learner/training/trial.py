@@ -1,0 +1,110 @@
+"""A recipe's network and images, made ready outside of a run: for what is found out before one."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from fastai.torch_core import set_seed
+from filelock import Timeout
+
+from learner.datasets import image_path, split_by, summarize
+from learner.errors import RunError
+from learner.features.cache import FeatureCache
+from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Preprocess, Views
+from learner.models.backbones import Backbone, build
+from learner.models.heads import build_head
+from learner.models.network import Network
+from learner.models.precision import Precision
+from learner.planning.estimate import amounts_for, settle
+from learner.recipe import Recipe
+from learner.store import Store
+from learner.training.benchmark import pick_device, speed_of_run
+from learner.training.process import device_lock
+
+
+@dataclass
+class Trial:
+    """A settled recipe with its precision chosen, as a run of it would have chosen it, and what it works with."""
+
+    recipe: Recipe
+    backbone: Backbone
+    network: Network
+    """With a new head, on `device`."""
+    device: torch.device
+    classes: list[str]
+    train: list[LabelledFile]
+    images_per_class: list[int]
+    """Of all training images, in the order of `classes`; `train` may be some of them."""
+
+    def preprocess(self, image_size: int) -> Preprocess:
+        return Preprocess(image_size, self.backbone.mean, self.backbone.std)
+
+    def cache(self, store: Store, image_size: int, views: Views | None = None) -> FeatureCache:
+        """What a run would keep of this network is found there, and the other way round."""
+        arch, preprocess = self.backbone.arch, self.preprocess(image_size)
+        return FeatureCache(store.workspace, self.network, arch, preprocess, views, self.recipe.batch_size)
+
+    def loader(self, cache: FeatureCache, image_size: int, views: Views | None) -> ImageLoader:
+        """The training images in the recipe's order."""
+        index_of = {label: index for index, label in enumerate(self.classes)}
+        targets = np.array([index_of[file.label] for file in self.train], dtype=np.int64)
+        order = Order.of(self.train, self.recipe.seed, oversample=self.recipe.balance == "oversample")
+        return ImageLoader(
+            Pixels(self.train, cache.decoder, None),
+            targets,
+            self.preprocess(image_size),
+            min(self.recipe.batch_size, len(self.train)),
+            self.device,
+            views=views,
+            order=order,
+        )
+
+
+def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Trial:
+    """Build a recipe's network as a run does, on at most so many training images, drawn as an epoch would.
+
+    Measures this machine where it has to. Raises DatasetError, WeightsError, BackboneError, RecipeError, ImageError.
+    """
+    recipe = settle(store, recipe)
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    store.datasets.require_trainable(version)
+    train, valid = split_by(recipe, store.datasets.images(version.id))
+    files = [LabelledFile.of(image_path(store.workspace, version.name, image), image) for image in train]
+    set_seed(recipe.seed)
+    backbone = build(recipe.backbone, recipe.weights, store.workspace)
+    recipe.check(backbone.stages)
+    device = pick_device()
+    amounts = amounts_for(store.workspace, [file.path for file in files], len(valid), recipe.image_size)
+    speed = speed_of_run(store.workspace, recipe, device, amounts)
+    recipe = replace(recipe, precision=speed.precision)
+    precision = Precision(speed.precision, speed.precision_reason)
+    classes = summarize(store, version).classes
+    height, width, _ = Network(backbone.body, torch.nn.Identity(), precision).shapes(recipe.image_size)[-1]
+    set_seed(recipe.seed)
+    head = build_head(recipe.head, backbone.num_features, len(classes), (height, width))
+    network = Network(backbone.body, head, precision).to(device, memory_format=torch.channels_last)
+    counts = Counter(file.label for file in files)
+    if most_images is not None and most_images < len(files):
+        order = Order.of(files, recipe.seed, oversample=False).of_epoch(0, len(files))
+        files = [files[index] for index in sorted(order[:most_images])]
+    return Trial(recipe, backbone, network, device, classes, files, [counts[name] for name in classes])
+
+
+@contextmanager
+def device_to_itself(store: Store) -> Iterator[None]:
+    """Keep runs waiting meanwhile. Raises RunError when one is training on this machine."""
+    lock = device_lock(store.workspace)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            "This machine is training. Trying something beside it would be slow, and would slow the run. Try again "
+            "once the run has ended."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,183 @@
+"""A run that is killed at any moment ends with the same numbers, to the last bit, as one that was not."""
+
+import os
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from learner.datasets import add_dataset
+from learner.models.backbones import build
+from learner.recipe import Augment, Phase
+from learner.store import Store
+from learner.workspace import Workspace
+from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_process, train_under_fire
+from tests.machine import keep_small_speeds
+from tests.samples import SMALL, make_photos, small_recipe
+
+KILLS = int(os.environ.get("THAW_TEST_KILLS", "20"))
+"""How often the random test kills; 100 takes some minutes."""
+A_KILL_S = 2.0
+"""Kills come up to so long after a process has begun; where the run ends before, only the kills until then count."""
+
+RECIPE = small_recipe(
+    batch_size=4,
+    augment=Augment(flip_horizontal=True, rotate=10),
+    views=2,
+    phases=[
+        Phase("Warm-up", epochs=2, lr=0.01),
+        Phase("Upper half", trainable="layer3", epochs=2, lr=[1e-4, 1e-3], optimizer="ranger", schedule="flat_cos"),
+        Phase("Fine-tuning", trainable="all", epochs=2, lr=[1e-4, 1e-3], optimizer="sgd"),
+    ],
+    cache="on",
+    precision="fp32",
+)
+OTHER = small_recipe(
+    batch_size=4,
+    mix="mixup",
+    accumulate=2,
+    balance="oversample",
+    clip_norm=1.0,
+    phases=[
+        Phase("Warm-up", epochs=1, lr=0.01, optimizer="rmsprop"),
+        Phase("Small", trainable="layer4", epochs=6, lr=1e-2, image_size=48, patience=1, optimizer="adam"),
+        Phase("Fine-tuning", trainable="all", epochs=1, lr=[1e-4, 1e-3]),
+    ],
+    precision="fp32",
+)
+RECIPES = {"cached": RECIPE, "mixed": OTHER}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return make_photos(tmp_path_factory.mktemp("photos"), {"cat": 9, "dog": 7, "owl": 6})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pretrained(tmp_path_factory):
+    """Weights that no seed gives: a run that was killed before anything was kept has to read them again."""
+    torch.manual_seed(4711)
+    backbone = build(SMALL, "random")
+    file = tmp_path_factory.mktemp("weights") / "pretrained.safetensors"
+    save_file({backbone.timm_names[name]: tensor for name, tensor in backbone.body.state_dict().items()}, file)
+    for recipe in RECIPES.values():
+        recipe.weights = str(file)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory, photos):
+    """Makes an empty workspace with the photos, and with the same speeds, so that all plans are the same."""
+
+    def make() -> Store:
+        store = Store(Workspace(tmp_path_factory.mktemp("survival")))
+        add_dataset(store, photos, "pets")
+        keep_small_speeds(store.workspace)
+        return store
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def unharmed(fresh):
+    """What each recipe leaves when nothing happens."""
+
+    def run(recipe):
+        store = fresh()
+        run_id = store.submit(recipe)
+        assert train_in_a_process(store, run_id) == 0, store.runs.get(run_id).reason
+        assert store.runs.get(run_id).status == "finished", store.runs.get(run_id).reason
+        return left_behind(store, run_id)
+
+    return {name: run(recipe) for name, recipe in RECIPES.items()}
+
+
+@pytest.mark.parametrize(("name", "seed"), [("cached", 1), ("mixed", 2)])
+def test_random_kills_change_nothing(fresh, unharmed, name, seed):
+    killed = 0
+    while killed < KILLS // 2:
+        store = fresh()
+        run_id, kills = train_under_fire(store, RECIPES[name], seed, A_KILL_S, KILLS // 2 - killed)
+        killed, seed = killed + kills, seed + 1
+        assert left_behind(store, run_id) == unharmed[name]
+
+
+# Moments that chance may miss. Each function arms a process that is about to train.
+
+
+def _before(module: str, name: str, number: int = 1) -> None:
+    """Die before the `number`-th call of a function."""
+    from importlib import import_module
+
+    place = import_module(module)
+    whole, calls = getattr(place, name), []
+
+    def dying(*arguments, **how):
+        calls.append(name)
+        if len(calls) == number:
+            die()
+        return whole(*arguments, **how)
+
+    setattr(place, name, dying)
+
+
+def _half_a_checkpoint() -> None:
+    """Die when half of a resume point is on the disk."""
+    import torch
+
+    whole, calls = torch.save, []
+
+    def save(state, file):
+        calls.append(state)
+        if len(calls) == 3:
+            whole(state, file)
+            file.flush()
+            os.truncate(file.fileno(), file.tell() // 2)
+            die()
+        whole(state, file)
+
+    torch.save = save
+
+
+def _while_rows_are_written(number: int) -> None:
+    from learner.features.arrays import RowWriter
+
+    whole, calls = RowWriter._add, []
+
+    def add(self, names, rows):
+        whole(self, names, rows)
+        calls.append(names)
+        if len(calls) == number:
+            self._file.flush()
+            die()
+
+    RowWriter._add = add
+
+
+MOMENTS = {
+    "with the first batch": partial(die_at_batch, 1, 0),
+    "in warm-up": partial(die_at_batch, 3, 0),
+    "in fine-tuning": partial(die_at_batch, 7, 2),
+    "before a phase's end is kept": partial(_before, "learner.training.run", "save_model", 3),
+    "between phases": partial(_before, "learner.training.run", "prepare_phase", 2),
+    "while a checkpoint is written": _half_a_checkpoint,
+    "while images are decoded into the cache": partial(_while_rows_are_written, 2),
+    "while features are computed": partial(_while_rows_are_written, 12),
+    "before the last check": partial(_before, "learner.training.run", "see"),
+    "before the golden photos": partial(_before, "learner.evaluation.inspect", "save_golden"),
+    "before the figures": partial(_before, "learner.evaluation.inspect", "write_split"),
+    "before learner.pkl is written": partial(_before, "learner.training.run", "export_learner"),
+    "before the resume point is removed": partial(_before, "learner.training.run", "remove_point"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("points_everywhere", [True, False], ids=["after each batch", "after each epoch"])
+def test_a_kill_changes_nothing(fresh, unharmed, moment, points_everywhere):
+    store = fresh()
+    run_id = store.submit(RECIPE)
+    code = train_in_a_process(store, run_id, points_everywhere=points_everywhere, prepare=MOMENTS[moment])
+    assert code == -9, store.runs.get(run_id).reason
+    assert store.runs.get(run_id).status == "queued"
+    assert train_in_a_process(store, run_id, points_everywhere=points_everywhere) == 0
+    assert left_behind(store, run_id) == unharmed["cached"]
