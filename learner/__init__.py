@@ -6,7 +6,7 @@ Importing it loads neither torch nor fastai; the modules that train, predict and
 from learner.errors import ThawError
 from learner.recipe import Phase, Recipe
 from learner.store import Store
+from learner.version import __version__
 from learner.workspace import Workspace
 
-__all__ = ["Phase", "Recipe", "Store", "ThawError", "Workspace"]
-__version__ = "0.1.0"
+__all__ = ["Phase", "Recipe", "Store", "ThawError", "Workspace", "__version__"]

@@ -74,7 +74,7 @@ def show_older(store: Store, run: Run) -> None:
             "**This run was trained by an older Thaw.** Have its model look at the images once more for intervals, "
             "curves, calibration, and the answer “none of these”. Nothing is trained again."
         )
-        look_button(store, run.id, "complete", "Look at its images once more", primary=True)
+        look_button(store, run.id, "results", "Look at its images once more", primary=True)
 
 
 with page("results", "How good the model is, what it gets wrong, and the files to take away."):

@@ -13,11 +13,11 @@ from learner.wording import count
 from ui import drafts, state
 from ui.frame import empty, next_step, page, telling_errors
 from ui.names import plain
-from ui.previews import show_preview
 from ui.training.fields import HELP, NAMES, Fields, in_words, key
 from ui.training.phases import edit_phases, show_fixed
 from ui.training.picker import show_picker
 from ui.training.plan import show_plan
+from ui.training.previews import show_preview
 from ui.training.recommend import show_recommendation
 from ui.training.settings import edit_more
 from ui.training.weights import Chosen, choose_weights

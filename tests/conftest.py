@@ -17,9 +17,9 @@ from sqlalchemy import Engine, create_engine, inspect, text
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
 
 from learner.datasets import add_dataset
-from learner.models.weights import FALLBACK_ARCH
 from learner.planning.estimate import settle
 from learner.recipe import Phase, Recipe
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store, database
 from learner.workspace import Workspace
 from tests import ready

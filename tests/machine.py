@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from itertools import product
 
-from learner.models.weights import KNOWN_BACKBONES
 from learner.planning.cost import Speed, save_speeds
 from learner.recipe import Recipe
+from learner.recipe.backbones import KNOWN_BACKBONES
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.samples import SMALL, SMALL_STAGES, small_recipe

@@ -6,9 +6,10 @@ from itertools import pairwise
 from math import ceil, floor, log10, sqrt
 from typing import Any, Literal
 
-from learner.models.weights import KNOWN_BACKBONES
+from learner.evaluation.results import load_result
 from learner.recipe import Augment, Phase, Recipe
-from learner.store import Epoch
+from learner.recipe.backbones import known_backbone
+from learner.store import Epoch, Run, Store
 from learner.wording import count, percent
 
 MOST_ADVICE = 3
@@ -102,6 +103,21 @@ def advise(
     return [advice for advice in found if advice is not None][:MOST_ADVICE]
 
 
+def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> list[Advice]:
+    """What the coach says of a run, from its epochs and from what it left on the disk."""
+    kept = [index for index in range(len(recipe.phases)) if store.workspace.phase_end(run.id, index).exists()]
+    result = load_result(store.workspace.run_folder(run.id)) if run.status == "finished" else None
+    return advise(
+        recipe,
+        epochs,
+        has_batch_norm(run.facts),
+        recalls=recalls_of(result) if result else None,
+        ended=run.status == "finished",
+        lost_in=lost_phase(run.reason, phases_done=len(kept)) if run.status == "failed" else None,
+        valid_images=run.facts.get("valid_images"),
+    )
+
+
 def with_more_epochs(recipe: Recipe, epochs: int, batch_norm: bool) -> Recipe:
     """`recipe` with a phase added that trains the same parts for so many epochs more.
 
@@ -121,8 +137,8 @@ def has_batch_norm(facts: Mapping[str, Any]) -> bool:
     """Whether a run's backbone has batch-norm, by what the run wrote down at its start."""
     if layers := facts.get("layers"):
         return any("BatchNorm" in layer["kind"] for layer in layers if layer["stage"] != "head")
-    known = {backbone.arch: backbone.batch_norm for backbone in KNOWN_BACKBONES}
-    return known.get(facts.get("backbone", ""), True)
+    known = known_backbone(facts.get("backbone", ""))
+    return known.batch_norm if known else True
 
 
 def lost_phase(reason: str, phases_done: int) -> int | None:

@@ -26,11 +26,12 @@ from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from learner.features.arrays import Budget, DiskError, RowStore
-from learner.features.loaders import Decoder, LabelledFile, Preprocess, ahead
+from learner.features.loaders import Decoder, LabelledFile, ahead
+from learner.features.preprocess import Preprocess
 from learner.models.backbones import Backbone, build
 from learner.models.network import Network, lowered
 from learner.models.precision import precisions
-from learner.models.weights import FALLBACK_ARCH
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store, VersionInfo
 
 IMAGE_SIZE = 128

@@ -1,10 +1,8 @@
 """Measure a learning curve: linear heads on a frozen body's features, trained on growing subsets of the photos."""
 
-import json
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import erfc, sqrt
 from random import Random
 from statistics import median
@@ -20,12 +18,14 @@ from learner.datasets import split_by
 from learner.datasets.grouping import components
 from learner.errors import DatasetError
 from learner.evaluation.intervals import holm
-from learner.planning.estimate import settle, working_beside
-from learner.questions.answers import keep_answer, say_progress
+from learner.jobs.device import device_to_itself
+from learner.jobs.process import Tell
+from learner.planning.estimate import settle
+from learner.questions.answers import keep_answer
 from learner.questions.learning_curve import LearningCurve, curve_file, read_curve
 from learner.recipe import Recipe
 from learner.store import Image, Store
-from learner.training.trial import device_to_itself, set_up
+from learner.training.trial import set_up
 
 MOST_IMAGES = 4000
 SIZES = 8
@@ -49,8 +49,6 @@ STRENGTH = 10.0
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 LINE_POINTS = 30
 
-Tell = Callable[[str], None]
-
 
 def grow(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> LearningCurve:
     """Measure the curve for a recipe's data, split and body; what was measured before is returned at once.
@@ -69,7 +67,7 @@ def grow(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> LearningC
     share = min(1.0, MOST_IMAGES / sum(map(len, sides)))
     train, valid = (sample(side, share) for side in sides)
     _require_enough(train, valid, version.name)
-    with device_to_itself(store):
+    with device_to_itself(store.workspace):
         trial = set_up(store, settled)
         features = frozen_features(store, trial, [*train, *valid], tell)
         place = {label: index for index, label in enumerate(trial.classes)}
@@ -303,16 +301,3 @@ def _require_enough(train: list[Image], valid: list[Image], dataset: str) -> Non
             f"{dataset} has too few photos to see how learning grows with them: half of its classes need {FEWEST} "
             f"training photos or more, and the median class has {typical:g}. Add photos first."
         )
-
-
-def main() -> None:
-    """Measure the curve for the recipe whose JSON is the first argument."""
-    recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    with working_beside():
-        store = Store()
-        recipe = settle(store, recipe)
-        grow(store, recipe, lambda text: say_progress(curve_file(store.workspace, recipe), text))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,7 @@
 """Measure how well a frozen body already tells a data set's classes apart, and recommend a strategy."""
 
-import json
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
@@ -22,8 +19,10 @@ from learner.errors import DatasetError
 from learner.features.arrays import DiskError
 from learner.features.cache import Item
 from learner.features.loaders import LabelledFile
-from learner.planning.estimate import settle, working_beside
-from learner.questions.answers import keep_answer, say_progress
+from learner.jobs.device import device_to_itself
+from learner.jobs.process import Tell
+from learner.planning.estimate import settle
+from learner.questions.answers import keep_answer
 from learner.questions.strategy import (
     RECIPE_OF,
     Recommendation,
@@ -33,7 +32,7 @@ from learner.questions.strategy import (
 )
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.training.trial import Trial, device_to_itself, set_up
+from learner.training.trial import Trial, set_up
 
 MOST_IMAGES = 1000
 """Enough for an interval of two per cent either way; more would take minutes."""
@@ -43,9 +42,6 @@ FEWEST = 5
 REGULARISED = 0.01
 """Inverse strength of the linear model's pull to zero: there are about as many features as images."""
 ROWS_AT_ONCE = 64
-
-Tell = Callable[[str], None]
-"""Hears a sentence on how far it is."""
 
 
 def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Recommendation:
@@ -63,7 +59,7 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     version = store.datasets.version(settled.dataset, settled.version)
     usable = [row for row in rows_of(store, version) if not row.excluded and row.split != "test"]
     rows = sample(usable)
-    with device_to_itself(store):
+    with device_to_itself(store.workspace):
         trial = set_up(store, settled)
         features = frozen_features(store, trial, rows, tell)
     tell("Learning a linear model, five times")
@@ -162,16 +158,3 @@ def frozen_features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -
         for start in range(0, len(rows), ROWS_AT_ONCE)
     ]
     return torch.cat(means).numpy()
-
-
-def main() -> None:
-    """Recommend for the data set, backbone and weights of the recipe whose JSON is the first argument."""
-    recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    with working_beside():
-        store = Store()
-        recipe = settle(store, recipe)
-        recommend(store, recipe, lambda text: say_progress(recommendation_file(store.workspace, recipe), text))
-
-
-if __name__ == "__main__":
-    main()

@@ -129,11 +129,12 @@ def train(
 @app.command()
 def worker() -> None:
     """Train queued runs, one after another, until Ctrl-C."""
-    from learner.jobs.worker import main as work
+    from learner.housekeeping import tidy
+    from learner.jobs.worker import work
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    work()
+    work(Store(), tidy)
 
 
 predicting.add_to(app)

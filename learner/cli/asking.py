@@ -1,6 +1,5 @@
 """Commands that find something out without training: rates, what suits a data set, what ImageNet's network sees."""
 
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,11 +11,11 @@ from rich.text import Text
 
 from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
 from learner.errors import ModelError, ThawError
+from learner.jobs.process import use_patient_threads
 from learner.questions.rates import Rates
 from learner.questions.strategy import Recommendation, recommended_recipe
 from learner.recipe import Phase, Recipe, apply_changes, read_recipe
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import count, duration, percent
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
@@ -187,7 +186,7 @@ def _as_yaml(lr: Rates) -> str:
 
 def _load_patiently() -> None:
     """Before torch is loaded; a person's own setting stays."""
-    os.environ.update({**PATIENT_THREADS, **os.environ})
+    use_patient_threads()
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,6 +1,5 @@
 """`export`: a run's model as a file or folder to carry away, written only once it has proved itself."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,8 @@ from learner.exports import USUAL_COVERAGE, Export
 from learner.exports import export as make
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import proof_dict
+from learner.jobs.process import use_patient_threads
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import file_size
 
 ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})
@@ -48,7 +47,7 @@ def export_with_progress(
     store: Store, run_id: int, kind: str, target: Path, coverage: float = USUAL_COVERAGE, quiet: bool = False
 ) -> Export:
     """Write and prove it, and say meanwhile how far it is."""
-    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
+    use_patient_threads()
     with progress_bar(transient=True, disabled=quiet) as bar:
         task = bar.add_task("Loading", total=None)
         return make(store, run_id, kind, target, coverage, lambda text: bar.update(task, description=text))

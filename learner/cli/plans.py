@@ -1,17 +1,16 @@
 """What a run is expected to cost and did cost, as tables; and `train --dry-run`, which finds that out beforehand."""
 
-import os
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from learner.cli.printing import err, out
+from learner.jobs.process import use_patient_threads
 from learner.models.weights import WeightsSource, choose_backbone
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import duration, file_size
 
 READING, TOGETHER = "Reading images", "Together"
@@ -30,7 +29,7 @@ def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsS
     if plan is None:
         if not quiet:
             err.print("Measuring this machine, about 15 s")
-        os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
+        use_patient_threads()
         from learner.training.benchmark import pick_device, speeds_of
 
         speeds_of(store.workspace, settled, pick_device())

@@ -1,6 +1,5 @@
 """`results learning-curve`, `results report` and `results card`: what would help, and what to keep or send."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,9 @@ from rich.text import Text
 from learner.cli.printing import AsJson, check_target, err, out, print_json, progress_bar, table_of, telling_about
 from learner.errors import RunError
 from learner.evaluation.results import is_complete, load_result
+from learner.jobs.process import use_patient_threads
 from learner.questions.learning_curve import VERDICTS, gain_text, recipe_of, verdict
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import duration, file_size, percent
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")]
@@ -27,7 +26,7 @@ def learning_curve(run: RunId, as_json: AsJson = False) -> None:
     result = load_result(store.workspace.run_folder(run))
     if result is None:
         raise RunError(f"Run {run} has no result: it is {found.status}. It can be asked once it has ended.")
-    os.environ.update({**PATIENT_THREADS, **os.environ})
+    use_patient_threads()
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
         from learner.advice.learning_curve import grow

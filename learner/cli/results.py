@@ -1,6 +1,5 @@
 """`python -m learner results …`: all that the Results page does, from a shell."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -27,9 +26,9 @@ from learner.evaluation.results import (
     load_result,
     wrong,
 )
+from learner.jobs.process import use_patient_threads
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import count, percent, percent_with_interval
 
 results = typer.Typer(
@@ -296,7 +295,7 @@ def _word(split: SplitName) -> str:
 @contextmanager
 def _looking(quiet: bool = False) -> Iterator[Callable[[str], None]]:
     """A line that says how far the work is; torch is loaded patiently in it."""
-    os.environ.update({**PATIENT_THREADS, **os.environ})
+    use_patient_threads()
     with progress_bar(transient=True, disabled=quiet) as bar:
         task = bar.add_task("Loading the model", total=None)
         yield lambda text: bar.update(task, description=text)

@@ -1,7 +1,6 @@
 """`python -m learner runs …`: list, show, control and compare runs; `train_here` trains one in this process."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from learner.advice.coach import has_batch_norm, with_more_epochs
+from learner.advice.coach import advice_about, has_batch_norm, with_more_epochs
 from learner.cli.plans import print_expected_and_true
 from learner.cli.printing import (
     AsJson,
@@ -26,11 +25,11 @@ from learner.cli.printing import (
 )
 from learner.errors import RunError, ThawError
 from learner.evaluation.compare import common_accuracy, compare, phase_gains
-from learner.evaluation.history import advice_about
+from learner.jobs.process import use_patient_threads
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe, apply_changes
 from learner.store import Store
-from learner.training.process import PATIENT_THREADS, execute
+from learner.training.process import execute
 from learner.wording import count, duration, percent
 
 runs = typer.Typer(help="Runs: list, show, stop, pause, resume, extend, compare, delete.")
@@ -240,7 +239,7 @@ def runs_compare(run_ids: Annotated[list[int], typer.Argument(metavar="ID...")],
 
 def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
     """Train a run that this process has claimed; returns its status. Ctrl-C ends it with what it has learnt."""
-    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
+    use_patient_threads()
     folder = store.workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")

@@ -1,11 +1,8 @@
 """Look at images with a run's best model, and write down what it says, how sure it may be, and what it knows."""
 
 import copy
-import json
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +20,10 @@ from learner.evaluation.metrics import calibration_curve, evaluate, one_against_
 from learner.evaluation.results import SplitName, save_result, split_folder, write_json
 from learner.features.loaders import LabelledFile, ahead
 from learner.inference.predictor import BATCH, Predictor
+from learner.jobs.process import Tell
 from learner.models.calibration import calibrated, distances, fit_temperature, neighbours_for, quantiles, unit_length
 from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference, save_model
 from learner.models.network import Network
-from learner.planning.estimate import working_beside
 from learner.recipe import Recipe
 from learner.store import Image, Run, Store
 
@@ -35,9 +32,6 @@ MOST_REFERENCES = 2000
 GOLDEN_PHOTOS = 6
 GOLDEN_SIDE = 448
 """Pixels of a golden photo's longest side, unless the network takes larger ones."""
-
-Tell = Callable[[str], None]
-"""Hears a sentence on how far it is."""
 
 
 @dataclass
@@ -221,19 +215,3 @@ def _seen_with(
             tell(f"Looking at {side} images: {done:,} of {total:,}")
         found.append(Seen(images, np.concatenate(logits), np.concatenate(features)))
     return found
-
-
-def main() -> None:
-    """`complete RUN` or `test RUN`, for pages, which load no torch; a progress sentence goes to the file that is named
-    last."""
-    from learner.questions.answers import say_progress
-
-    what, run_id, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    with working_beside():
-        work = {"complete": complete, "test": look_at_test}[what]
-        work(Store(), run_id, lambda text: say_progress(file, text))
-        file.write_text(json.dumps({"at": time.time()}), "utf-8")
-
-
-if __name__ == "__main__":
-    main()

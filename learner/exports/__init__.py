@@ -7,22 +7,20 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learner.errors import ModelError, is_disk_full
 from learner.exports.formats import FORMATS
-from learner.exports.proofs import Proof, sha256_of
+from learner.exports.proofs import Proof, download_file, keep_proof, remove_export, sha256_of
+from learner.jobs.process import Tell
 from learner.store import Store
 
 if TYPE_CHECKING:
     from learner.exports.contents import Contents
 
 USUAL_COVERAGE = 0.95
-Tell = Callable[[str], None]
-"""Hears a sentence on how far it is."""
 
 
 @dataclass(frozen=True)
@@ -178,3 +176,11 @@ def _put(written: Path, target: Path) -> int:
     for file in files:
         shutil.move(file, target.with_name(file.name))
     return size
+
+
+def prepare(store: Store, run_id: int, kind: str, coverage: float, tell: Tell = lambda _: None) -> None:
+    """Make and prove what the page offers, in place of what it offered before. Raises what `export` raises."""
+    remove_export(store.workspace, run_id, kind)
+    target = download_file(store.workspace, run_id, kind)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    keep_proof(store.workspace, run_id, export(store, run_id, kind, target, coverage, tell).proof)

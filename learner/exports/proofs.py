@@ -1,18 +1,12 @@
 """What is kept of a proof, and what the page may offer because of it. Needs no torch."""
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from learner.exports.formats import FORMATS
 from learner.questions.answers import keep_answer, read_answer
-from learner.store import Store
-from learner.training.process import PATIENT_THREADS
 from learner.wording import count
 from learner.workspace import Workspace
 
@@ -107,21 +101,6 @@ def remove_export(workspace: Workspace, run_id: int, kind: str) -> None:
     """Take file and proof away, the proof first."""
     for file in (proof_file(workspace, run_id, kind), download_file(workspace, run_id, kind)):
         file.unlink(missing_ok=True)
-
-
-def start_preparing(store: Store, run_id: int, kind: str, coverage: float) -> subprocess.Popen:
-    """Make and prove what the page offers, in another process, which tells how far it is (`learner.questions.answers`).
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return subprocess.Popen(
-        [sys.executable, "-m", "learner.exports", str(run_id), kind, json.dumps(coverage)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
-    )
 
 
 def proof_dict(proof: Proof) -> dict:

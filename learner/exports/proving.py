@@ -14,7 +14,7 @@ from learner.errors import ModelError
 from learner.exports.contents import Contents
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import TOLERANCE, figure
-from learner.training.process import PATIENT_THREADS
+from learner.jobs.process import PATIENT_THREADS
 
 PROVERS = Path(__file__).with_name("provers")
 LONGEST_S = 900

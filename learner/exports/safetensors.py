@@ -13,7 +13,7 @@ from learner.exports.contents import Contents
 from learner.models.backbones import build
 from learner.models.checkpoint import save_model
 from learner.models.heads import AttentionPool
-from learner.models.weights import SMALL_CNN
+from learner.recipe.backbones import SMALL_CNN
 
 _SIZES = {
     "AdaptiveConcatPool2d": None,  # pooling is a line of its own; Identity keeps the numbers of what follows

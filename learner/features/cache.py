@@ -18,7 +18,8 @@ from fastcore.basics import chunked
 from torch import Tensor
 
 from learner.features.arrays import Budget, DiskError, Rows, RowStore
-from learner.features.loaders import Decoder, LabelledFile, Pixels, Preprocess, Views, ahead
+from learner.features.loaders import Decoder, LabelledFile, Pixels, Views, ahead
+from learner.features.preprocess import Preprocess
 from learner.models.network import Network, lowered
 from learner.workspace import Workspace
 

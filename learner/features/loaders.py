@@ -19,6 +19,7 @@ from torch import Tensor
 from learner.datasets.images import read_squished
 from learner.features import augment
 from learner.features.arrays import Rows
+from learner.features.preprocess import Preprocess
 from learner.recipe import Augment
 from learner.store import Image
 
@@ -68,26 +69,6 @@ class Order:
         if self.chances is None:
             return random.permutation(images)
         return random.choice(images, images, p=self.chances)
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How pixels become what a backbone takes: `mean` and `std` are of each channel (RGB), for values 0 to 1."""
-
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, pixels: Tensor, draws: Tensor | None = None) -> Tensor:
-        """`pixels` is (batch, height, width, 3) of bytes; returns (batch, 3, height, width) of floats, channels last.
-
-        `draws` (batch, 8) are augmentations, as `learner.features.augment.draw` gives them.
-        """
-        x = pixels.permute(0, 3, 1, 2).float().div_(255)
-        if draws is not None:
-            x = augment.apply(x, draws)
-        mean, std = (torch.tensor(values, device=x.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return (x - mean) / std
 
 
 @dataclass(frozen=True)

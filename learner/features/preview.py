@@ -1,8 +1,6 @@
 """Show what a network will see: a few training images as they are, and in the views that a recipe draws of them."""
 
-import json
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +11,20 @@ from PIL import Image as Picture
 
 from learner.datasets import image_path, split_by
 from learner.datasets.images import read_squished
-from learner.errors import ThawError
 from learner.features.augment import apply, draw
+from learner.jobs.process import Tell
 from learner.questions.previews import IMAGES, VIEWS, preview_folder
 from learner.recipe import Recipe
 from learner.store import Image, Store
 
 
-def make_preview(store: Store, recipe: Recipe) -> Path:
+def make_preview(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Path:
     """Write the pictures of a settled recipe, in its image size, to `preview_folder`; returns that.
 
     The views are exactly those that training draws from (the first epochs', where every epoch draws anew). Raises
     DatasetError and ImageError.
     """
+    tell("Changing some photos")
     folder = preview_folder(store.workspace, recipe)
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, _ = split_by(recipe, store.datasets.images(version.id))
@@ -62,16 +61,3 @@ def _views(original: Picture.Image, sha256: str, recipe: Recipe) -> list[Picture
     changed = apply(pixels.expand(count, -1, -1, -1).contiguous(), torch.from_numpy(draws))
     as_bytes = changed.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
     return [Picture.fromarray(view) for view in as_bytes]
-
-
-def main() -> None:
-    """Make the preview of the recipe whose JSON is the first argument."""
-    try:
-        make_preview(Store(), Recipe.from_dict(json.loads(sys.argv[1])))
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,10 +18,12 @@ from learner.datasets import dataset_folder, natural_key
 from learner.datasets.images import read_squished
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImageError, WeightsError
-from learner.features.loaders import Preprocess, ahead
+from learner.features.loaders import ahead
+from learner.features.preprocess import Preprocess
 from learner.inference.predictor import Prediction
 from learner.models.backbones import read_weights
-from learner.models.weights import FALLBACK_ARCH, WeightsSource, choose_backbone, find_weights, local_file
+from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store
 from learner.workspace import Workspace
 

@@ -18,7 +18,8 @@ from torch import nn
 from learner.datasets.images import read_squished
 from learner.errors import ImageError, ModelError
 from learner.features import augment
-from learner.features.loaders import Preprocess, ahead
+from learner.features.loaders import ahead
+from learner.features.preprocess import Preprocess
 from learner.models.calibration import calibrated, distances, unit_length
 from learner.models.checkpoint import ModelSpec, load_model, load_reference
 from learner.models.network import Network, lowered

@@ -1,19 +1,21 @@
-"""The worker: takes queued runs, one at a time, and gives each a fresh process."""
+"""The worker: takes queued runs, one at a time, and starts a fresh process for each."""
 
 import logging
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 
-from filelock import Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from learner.errors import StoreError
-from learner.housekeeping import tidy
+from learner.jobs.device import is_device_free
+from learner.jobs.process import environment
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S, SILENT_AFTER_S
-from learner.training.process import device_lock, start_local
+from learner.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +26,29 @@ GRACE_S = 20
 """How long a run's process may take to write its ending when the worker stops."""
 
 
-class Worker:
-    """`run` works until `stop` is called from a signal handler or another thread."""
+def start_run(run_id: int, workspace: Workspace) -> subprocess.Popen:
+    """Start a fresh process for the run; all it prints goes to the run's log."""
+    folder = workspace.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "learner.training.process", str(run_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(workspace),
+            start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
+        )
 
-    def __init__(self, store: Store):
-        self._store = store
+
+class Worker:
+    """`run` works until `stop` is called from a signal handler or another thread.
+
+    `tidy` is called every ten minutes, to bring what grows on the disk back within its bounds.
+    """
+
+    def __init__(self, store: Store, tidy: Callable[[Store], None]):
+        self._store, self._tidy = store, tidy
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self._run_id: int | None = None
@@ -64,21 +84,11 @@ class Worker:
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is not None:
             self._close()
-        if self._process is None and self._is_device_free():
+        if self._process is None and is_device_free(self._store.workspace):
             self._run_id = self._store.runs.claim()
             if self._run_id is not None:
                 log.info("Run %d begins", self._run_id)
-                self._process = start_local(self._run_id, self._store.workspace)
-
-    def _is_device_free(self) -> bool:
-        """Whether no other process trains here, such as a command, or the run of a worker that was killed."""
-        lock = device_lock(self._store.workspace)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return False
-        lock.release()
-        return True
+                self._process = start_run(self._run_id, self._store.workspace)
 
     def _close(self) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
@@ -118,12 +128,12 @@ class Worker:
             log.warning("Run %d was silent for too long: its process is gone", run_id)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_S
-            tidy(self._store)
+            self._tidy(self._store)
 
 
-def main() -> None:
+def work(store: Store, tidy: Callable[[Store], None]) -> None:
     """Work until Ctrl-C or SIGTERM."""
-    worker = Worker(Store())
+    worker = Worker(store, tidy)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

@@ -20,7 +20,8 @@ from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, WeightsError
-from learner.models.weights import KNOWN_BACKBONES, SMALL_CNN, WeightsSource, choose_backbone, find_weights, local_file
+from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
+from learner.recipe.backbones import KNOWN_BACKBONES, SMALL_CNN
 from learner.workspace import Workspace
 
 CHECK_PIXELS = 96

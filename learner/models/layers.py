@@ -1,8 +1,5 @@
 """List the layers of a network: what each gives for an image, and how many parameters it has."""
 
-import json
-import sys
-import uuid
 from collections import Counter
 from typing import Any
 
@@ -10,11 +7,12 @@ import torch
 from torch import nn
 
 from learner.datasets import summarize
-from learner.errors import ThawError
+from learner.jobs.process import Tell
 from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network
 from learner.models.precision import Precision
+from learner.questions.answers import keep_answer
 from learner.questions.layers import layers_file
 from learner.recipe import Recipe
 from learner.store import Store
@@ -72,8 +70,9 @@ def _note(layers: dict[nn.Module, dict[str, Any]], row: dict[str, Any]):
     return hook
 
 
-def list_layers(store: Store, recipe: Recipe) -> None:
-    """Write the layers of a settled recipe's network to `layers_file`. Raises BackboneError and DatasetError."""
+def list_layers(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> None:
+    """Keep the layers of a settled recipe's network in `layers_file`. Raises BackboneError and DatasetError."""
+    tell("Building the network")
     classes = len(summarize(store, store.datasets.version(recipe.dataset, recipe.version)).classes)
     backbone = build(recipe.backbone, "random")  # weights have no part in it
     precision = Precision("fp32", "")
@@ -81,21 +80,4 @@ def list_layers(store: Store, recipe: Recipe) -> None:
     height, width, _ = body_only.shapes(recipe.image_size)[-1]
     head = build_head(recipe.head, backbone.num_features, classes, (height, width))
     layers = layers_of(Network(backbone.body, head, precision), recipe.image_size)
-    file = layers_file(store.workspace, recipe, classes)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{uuid.uuid4().hex}")
-    unfinished.write_text(json.dumps(layers), "utf-8")
-    unfinished.replace(file)
-
-
-def main() -> None:
-    """List the layers of the recipe whose JSON is the first argument."""
-    try:
-        list_layers(Store(), Recipe.from_dict(json.loads(sys.argv[1])))
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
+    keep_answer(layers_file(store.workspace, recipe, classes), layers)

@@ -1,24 +1,17 @@
 """What a recipe will cost on this machine, before it runs. Needs no torch: measuring is another process's work."""
 
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from learner.datasets import image_path, split_by, summarize
 from learner.datasets.images import read_squished
-from learner.errors import ThawError
 from learner.features.arrays import Budget
 from learner.models.weights import choose_backbone
 from learner.planning.cost import Amounts, RunPlan, choose_speed, load_speeds, plan_run
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
-from learner.training.process import NICENESS, PATIENT_THREADS
 from learner.workspace import Workspace
 
 FILES_TIMED = 6
@@ -70,38 +63,6 @@ def expected_plan(store: Store, recipe: Recipe, amounts: Amounts | None = None) 
     recipe.check(speeds[0].stages)
     amounts = amounts or amounts_of(store, recipe)
     return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
-
-
-def start_measuring(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Measure this machine for a settled recipe in another process: about 15 s, most of it to load torch.
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return start_beside("learner.training.benchmark", store, recipe)
-
-
-def start_beside(module: str, store: Store, recipe: Recipe, *words: str) -> subprocess.Popen:
-    """Run `module` in another process, since pages load no torch; its arguments are the recipe's JSON and `words`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(recipe.to_dict()), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**PATIENT_THREADS, **os.environ, "THAW_HOME": str(store.workspace.root)},
-    )
-
-
-@contextmanager
-def working_beside() -> Iterator[None]:
-    """In a process that a page began: gives way to others, and ends with exit code 2 and a line on stderr where a
-    person can put something right."""
-    os.nice(NICENESS)
-    try:
-        yield
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
 
 
 def decode_s(files: list[Path], image_size: int) -> float:

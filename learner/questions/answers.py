@@ -1,17 +1,26 @@
-"""What a process beside the pages found out, as a file; and next to it, while it works, a sentence on how far it is."""
+"""An answer as a file, named after what decides it; and next to it, while it is looked for, a sentence on how far."""
 
+import hashlib
 import json
 import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from learner.workspace import Workspace
+
 T = TypeVar("T")
 
 
+def answer_file(workspace: Workspace, question: str, decides: Any) -> Path:
+    """Where the answer stands; `decides` is all that it follows from, in values that JSON knows."""
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return workspace.root / "cache" / question / f"{digest[:32]}.json"
+
+
 def keep_answer(file: Path, answer: Any) -> None:
-    """Write a dataclass, whole or not at all."""
-    _write(file, json.dumps(asdict(answer)))
+    """Write a dataclass, or what JSON knows, whole or not at all."""
+    _write(file, json.dumps(asdict(answer) if hasattr(answer, "__dataclass_fields__") else answer))
 
 
 def read_answer(file: Path, kind: type[T]) -> T | None:
@@ -24,15 +33,24 @@ def read_answer(file: Path, kind: type[T]) -> T | None:
 
 def say_progress(file: Path, text: str) -> None:
     """Leave a sentence for whoever waits for that file."""
-    _write(file.with_suffix(".txt"), text)
+    _write(_progress_file(file), text)
 
 
 def read_progress(file: Path) -> str:
-    """The latest sentence; empty where nothing was said yet."""
+    """The latest sentence; empty where nothing was said yet, or the process has ended."""
     try:
-        return file.with_suffix(".txt").read_text("utf-8")
+        return _progress_file(file).read_text("utf-8")
     except OSError:
         return ""
+
+
+def forget_progress(file: Path) -> None:
+    """Nobody looks for that answer any more."""
+    _progress_file(file).unlink(missing_ok=True)
+
+
+def _progress_file(file: Path) -> Path:
+    return file.with_suffix(".txt")
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,16 +1,12 @@
-"""What more photos would bring: what was measured of a run's data and frozen body, in words, and where that is kept."""
+"""What more photos would bring: what was measured of a run's data and frozen body, as it is kept, and in words."""
 
-import hashlib
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from learner.planning.estimate import start_beside
-from learner.questions.answers import read_answer
+from learner.questions.answers import answer_file, read_answer
 from learner.recipe import Recipe
-from learner.store import Run, Store
+from learner.store import Run
 from learner.wording import count, percent, percent_with_interval
 from learner.workspace import Workspace
 
@@ -151,18 +147,9 @@ def curve_file(workspace: Workspace, recipe: Recipe) -> Path:
     data = [recipe.dataset, recipe.version]
     split = [recipe.valid_fraction, recipe.grouped, recipe.folds, recipe.fold, recipe.seed]
     body = [recipe.backbone, recipe.weights, recipe.image_size, recipe.precision]
-    digest = hashlib.sha256(json.dumps([FORMAT, data, split, body]).encode()).hexdigest()
-    return workspace.root / "cache" / "learning_curves" / f"{digest[:32]}.json"
+    return answer_file(workspace, "learning_curves", [FORMAT, data, split, body])
 
 
 def read_curve(workspace: Workspace, recipe: Recipe) -> LearningCurve | None:
     """What was measured before; None where nothing was yet."""
     return read_answer(curve_file(workspace, recipe), LearningCurve)
-
-
-def start_growing(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Measure the curve in another process.
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return start_beside("learner.advice.learning_curve", store, recipe)

@@ -1,14 +1,10 @@
-"""Pictures of what augmentation does to a recipe's images: where they are kept, and the process that makes them."""
+"""Pictures of what augmentation does to a recipe's images, as they are kept."""
 
-import hashlib
-import json
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
-from learner.planning.estimate import start_beside
+from learner.questions.answers import answer_file
 from learner.recipe import Recipe
-from learner.store import Store
 from learner.workspace import Workspace
 
 IMAGES = 4
@@ -20,8 +16,7 @@ def preview_folder(workspace: Workspace, recipe: Recipe) -> Path:
     """Where the pictures of a settled recipe lie once they are made: `0-0.jpg` is the first image as it is, `0-1.jpg`
     its first view."""
     said = [recipe.dataset, recipe.version, recipe.image_size, recipe.seed, recipe.views, asdict(recipe.augment)]
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-    return workspace.root / "cache" / "previews" / digest[:32]
+    return answer_file(workspace, "previews", said).with_suffix("")
 
 
 def rows_of_pictures(folder: Path) -> list[list[Path]]:
@@ -30,11 +25,3 @@ def rows_of_pictures(folder: Path) -> list[list[Path]]:
     for file in sorted(folder.glob("*-*.jpg"), key=lambda file: [int(part) for part in file.stem.split("-")]):
         rows.setdefault(int(file.stem.split("-")[0]), []).append(file)
     return list(rows.values())
-
-
-def start_preview(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Make the pictures of a settled recipe in another process: about 3 s.
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return start_beside("learner.features.preview", store, recipe)

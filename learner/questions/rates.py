@@ -1,17 +1,12 @@
-"""Learning rates that were tried for a phase: what was found, where it is kept, the process that looks. No torch."""
+"""Learning rates that were tried for a phase: what was found, as it is kept."""
 
-import hashlib
-import json
-import subprocess
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from learner.models.weights import KNOWN_BACKBONES
-from learner.planning.estimate import start_beside
-from learner.questions.answers import read_answer
+from learner.questions.answers import answer_file, read_answer
 from learner.recipe import Phase, Recipe
-from learner.store import Store
+from learner.recipe.backbones import known_backbone
 from learner.workspace import Workspace
 
 Rates = float | list[float] | dict[str, float]
@@ -49,21 +44,12 @@ def rates_file(workspace: Workspace, recipe: Recipe, phase_index: int) -> Path:
     phases = [_decides(recipe, recipe.phases[phase_index])]
     if phase_index:
         phases.append(_decides(recipe, recipe.phases[0]) | {"lr": recipe.phases[0].lr})
-    digest = hashlib.sha256(json.dumps([said, phases, phase_index > 0], sort_keys=True).encode()).hexdigest()
-    return workspace.root / "cache" / "rates" / f"{digest[:32]}.json"
+    return answer_file(workspace, "rates", [said, phases, phase_index > 0])
 
 
 def read_rates(workspace: Workspace, recipe: Recipe, phase_index: int) -> RateFind | None:
     """What was found for that phase; None where nobody has looked yet."""
     return read_answer(rates_file(workspace, recipe, phase_index), RateFind)
-
-
-def start_finding(store: Store, recipe: Recipe, phase_index: int) -> subprocess.Popen:
-    """Look for the rates of a phase of a settled recipe in another process.
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return start_beside("learner.training.lr_finder", store, recipe, str(phase_index))
 
 
 def with_rates(recipe: Recipe, phase_index: int, lr: Rates) -> Recipe:
@@ -85,7 +71,7 @@ def scaled_to(phase: Phase, rate: float, batch_norm: bool) -> Rates:
 
 def _decides(recipe: Recipe, phase: Phase) -> dict[str, Any]:
     """What of a phase decides the outcome. Of its rates only the proportions: a rate that is used changes nothing."""
-    known = next((known for known in KNOWN_BACKBONES if known.arch == recipe.backbone), None)
+    known = known_backbone(recipe.backbone)
     low, high = phase.rates(known.batch_norm if known else True)
     proportions = {"": low / high}
     if isinstance(phase.lr, dict):

@@ -1,4 +1,4 @@
-"""Which strategy suits a data set: what was measured, the rule that maps it to a recipe, where that is kept. No torch.
+"""Which strategy suits a data set: what was measured, as it is kept, and the rule that maps it to a recipe.
 
 The rule is the size–similarity map of Pedro Marcelino, "Transfer learning from pre-trained models" (Towards Data
 Science, 2018): few images that look like ImageNet's, freeze the body; many that do not, train everything; between the
@@ -6,18 +6,13 @@ two, train some stages. Likeness is measured instead of asked for: by how well a
 from what the frozen body makes of the images.
 """
 
-import hashlib
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from learner.models.weights import KNOWN_BACKBONES
-from learner.planning.estimate import start_beside
-from learner.questions.answers import read_answer
+from learner.questions.answers import answer_file, read_answer
 from learner.recipe import Recipe, read_recipe
-from learner.store import Store
+from learner.recipe.backbones import known_backbone
 from learner.wording import count, percent, percent_with_interval
 from learner.workspace import Workspace
 
@@ -101,7 +96,7 @@ def is_separable(accuracy: float, chance: float) -> bool:
 
 def recommended_recipe(found: Recommendation) -> Recipe:
     """The shipped recipe with the backbone that was measured, and where that is not VGG16, stages and rates to suit."""
-    known = next((known for known in KNOWN_BACKBONES if known.arch == found.backbone), None)
+    known = known_backbone(found.backbone)
     recipe = read_recipe(found.recipe, found.dataset, [f"backbone={found.backbone}"])
     if found.strategy != "frozen" and known is not None:
         if found.strategy == "some":
@@ -114,21 +109,12 @@ def recommended_recipe(found: Recommendation) -> Recipe:
 def recommendation_file(workspace: Workspace, settled: Recipe) -> Path:
     """Where the recommendation for a settled recipe's data set and backbone stands."""
     said = [settled.dataset, settled.version, settled.backbone, settled.weights, settled.image_size]
-    digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()
-    return workspace.root / "cache" / "recommendations" / f"{digest[:32]}.json"
+    return answer_file(workspace, "recommendations", said)
 
 
 def read_recommendation(workspace: Workspace, settled: Recipe) -> Recommendation | None:
     """What was recommended before; None where nothing was measured yet."""
     return read_answer(recommendation_file(workspace, settled), Recommendation)
-
-
-def start_recommending(store: Store, recipe: Recipe) -> subprocess.Popen:
-    """Measure a recipe's data set with its backbone in another process.
-
-    It ends with exit code 2, and the reason in the last line of its `stderr`, where a person can put something right.
-    """
-    return start_beside("learner.advice.strategy", store, recipe)
 
 
 def _why(few: bool, separable: bool) -> str:
@@ -142,4 +128,5 @@ def _why(few: bool, separable: bool) -> str:
 
 
 def _label(arch: str) -> str:
-    return next((known.label for known in KNOWN_BACKBONES if known.arch == arch), arch)
+    known = known_backbone(arch)
+    return known.label if known else arch

@@ -9,7 +9,6 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import learner
 from learner.datasets import dataset_folder, split_by
 from learner.datasets.card import Card, card_of
 from learner.datasets.rows import rows_of
@@ -20,6 +19,7 @@ from learner.evaluation.results import SPLIT_TITLES, SplitName, load_curves, loa
 from learner.questions.learning_curve import LearningCurve, read_curve, recipe_of
 from learner.recipe import Recipe
 from learner.store import Epoch, Run, Step, Store, VersionInfo
+from learner.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +115,7 @@ def collect(store: Store, run_id: int) -> Collected:
 
 def versions() -> dict[str, str]:
     """Of Python, Thaw and the packages that decide a result, as installed here."""
-    found = {"Python": platform.python_version(), "Thaw": learner.__version__}
+    found = {"Python": platform.python_version(), "Thaw": __version__}
     for name in PACKAGES:
         try:
             found[name] = installed(name)

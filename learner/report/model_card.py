@@ -3,7 +3,7 @@
 from typing import Any
 
 from learner.evaluation.results import SPLIT_TITLES, SplitName, figure_name, figure_text, load_golden, load_predictions
-from learner.models.weights import KNOWN_BACKBONES
+from learner.recipe.backbones import known_backbone
 from learner.report.collecting import Collected, collect
 from learner.store import Store
 from learner.wording import count, duration, percent, percent_with_interval
@@ -90,7 +90,8 @@ def base_model(facts: dict[str, Any]) -> str | None:
     if source["kind"] == "hub":
         return source["location"]
     if source["kind"] == "hub cache":
-        return next((known.hub_id for known in KNOWN_BACKBONES if known.arch == facts["backbone"]), "") or None
+        known = known_backbone(facts["backbone"])
+        return (known.hub_id or None) if known else None
     return None
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from learner.errors import ModelError, RecipeError, RunError
-from learner.models.weights import KNOWN_BACKBONES
 from learner.recipe import Recipe
+from learner.recipe.backbones import known_backbone
 from learner.store.belonging import require_own
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
@@ -63,8 +63,8 @@ class Store:
         self.datasets.require_trainable(version)
         repeats = recipe.repeats
         recipe = replace(recipe, version=version.number, repeats=1, **self.weights_of(recipe))
-        known = {backbone.arch: list(backbone.stages) for backbone in KNOWN_BACKBONES}
-        recipe.check(known.get(recipe.backbone))  # of others, and of `auto`, the run finds out
+        known = known_backbone(recipe.backbone)
+        recipe.check(list(known.stages) if known else None)  # of others, and of `auto`, the run finds out
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)

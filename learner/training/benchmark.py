@@ -1,7 +1,5 @@
 """Measure how fast this machine trains a backbone, in a few seconds, for `learner.planning.cost`."""
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -14,14 +12,15 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from learner.errors import ThawError
 from learner.features.augment import apply, draw
+from learner.jobs.process import Tell
 from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network, Shape, lowered, row_bytes
 from learner.models.precision import Precision, precisions
 from learner.planning.cost import Amounts, Speed, choose_speed, is_narrow, load_speeds, save_speeds
 from learner.recipe import Augment, Head, Recipe
+from learner.store import Store
 from learner.training.optimizers import build_optimizer
 from learner.wording import count
 from learner.workspace import Workspace
@@ -63,6 +62,12 @@ def speeds_of(workspace: Workspace, recipe: Recipe, device: torch.device) -> lis
             speeds = measure(recipe, precisions(recipe.precision, device), device)
             save_speeds(workspace, recipe, speeds)
     return speeds
+
+
+def measure_machine(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> None:
+    """Measure for a settled recipe, unless that was kept. Raises what `speeds_of` raises."""
+    tell("Measuring this machine")
+    speeds_of(store.workspace, recipe, pick_device())
 
 
 def speed_of_run(workspace: Workspace, recipe: Recipe, device: torch.device, amounts: Amounts) -> Speed:
@@ -232,17 +237,3 @@ def _once(work: Callable[[], object], device: torch.device) -> float:
         torch.cuda.synchronize(device)
     seconds, of_processor = time.perf_counter() - began, time.process_time() - used
     return min(seconds, of_processor) if device.type == "cpu" and of_processor > 0 else seconds
-
-
-def main() -> None:
-    """Measure for the recipe whose JSON is the first argument, unless that is kept already."""
-    recipe = Recipe.from_dict(json.loads(sys.argv[1]))
-    try:
-        speeds_of(Workspace.current(), recipe, pick_device())
-    except ThawError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

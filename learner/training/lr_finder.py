@@ -5,9 +5,7 @@ fastai reads from the curve. Nothing that lasts is changed: no run is made, and 
 """
 
 import copy
-import json
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,8 +23,10 @@ from learner.errors import RunError
 from learner.features.arrays import DiskError
 from learner.features.cache import FeatureCache, every_view
 from learner.features.loaders import ImageLoader, Views
-from learner.planning.estimate import settle, working_beside
-from learner.questions.answers import keep_answer, say_progress
+from learner.jobs.device import device_to_itself
+from learner.jobs.process import Tell
+from learner.planning.estimate import settle
+from learner.questions.answers import keep_answer
 from learner.questions.rates import CHOSEN, RateFind, rates_file, read_rates, scaled_to
 from learner.recipe import Phase, Recipe
 from learner.store import Store
@@ -34,7 +34,7 @@ from learner.training.callbacks import FrozenStagesEval, Gradients
 from learner.training.losses import build_loss
 from learner.training.phases import PhaseLearner, build_learner, fit_phase, has_batch_norm, mixing, prepare_phase
 from learner.training.resume import random_states, restore_random
-from learner.training.trial import Trial, device_to_itself, set_up
+from learner.training.trial import Trial, set_up
 from learner.wording import percent
 
 STEPS = 100
@@ -52,8 +52,6 @@ SMALL_FALL = 0.03
 """A loss that falls by less than this share, on the way to its lowest, may as well have done so by chance."""
 REPORT_EVERY_S = 0.3
 
-Tell = Callable[[str], None]
-"""Hears a sentence on how far it is."""
 
 WHAT_THEY_ARE = {
     "valley": "the middle of the longest stretch along which the loss falls: fast, and well clear of where it explodes",
@@ -75,7 +73,7 @@ def find_rates(store: Store, recipe: Recipe, phase_index: int, tell: Tell = lamb
     found = read_rates(store.workspace, recipe, phase_index)
     if found is not None:
         return found
-    with device_to_itself(store):
+    with device_to_itself(store.workspace):
         found = _find(store, recipe, phase_index, tell)
     keep_answer(rates_file(store.workspace, recipe, phase_index), found)
     return found
@@ -263,16 +261,3 @@ def _methods(steps: int) -> dict[str, Callable[..., Any]]:
 
 def _readable(rates: list[float], losses: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.tensor(values[SKIPPED_FIRST:-SKIPPED_LAST]) for values in (rates, losses))
-
-
-def main() -> None:
-    """Find rates for the recipe and the phase index in the arguments."""
-    recipe, index = Recipe.from_dict(json.loads(sys.argv[1])), int(sys.argv[2])
-    with working_beside():
-        store = Store()
-        recipe = settle(store, recipe)
-        find_rates(store, recipe, index, lambda text: say_progress(rates_file(store.workspace, recipe, index), text))
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,9 @@ from learner.evaluation.inspect import Seen, conclude, references_of, see
 from learner.evaluation.results import forget_looks
 from learner.exports import export_learner
 from learner.features.cache import FeatureCache
-from learner.features.loaders import LabelledFile, Order, Preprocess, Views, make_dataloaders
+from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
+from learner.features.preprocess import Preprocess
+from learner.jobs.memory import give_back
 from learner.models.backbones import build
 from learner.models.checkpoint import ModelSpec, load_weights, read_spec, save_model
 from learner.models.heads import build_head
@@ -47,7 +49,6 @@ from learner.training.callbacks import (
 from learner.training.feed import Feed
 from learner.training.losses import build_loss
 from learner.training.phases import build_learner, fit_phase, has_batch_norm, prepare_phase
-from learner.training.process import give_memory_back
 from learner.training.progress import Listener, Progression, StopAsked
 from learner.training.resume import (
     link_or_copy,
@@ -88,7 +89,7 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
                 raise
             log.warning("Memory ran out: %s", error)
         gc.collect()  # the traceback that held the network is gone by now
-        give_memory_back()
+        give_back()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -1,19 +1,16 @@
 """A recipe's network and images, made ready outside of a run: for what is found out before one."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from fastai.torch_core import set_seed
-from filelock import Timeout
 
 from learner.datasets import image_path, split_by, summarize
-from learner.errors import RunError
 from learner.features.cache import FeatureCache
-from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Preprocess, Views
+from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Views
+from learner.features.preprocess import Preprocess
 from learner.models.backbones import Backbone, build
 from learner.models.heads import build_head
 from learner.models.network import Network
@@ -22,7 +19,6 @@ from learner.planning.estimate import amounts_for, settle
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.training.benchmark import pick_device, speed_of_run
-from learner.training.process import device_lock
 
 
 @dataclass
@@ -91,20 +87,3 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
         order = Order.of(files, recipe.seed, oversample=False).of_epoch(0, len(files))
         files = [files[index] for index in sorted(order[:most_images])]
     return Trial(recipe, backbone, network, device, classes, files, [counts[name] for name in classes])
-
-
-@contextmanager
-def device_to_itself(store: Store) -> Iterator[None]:
-    """Keep runs waiting meanwhile. Raises RunError when one is training on this machine."""
-    lock = device_lock(store.workspace)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            "This machine is training. Trying something beside it would be slow, and would slow the run. Try again "
-            "once the run has ended."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -72,7 +72,7 @@ class Measurements:
 def measurements(workspace, monkeypatch) -> Iterator[Measurements]:
     """No page measures this machine for real: that takes 15 s of both cores."""
     stand_in = Measurements(Store(workspace))
-    monkeypatch.setattr("ui.measuring.start_measuring", stand_in.start)
+    monkeypatch.setattr("ui.training.measuring.start_measuring", stand_in.start)
     yield stand_in
     for process in stand_in.processes:
         process.kill()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from streamlit.testing.v1 import AppTest
 
 from tests.patience import until
-from ui.beside import get_beside
+from ui.questions import get_questions
 
 
 def words(app: AppTest) -> str:
@@ -70,7 +70,7 @@ def choose(app: AppTest, paths: Sequence[str]) -> AppTest:
 
 def wait_for(app: AppTest) -> AppTest:
     """Until nothing works beside the pages any more."""
-    until(lambda: get_beside().under_way is None, every_s=0.2)
+    until(lambda: not get_questions().is_busy, every_s=0.2)
     return app.run()
 
 

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from learner.models.weights import FALLBACK_ARCH
 from learner.planning.cost import PhasePlan, RunPlan
 from learner.recipe import Recipe
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Run, Store
 from tests.machine import STAGES
 from tests.pages.reading import press, words
@@ -44,7 +44,7 @@ class TestMeasuring:
     ):
         app = open_page("train")
         app.number_input(key="batch_size").set_value(4).run()
-        assert "Measuring this machine for other settings first" in words(app)
+        assert "This machine is measured once what is being measured or prepared now is done." in words(app)
         assert len(measurements.asked) == 1
         measurements.end()
         assert "Measuring this machine, about" in words(app.run())
@@ -78,7 +78,7 @@ class TestMeasuring:
 
     def test_a_measurement_that_never_ends_is_ended(self, open_page, pets, measurements, monkeypatch):
         app = open_page("train")
-        monkeypatch.setattr("ui.measuring.LIMIT_S", 0.0)
+        monkeypatch.setattr("ui.training.measuring.LIMIT_S", 0.0)
         assert "and was ended" in words(app.run())
         assert measurements.processes[0].poll() is not None
 

@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from learner.models.weights import FALLBACK_ARCH
+from learner.jobs.device import device_lock
 from learner.planning.estimate import settle
 from learner.questions.answers import keep_answer
 from learner.questions.rates import RateFind, rates_file
 from learner.recipe import Phase, Recipe
-from learner.training.process import device_lock
+from learner.recipe.backbones import FALLBACK_ARCH
 from tests.pages.reading import button, press, run_until, unfold, words
 from ui.training.finder import find_chart, in_short
 
@@ -78,7 +78,7 @@ def test_a_rate_is_found_while_the_page_waits(train_page, store):
 
 def test_a_search_can_be_stopped(train_page):
     app = press(train_page, "Find a rate for Warm-up")
-    app = press(app, "Stop looking").run()
+    app = press(app, "Stop").run()
     assert "Finding a rate" not in words(app) and not button(app, "Find a rate for Warm-up").disabled
 
 

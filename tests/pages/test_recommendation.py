@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from learner.models.weights import FALLBACK_ARCH
+from learner.jobs.device import device_lock
 from learner.planning.estimate import settle
 from learner.questions.answers import keep_answer
 from learner.questions.strategy import Recommendation, recommendation_file
 from learner.recipe import Recipe
-from learner.training.process import device_lock
+from learner.recipe.backbones import FALLBACK_ARCH
 from tests.pages.reading import button, press, run_until, unfold, words
 
 FOUND = Recommendation(
@@ -27,7 +27,7 @@ def train_page(open_page, pets):
 
 
 def until_measured(app):
-    return run_until(app, lambda app: "Stop measuring" not in words(app))
+    return run_until(app, lambda app: "Stop" not in [button.label for button in app.button])
 
 
 def test_nothing_is_measured_before_a_person_asks(open_page, pets):

@@ -6,10 +6,10 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from learner.jobs.device import device_lock
 from learner.questions.answers import keep_answer
 from learner.questions.learning_curve import LearningCurve, curve_file, read_curve, recipe_of
 from learner.store import Store
-from learner.training.process import device_lock
 from tests.pages.reading import button, press, run_until, words
 from tests.samples import ROOT
 from ui.results.help_charts import growth

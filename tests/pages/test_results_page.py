@@ -15,7 +15,7 @@ from tests.finished import finish
 from tests.pages.reading import button, choose, press, tiles, wait_for, words
 from tests.samples import TWO_PHASES, make_photos, small_recipe
 from ui import state
-from ui.beside import get_beside
+from ui.questions import get_questions
 
 
 def photos_of(label: str, *numbers: int, side: str = "valid") -> list[str]:
@@ -221,7 +221,7 @@ class TestTestImages:
     def test_a_look_that_was_stopped_does_not_count(self, open_page, tested):
         app = press(open_page("results"), "Look at the test images")
         app = press(app, "Stop")
-        assert get_beside().under_way is None
+        assert not get_questions().is_busy
         assert "have never been looked at" in words(app.run()) and "Look at the test images" in words(app)
 
     def test_a_look_that_failed_says_why_and_can_be_tried_again(self, open_page, tested):

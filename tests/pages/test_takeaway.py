@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from learner.exports import USUAL_COVERAGE
-from learner.exports.proofs import download_file, proof_file, read_proof, start_preparing
+from learner.exports.proofs import download_file, proof_file, read_proof
+from learner.questions.process import ask
 from learner.store import Store
 from learner.workspace import Workspace
 from tests.pages.reading import press, wait_for
 from tests.patience import GIVE_UP_S
 from tests.samples import copy_workspace
-from ui.beside import get_beside
+from ui.questions import get_questions
 
 VIEW = {"view": "takeaway"}
 
@@ -47,7 +48,8 @@ def prepared_home(trained_home, tmp_path_factory) -> Path:
     """The workspace with the finished run, once its learner.pkl is prepared."""
     home = tmp_path_factory.mktemp("prepared") / "thaw"
     copy_workspace(trained_home, home)
-    assert start_preparing(Store(Workspace(home)), 1, "learner", USUAL_COVERAGE).wait(GIVE_UP_S) == 0
+    file = proof_file(Workspace(home), 1, "learner")
+    assert ask(Store(Workspace(home)), "export", file, 1, "learner", USUAL_COVERAGE).wait(GIVE_UP_S) == 0
     return home
 
 
@@ -79,9 +81,9 @@ def test_a_file_of_an_older_model_of_the_run_is_stale(prepared, open_page):
 
 def test_what_is_stopped_leaves_nothing_and_does_not_begin_again_by_itself(own, open_page):
     app = open_page("results", **VIEW)
-    get_beside().stop()
+    get_questions().stop(proof_file(own.workspace, 1, "learner"))
     app = app.run()
-    assert get_beside().under_way is None and "Prepare learner.pkl" in labels(app)
+    assert not get_questions().is_busy and "Prepare learner.pkl" in labels(app)
     folder = proof_file(own.workspace, 1, "learner").parent
     assert not folder.exists() or list(folder.iterdir()) == []
 
@@ -92,5 +94,5 @@ def test_a_failure_says_why_and_can_be_tried_again(prepared, open_page):
     prepared.workspace.checkpoint(1).write_bytes(b"damaged")
     press(app.run(), "Prepare model.onnx")
     app = wait_for(app)
-    assert any("is not a whole safetensors file" in error.value for error in app.error)
+    assert any("is not a whole safetensors file" in warning.value for warning in app.warning)
     assert "Try model.onnx again" in labels(app)

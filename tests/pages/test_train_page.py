@@ -7,8 +7,8 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from learner.datasets import add_dataset
-from learner.models.weights import FALLBACK_ARCH
 from learner.recipe import Augment, Head, Phase, Recipe, read_recipe, recipe_names
+from learner.recipe.backbones import FALLBACK_ARCH
 from tests.pages.reading import button, press, run_until, unfold, words
 from tests.samples import SMALL, TWO_PHASES, make_photos
 from ui.training.picker import first_sentence, read_upload, recipe_comment

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from learner.advice.coach import Advice
-from learner.evaluation.history import advice_about
+from learner.advice.coach import Advice, advice_about
 from learner.recipe import Recipe
 from learner.store import Epoch, Run, Store
 from ui.drafts import put_on_train

@@ -5,7 +5,6 @@ from typing import Any
 
 import streamlit as st
 
-from learner.questions.answers import read_progress
 from learner.questions.learning_curve import (
     VERDICTS,
     LearningCurve,
@@ -13,17 +12,14 @@ from learner.questions.learning_curve import (
     gain_text,
     read_curve,
     recipe_of,
-    start_growing,
     verdict,
 )
-from learner.recipe import Recipe
-from learner.store import Store
+from learner.questions.process import ask
 from learner.wording import count, duration, percent
 from ui import state
-from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.drawing import show_chart
-from ui.frame import telling_errors
 from ui.names import plain
+from ui.questions import show_question
 from ui.results import help_charts
 from ui.results.shown import Shown
 
@@ -35,9 +31,6 @@ def show_help(shown: Shown) -> None:
         _show(shown, curve)
         return
     file = curve_file(shown.store.workspace, recipe)
-    if get_beside().under_way == file:
-        st.fragment(_watch, run_every=LOOK_AGAIN_S)(shown.store, recipe)
-        return
     st.markdown(
         "**Would more photos help, and of which class?** Small models are trained on growing parts of your photos; how "
         "their accuracy rises tells what half as many more or twice as many would bring, and how sure that is."
@@ -46,29 +39,14 @@ def show_help(shown: Shown) -> None:
         "It takes from some seconds to some minutes. Nothing of the run changes. What the frozen network saw of the "
         "photos is taken from the run where it was kept."
     )
-    failure = get_beside().failure(file)
-    if failure:
-        st.warning(plain(failure))
-    busy = get_beside().under_way is not None
-    st.button(
-        "Try again" if failure else "Find out what would help",
-        on_click=get_beside().start,
-        args=(file, partial(start_growing, shown.store, recipe)),
-        type="primary",
+    show_question(
+        file,
+        partial(ask, shown.store, "learning_curve", file, recipe),
+        "Find out what would help",
+        again="Try again",
+        primary=True,
         key=f"grow-{shown.run.id}",
-        disabled=busy,
-        help="Something else is being measured or prepared; this can begin after it." if busy else None,
     )
-
-
-def _watch(store: Store, recipe: Recipe) -> None:
-    with telling_errors():
-        file = curve_file(store.workspace, recipe)
-        if get_beside().under_way != file:
-            st.rerun()
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(plain(read_progress(file)) or "Loading, about 10 s")
-        right.button("Stop", on_click=get_beside().stop, key="stop-growing", width="stretch")
 
 
 def _show(shown: Shown, curve: LearningCurve) -> None:

@@ -17,15 +17,13 @@ from learner.exports.proofs import (
     read_loading_lines,
     read_proof,
     sha256_of,
-    start_preparing,
 )
-from learner.questions.answers import read_progress
+from learner.questions.process import ask
 from learner.store import Run, Store
 from learner.wording import count, file_size
 from ui import state
-from ui.beside import LOOK_AGAIN_S, get_beside
-from ui.frame import telling_errors
 from ui.names import plain
+from ui.questions import get_questions, show_question
 
 FIRST = "learner"
 """Prepared as soon as the view opens, since it takes seconds."""
@@ -75,47 +73,31 @@ def _begin(store: Store, run: Run, coverage: float) -> None:
     if state.PREPARED not in st.session_state:
         st.session_state[state.PREPARED] = set()
     done = run.id in st.session_state[state.PREPARED] or not is_complete(store.workspace.run_folder(run.id))
-    if done or get_beside().under_way is not None:
+    if done or get_questions().is_busy:
         return
     st.session_state[state.PREPARED].add(run.id)
     if _proof_that_fits(store, run.id, FIRST, coverage) is None:
         file = proof_file(store.workspace, run.id, FIRST)
-        get_beside().start(file, partial(start_preparing, store, run.id, FIRST, coverage))
+        get_questions().start(file, partial(ask, store, "export", file, run.id, FIRST, coverage))
 
 
 def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
     file = proof_file(store.workspace, run.id, kind.kind)
-    if get_beside().under_way == file:
-        st.fragment(_watch, run_every=LOOK_AGAIN_S)(file, kind)
-        return
-    proof = _proof_that_fits(store, run.id, kind.kind, coverage)
-    if proof is not None:
-        _show_offer(store, run, kind, proof)
-        return
-    failure = get_beside().failure(file)
-    if failure:
-        st.error(plain(failure))
-    stale = read_proof(store.workspace, run.id, kind.kind) is not None and not failure
-    if stale:
-        st.caption("The one that was made before is of another model or another share of answers.")
-    busy = get_beside().under_way is not None
-    st.button(
-        f"Try {kind.download} again" if failure else f"Prepare {kind.download}",
-        on_click=get_beside().start,
-        args=(file, partial(start_preparing, store, run.id, kind.kind, coverage)),
+    if not get_questions().is_asked(file):
+        proof = _proof_that_fits(store, run.id, kind.kind, coverage)
+        if proof is not None:
+            _show_offer(store, run, kind, proof)
+            return
+        if read_proof(store.workspace, run.id, kind.kind) is not None:
+            st.caption("The one that was made before is of another model or another share of answers.")
+    show_question(
+        file,
+        partial(ask, store, "export", file, run.id, kind.kind, coverage),
+        f"Prepare {kind.download}",
+        again=f"Try {kind.download} again",
+        doing=f"Preparing {kind.download}.",
         key=f"prepare-{kind.kind}",
-        disabled=busy,
-        help="Another file is being prepared, or something tried; this can begin after it." if busy else None,
     )
-
-
-def _watch(file: Path, kind: Format) -> None:
-    with telling_errors():
-        if get_beside().under_way != file:
-            st.rerun()
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(f"Preparing {kind.download}. {plain(read_progress(file)) or 'Loading'} …")
-        right.button("Stop", on_click=get_beside().stop, key=f"stop-{kind.kind}", width="stretch")
 
 
 def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:

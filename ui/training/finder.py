@@ -6,18 +6,17 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from learner.questions.answers import read_progress
-from learner.questions.rates import RateFind, Rates, rates_file, read_rates, start_finding, with_rates
+from learner.questions.process import ask
+from learner.questions.rates import RateFind, Rates, rates_file, read_rates, with_rates
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.wording import duration
 from ui import drafts, state
-from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.charts import INKS
 from ui.components import rate_text
 from ui.drawing import show_chart
-from ui.frame import telling_errors
 from ui.names import plain
+from ui.questions import show_question
 
 MAX_RISE = 1.3
 """The drawing ends so many times above where the loss began; what explodes leaves it."""
@@ -36,26 +35,8 @@ def show_finder(store: Store, settled: Recipe) -> None:
             "at the loss. It takes from half a minute to some minutes, the longer the more stages learn. For when "
             "learning is slow or jumpy; the rates that Thaw chooses by itself are a safe beginning."
         )
-        if any(_is_searched(store, settled, index) for index in range(len(settled.phases))):
-            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, settled)
-            return
         for index in range(len(settled.phases)):
             _show_phase(store, settled, index)
-
-
-def _is_searched(store: Store, recipe: Recipe, index: int) -> bool:
-    return get_beside().under_way == rates_file(store.workspace, recipe, index)
-
-
-def _watch(store: Store, recipe: Recipe) -> None:
-    with telling_errors():
-        searched = [index for index in range(len(recipe.phases)) if _is_searched(store, recipe, index)]
-        if not searched:
-            st.rerun()
-        doing = read_progress(rates_file(store.workspace, recipe, searched[0])) or "Loading, about 10 s"
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(f"Finding a rate for **{plain(recipe.phases[searched[0]].name)}**. {plain(doing)}")
-        right.button("Stop looking", on_click=get_beside().stop, key="stop_finding", width="stretch")
 
 
 def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
@@ -63,15 +44,12 @@ def _show_phase(store: Store, recipe: Recipe, index: int) -> None:
     found = read_rates(store.workspace, recipe, index)
     if found is None:
         file = rates_file(store.workspace, recipe, index)
-        failure = get_beside().failure(file)
-        if failure:
-            st.warning(plain(failure))
-        st.button(
+        show_question(
+            file,
+            partial(ask, store, "rates", file, recipe, index),
             f"Find a rate for {plain(name)}",
-            on_click=get_beside().start,
-            args=(file, partial(start_finding, store, recipe, index)),
             key=f"find_rate {index}",
-            disabled=get_beside().under_way is not None,
+            doing=f"Finding a rate for **{plain(name)}**.",
         )
         return
     st.markdown(f"**{plain(name)}**")

@@ -1,57 +1,19 @@
 """The layers of the network as a table, with what learns in each phase. Listing them is another process's work."""
 
-import subprocess
-import threading
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from learner.questions.layers import layers_file, learning_parameters, read_layers, start_layers
+from learner.questions.layers import layers_file, learning_parameters, read_layers
+from learner.questions.process import ask
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.wording import percent
-from ui.frame import telling_errors
 from ui.names import plain
+from ui.questions import show_at_once
 from ui.training.fields import key
-
-LOOK_AGAIN_S = 1.0
-
-
-class Listing:
-    """One process a network that is not listed yet, shared by every tab; remembers why one failed."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._processes: dict[Path, subprocess.Popen] = {}
-        self._failures: dict[Path, str] = {}
-
-    def advance(self, store: Store, recipe: Recipe, classes: int) -> str:
-        """Start listing the layers of a settled recipe unless that is under way; returns why it failed, if it has."""
-        file = layers_file(store.workspace, recipe, classes)
-        with self._lock:
-            if file in self._failures or read_layers(store.workspace, recipe, classes) is not None:
-                return self._failures.get(file, "")
-            if file not in self._processes:
-                self._processes[file] = start_layers(store, recipe)
-            process = self._processes[file]
-            if process.poll() is not None:
-                lines = self._processes.pop(file).stderr.read().strip().splitlines()
-                known = process.returncode == 2 and lines
-                if read_layers(store.workspace, recipe, classes) is None:
-                    self._failures[file] = lines[-1] if known else "The network could not be built for this table."
-            return self._failures.get(file, "")
-
-    def try_again(self, store: Store, recipe: Recipe, classes: int) -> None:
-        with self._lock:
-            self._failures.pop(layers_file(store.workspace, recipe, classes), None)
-
-
-@st.cache_resource
-def get_listing() -> Listing:
-    """This server's one."""
-    return Listing()
 
 
 def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -> None:
@@ -62,7 +24,11 @@ def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -
     with box:
         layers = read_layers(store.workspace, recipe, classes)
         if layers is None:
-            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, recipe, classes)
+            file = layers_file(store.workspace, recipe, classes)
+            begins = "Building the network once to list its layers, about 8 s"
+            otherwise = "The network could not be built for this table."
+            asking = partial(ask, store, "layers", file, recipe)
+            show_at_once(file, asking, key="layers again", begins=begins, otherwise=otherwise)
             return
         firsts = [phase.first_trainable_group(stages) for phase in recipe.phases]
         said = []
@@ -113,15 +79,3 @@ def _unique(names: list[str]) -> list[str]:
         f"{name} ({number})" if names.count(name) > 1 or name in ("Part", "Layer", "Kind", "Output") else name
         for number, name in enumerate(names, start=1)
     ]
-
-
-def _watch(store: Store, recipe: Recipe, classes: int) -> None:
-    with telling_errors():
-        why = get_listing().advance(store, recipe, classes)
-        if why:
-            st.warning(plain(why))
-            st.button("List them again", on_click=get_listing().try_again, args=(store, recipe, classes))
-        elif read_layers(store.workspace, recipe, classes) is not None:
-            st.rerun()
-        else:
-            st.caption("Building the network once to list its layers, about 8 s")

@@ -7,24 +7,20 @@ import streamlit as st
 
 from learner.errors import ThawError
 from learner.features.arrays import Budget
-from learner.models.weights import KnownBackbone
 from learner.planning.cost import Amounts, RunPlan
 from learner.planning.estimate import amounts_of, expected_plan, settle
 from learner.recipe import Recipe
+from learner.recipe.backbones import KnownBackbone
 from learner.store import Store
 from learner.wording import count
 from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart
-from ui.frame import telling_errors
-from ui.measuring import get_measuring
 from ui.names import plain
 from ui.rate_plan import rate_chart
 from ui.training.finder import show_finder
 from ui.training.layers import show_layers
-
-LOOK_AGAIN_S = 1.0
-"""While this machine is measured."""
+from ui.training.measuring import show_measuring
 
 
 def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) -> None:
@@ -91,21 +87,3 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
     )
     amounts = replace(amounts_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
     return expected_plan(store, settled, amounts)
-
-
-def show_measuring(store: Store, settled: Recipe) -> None:
-    """What stands in the way of a plan: a measurement that is under way, or one that failed."""
-    failure = get_measuring().failure(settled)
-    if not failure:
-        st.fragment(watch_measuring, run_every=LOOK_AGAIN_S)(store, settled)
-        return
-    st.warning(plain(failure))
-    st.button("Measure again", on_click=get_measuring().try_again, args=(settled,))
-
-
-def watch_measuring(store: Store, settled: Recipe) -> None:
-    with telling_errors():
-        stands = get_measuring().advance(store, settled)
-        if get_measuring().failure(settled) or expect(store, settled) is not None:
-            st.rerun()
-        st.caption(plain(stands))

@@ -5,20 +5,19 @@ from functools import partial
 import streamlit as st
 
 from learner.planning.estimate import settle
-from learner.questions.answers import read_progress
+from learner.questions.process import ask
 from learner.questions.strategy import (
     Recommendation,
     read_recommendation,
     recommendation_file,
     recommended_recipe,
-    start_recommending,
 )
 from learner.recipe import Recipe
 from learner.store import Store
 from ui import drafts
-from ui.beside import LOOK_AGAIN_S, get_beside
 from ui.frame import telling_errors
 from ui.names import plain
+from ui.questions import show_question
 from ui.training.weights import AUTO, find_backbone
 
 
@@ -42,31 +41,14 @@ def show_recommendation(store: Store, dataset: str) -> None:
             "the head, some stages, or everything."
         )
         file = recommendation_file(store.workspace, recipe)
-        if get_beside().under_way == file:
-            st.fragment(_watch, run_every=LOOK_AGAIN_S)(store, recipe)
-            return
-        failure = get_beside().failure(file)
-        if failure:
-            st.warning(plain(failure))
-        st.button(
+        show_question(
+            file,
+            partial(ask, store, "strategy", file, recipe),
             f"Measure {plain(dataset)}",
-            on_click=get_beside().start,
-            args=(file, partial(start_recommending, store, recipe)),
             key="measure_dataset",
-            disabled=get_beside().under_way is not None,
             help="From half a minute to some minutes, most of it spent by the network looking at the images. What it "
             "sees is kept for the training.",
         )
-
-
-def _watch(store: Store, recipe: Recipe) -> None:
-    with telling_errors():
-        file = recommendation_file(store.workspace, recipe)
-        if get_beside().under_way != file:
-            st.rerun()
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(plain(read_progress(file)) or "Loading, about 10 s")
-        right.button("Stop measuring", on_click=get_beside().stop, key="stop_measuring", width="stretch")
 
 
 def _show(found: Recommendation) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from learner.errors import ThawError
-from learner.models.weights import KNOWN_BACKBONES, KnownBackbone, WeightsSource, choose_backbone
+from learner.models.weights import WeightsSource, choose_backbone
+from learner.recipe.backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone
 from learner.store import Run, Store
 from ui import state
 from ui.names import plain
@@ -37,7 +38,7 @@ class Chosen:
     @property
     def known(self) -> KnownBackbone | None:
         """Its stages, as far as a page can know them."""
-        return next((known for known in KNOWN_BACKBONES if known.arch == (self.arch or self.backbone)), None)
+        return known_backbone(self.arch or self.backbone)
 
 
 def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, right, below, fixed: bool) -> Chosen:

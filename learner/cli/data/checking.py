@@ -1,6 +1,5 @@
 """`data check`: what is doubtful about a data set, and its remedies."""
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +13,8 @@ from learner.datasets.editing import add_edit, edits_of
 from learner.datasets.editing import save as save_edits
 from learner.datasets.measuring import measure_missing
 from learner.errors import DatasetError
+from learner.jobs.process import use_patient_threads
 from learner.store import Store, VersionInfo
-from learner.training.process import PATIENT_THREADS
 from learner.wording import count, percent
 
 commands = typer.Typer()
@@ -77,7 +76,7 @@ def findings_of(work: Working) -> list[Finding]:
 def _look_with_a_network(store: Store, version: VersionInfo, report) -> None:
     if edits_of(store, version.name):
         err.print(f"The network looks at version {version.number} as it was saved; edits that are not are left out.")
-    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded; a person's own setting stays
+    use_patient_threads()
     from learner.advice.label_issues import suspect
 
     found = suspect(store, version, report)

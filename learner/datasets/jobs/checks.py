@@ -1,15 +1,8 @@
-"""The check that needs a network (`learner.advice.label_issues`): which labels are doubtful, which images strange."""
+"""The check that needs a network: starting it, stopping it. `learner.advice.label_check` is what its process does."""
 
-import os
-from collections.abc import Callable
-from typing import Any
-
-from learner.datasets.importing import Report
 from learner.datasets.jobs import processes
 from learner.datasets.jobs.processes import AT_WORK, Job
-from learner.datasets.measuring import measure_missing
-from learner.datasets.names import plural
-from learner.store import Store, VersionInfo
+from learner.store import VersionInfo
 from learner.workspace import Workspace
 
 KIND = "check"
@@ -38,28 +31,3 @@ def stop_check(job: Job) -> None:
 def dismiss_check(job: Job) -> None:
     """Forget a check that has ended; its result stays."""
     processes.remove(job)
-
-
-# In the job's own process
-
-
-def what(job: Job) -> str:
-    return f"The check of {job.request['name']}"
-
-
-def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
-    from learner.training.process import PATIENT_THREADS
-
-    os.environ.update({**PATIENT_THREADS, **os.environ})  # before torch is loaded
-    from learner.advice.label_issues import suspect
-
-    store = Store(job.workspace)
-    version = store.datasets.version(job.request["name"], job.request["version"])
-    measure_missing(store, version, tell, cancelled)
-    found = suspect(store, version, tell, cancelled)
-    message = f"{plural(len(found.labels), 'label')} doubted, {plural(len(found.outliers), 'image')} unlike the others."
-    return {"status": "done", "message": message}
-
-
-def clear(job: Job, end: dict[str, Any], lost: bool) -> None:
-    """Nothing to remove: the cache keeps whole parts only."""

@@ -21,13 +21,12 @@ from typing import Any, Protocol
 
 import psutil
 
-import learner
 from learner.datasets.files import written_whole
 from learner.datasets.importing import ImportProgress, Report
 from learner.errors import ImportCancelled, ThawError
 from learner.workspace import Workspace
 
-KINDS = {"arrival": "learner.datasets.jobs.arriving", "check": "learner.datasets.jobs.checks"}
+KINDS = {"arrival": "learner.datasets.jobs.arriving", "check": "learner.advice.label_check"}
 """Kind of job → the module that does it, which has the functions of `Kind`. Only that kind's jobs import it."""
 ENDED = ("done", "failed", "cancelled")
 AT_WORK = ("waiting", "running")
@@ -117,7 +116,7 @@ def start_again(job: Job, **request: Any) -> None:
 
 
 def _launch(workspace: Workspace, folder: Path) -> None:
-    code = str(Path(learner.__file__).parents[1])
+    code = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")]))
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(

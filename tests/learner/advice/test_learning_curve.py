@@ -20,18 +20,17 @@ from learner.advice.learning_curve import (
 )
 from learner.datasets import add_dataset
 from learner.errors import DatasetError, RunError
+from learner.jobs.device import device_lock
 from learner.planning.estimate import settle
-from learner.questions.answers import read_progress
 from learner.questions.learning_curve import (
     LearningCurve,
     curve_file,
     gain_text,
     read_curve,
     recipe_of,
-    start_growing,
     verdict,
 )
-from learner.training.process import device_lock
+from learner.questions.process import ask
 from tests.samples import make_photos, small_recipe
 
 
@@ -233,15 +232,14 @@ class TestOfARun:
         with device_lock(store.workspace), pytest.raises(RunError, match="This machine is training"):
             grow(store, dogs)
 
-    def test_another_process_measures_it_and_says_how_far_it_is(self, store, dogs):
-        process = start_growing(store, dogs)
+    def test_another_process_measures_it(self, store, dogs):
+        process = ask(store, "learning_curve", curve_file(store.workspace, dogs), dogs)
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert read_curve(store.workspace, dogs).now > 0.3
-        assert read_progress(curve_file(store.workspace, dogs)).startswith("Training linear heads")
 
     def test_a_reason_a_person_can_mend_is_its_last_words(self, store, dogs):
         with device_lock(store.workspace):
-            process = start_growing(store, dogs)
+            process = ask(store, "learning_curve", curve_file(store.workspace, dogs), dogs)
             _, errors = process.communicate(timeout=120)
         assert process.returncode == 2 and "This machine is training" in errors.splitlines()[-1]

@@ -11,18 +11,19 @@ from learner.advice.strategy import FEWEST, MOST_IMAGES, probe, recommend, sampl
 from learner.datasets import add_dataset
 from learner.datasets.problems import Taken
 from learner.errors import DatasetError, RunError
-from learner.models.weights import FALLBACK_ARCH
+from learner.jobs.device import device_lock
 from learner.planning.estimate import settle
+from learner.questions.process import ask
 from learner.questions.strategy import (
     MANY_PER_CLASS,
     Recommendation,
     read_recommendation,
+    recommendation_file,
     recommended_recipe,
-    start_recommending,
     strategy_for,
 )
 from learner.recipe import Recipe
-from learner.training.process import device_lock
+from learner.recipe.backbones import FALLBACK_ARCH
 from tests.patience import GIVE_UP_S
 from tests.samples import make_photos
 
@@ -148,7 +149,8 @@ class TestADataSet:
 
     def test_another_process_does_it_for_the_page(self, pets):
         assert read_recommendation(pets.workspace, settle(pets, PETS)) is None
-        process = start_recommending(pets, settle(pets, PETS))
+        settled = settle(pets, PETS)
+        process = ask(pets, "strategy", recommendation_file(pets.workspace, settled), settled)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
         assert read_recommendation(pets.workspace, settle(pets, PETS)).strategy == "frozen"

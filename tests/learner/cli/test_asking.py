@@ -7,8 +7,8 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from learner.models.weights import FALLBACK_ARCH
 from learner.recipe import Head
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.training.process import execute
 from tests.learner.cli.shell import TINY
 from tests.samples import SMALL, small_recipe

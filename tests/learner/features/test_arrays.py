@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from learner.errors import ThawError
+from learner.features import arrays as rows
 from learner.features.arrays import Budget, RowStore
-from learner.features.cache import arrays as rows
 
 
 def a_row(number: int) -> np.ndarray:

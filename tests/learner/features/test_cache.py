@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 import learner.models.network
 from learner.evaluation.results import load_predictions
 from learner.features.cache import FeatureCache, Item, every_view
-from learner.features.loaders import LabelledFile, Order, Preprocess, Views, make_dataloaders
+from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
+from learner.features.preprocess import Preprocess
 from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network

@@ -13,7 +13,8 @@ from PIL import Image
 import learner.features.loaders
 from learner.datasets.images import read_squished
 from learner.errors import ImageError
-from learner.features.loaders import Decoder, LabelledFile, Order, Preprocess, Views, ahead, make_dataloaders
+from learner.features.loaders import Decoder, LabelledFile, Order, Views, ahead, make_dataloaders
+from learner.features.preprocess import Preprocess
 from learner.recipe import Augment, Phase
 from learner.training.process import execute
 from tests.samples import make_photos, small_recipe

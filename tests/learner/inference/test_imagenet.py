@@ -12,7 +12,7 @@ from learner.datasets import add_dataset
 from learner.errors import WeightsError
 from learner.inference.imagenet import MOST_OF_A_CLASS, ImageNetModel, ask_about, class_names
 from learner.models.backbones import build
-from learner.models.weights import FALLBACK_ARCH
+from learner.recipe.backbones import FALLBACK_ARCH
 from tests.samples import make_photos
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"

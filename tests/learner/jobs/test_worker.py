@@ -14,9 +14,10 @@ import pytest
 import learner.store.runs
 from learner.datasets import add_dataset
 from learner.evaluation.results import load_result
+from learner.jobs.device import device_lock
+from learner.jobs.process import NICENESS
 from learner.recipe import Phase
 from learner.store import Run, Store
-from learner.training.process import NICENESS, device_lock
 from learner.workspace import Workspace
 from tests.patience import GIVE_UP_S, until
 from tests.ready import Fresh

@@ -18,7 +18,8 @@ from torch import nn
 
 from learner.errors import BackboneError, WeightsError
 from learner.models.backbones import Backbone, build, load_state
-from learner.models.weights import KNOWN_BACKBONES, SMALL_CNN, WeightsSource, local_file
+from learner.models.weights import WeightsSource, local_file
+from learner.recipe.backbones import KNOWN_BACKBONES, SMALL_CNN, known_backbone
 from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -363,9 +364,7 @@ def test_what_pages_know_of_the_backbones_on_offer_is_what_they_are():
         "convnext_atto",
         SMALL_CNN,
     ):
-        known = next((known for known in KNOWN_BACKBONES if known.arch == arch), None)
-        if known is None:
-            known = next(known for known in KNOWN_BACKBONES if known.arch == arch.replace("11", "16"))
+        known = known_backbone(arch) or known_backbone(arch.replace("11", "16"))
         body = build(arch, "random").body
         assert known.stages == tuple(name for name, _ in body.named_children())
         assert known.batch_norm == any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in body.modules())

@@ -14,7 +14,8 @@ from learner.models.heads import build_head
 from learner.models.layers import layers_of
 from learner.models.network import Network
 from learner.models.precision import Precision
-from learner.questions.layers import layers_file, learning_parameters, read_layers, start_layers
+from learner.questions.layers import layers_file, learning_parameters, read_layers
+from learner.questions.process import ask
 from learner.recipe import Head, Recipe
 from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
@@ -79,7 +80,7 @@ def test_what_learns_in_a_phase_is_counted_from_its_lowest_group_up(vgg16):
 def test_another_process_lists_them_into_the_cache(pets):
     recipe = Recipe("pets", version=1, backbone="test_resnet", image_size=64, head=Head("linear"))
     assert read_layers(pets.workspace, recipe, 2) is None
-    assert start_layers(pets, recipe).wait(GIVE_UP_S) == 0
+    assert ask(pets, "layers", layers_file(pets.workspace, recipe, 2), recipe).wait(GIVE_UP_S) == 0
     layers = read_layers(pets.workspace, recipe, 2)
     assert layers[-1]["stage"] == "head" and layers[-1]["shape"] == [2]
     other = replace(recipe, head=Head("fc"))
@@ -88,8 +89,8 @@ def test_another_process_lists_them_into_the_cache(pets):
     assert read_layers(pets.workspace, recipe, 2) is None  # made once more
 
 
-def test_a_network_that_cannot_be_built_is_told_in_a_sentence(pets):
-    process = start_layers(pets, Recipe("pets", version=1, backbone="nosuch", image_size=64))
+def test_a_network_that_cannot_be_built_is_told_in_a_sentence(pets, tmp_path):
+    process = ask(pets, "layers", tmp_path / "layers.json", Recipe("pets", version=1, backbone="nosuch", image_size=64))
     _, errors = process.communicate(timeout=GIVE_UP_S)
     assert process.returncode == 2
     assert errors.strip().splitlines()[-1].startswith("backbone: 'nosuch' is not an architecture")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from learner.errors import RecipeError
-from learner.features.loaders import Preprocess
+from learner.features.preprocess import Preprocess
 from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network, lowered

@@ -11,15 +11,8 @@ import hub_server
 import pytest
 
 from learner.errors import WeightsError
-from learner.models.weights import (
-    FALLBACK_ARCH,
-    KNOWN_BACKBONES,
-    VGG16_HUB_ID,
-    WeightsSource,
-    choose_backbone,
-    find_weights,
-    local_file,
-)
+from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
+from learner.recipe.backbones import FALLBACK_ARCH, KNOWN_BACKBONES, VGG16_HUB_ID
 from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[3]

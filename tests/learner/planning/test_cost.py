@@ -20,7 +20,8 @@ from learner.planning.cost import (
     plan_run,
     save_speeds,
 )
-from learner.planning.estimate import expected_plan, settle, start_measuring
+from learner.planning.estimate import expected_plan, settle
+from learner.questions.process import ask
 from learner.recipe import Augment, Phase, Recipe
 from tests.samples import ROOT, SMALL, make_photos, small_recipe
 
@@ -253,7 +254,7 @@ def test_another_process_measures_this_machine_and_the_plan_follows(pets):
     pets.workspace.speeds.unlink()
     recipe = settle(pets, small_recipe())
     assert expected_plan(pets, recipe) is None
-    assert start_measuring(pets, recipe).wait(120) == 0
+    assert ask(pets, "speed", pets.workspace.speeds, recipe).wait(120) == 0
     expected = expected_plan(pets, recipe)
     assert expected.expected_s > 0 and math.isfinite(expected.expected_s)
     assert expected.decode_disk == 40 * 32 * 32 * 3

@@ -9,9 +9,9 @@ from safetensors.numpy import load_file
 from learner.datasets import add_dataset
 from learner.datasets.gallery import KNOWN
 from learner.errors import RecipeError, RunError
-from learner.models.weights import FALLBACK_ARCH
 from learner.planning.estimate import settle
 from learner.recipe import RECIPES, Phase, Recipe, read_recipe, recipe_names
+from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace

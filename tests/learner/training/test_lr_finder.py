@@ -14,14 +14,14 @@ from fastai.data.core import DataLoaders
 
 from learner.errors import RunError
 from learner.features.loaders import ImageLoader
+from learner.jobs.device import device_lock
 from learner.planning.estimate import settle
-from learner.questions.answers import read_progress
-from learner.questions.rates import rates_file, read_rates, scaled_to, start_finding, with_rates
+from learner.questions.process import ask
+from learner.questions.rates import rates_file, read_rates, scaled_to, with_rates
 from learner.recipe import Augment, Phase
 from learner.training.losses import build_loss
 from learner.training.lr_finder import FEWEST, SKIPPED_FIRST, SKIPPED_LAST, STEPS, explain, find_on, find_rates, suggest
 from learner.training.phases import PhaseLearner, build_learner, fit_phase, prepare_phase
-from learner.training.process import device_lock
 from learner.training.resume import random_states
 from learner.training.trial import set_up
 from tests.patience import GIVE_UP_S
@@ -211,14 +211,13 @@ class TestOfARecipe:
         with pytest.raises(RunError, match="There is no phase 2: the recipe has 1"):
             find_rates(pets, small_recipe(), 1)
 
-    def test_another_process_finds_it_for_the_page(self, pets):
+    def test_another_process_finds_it_for_the_page(self, pets, tmp_path):
         recipe = settle(pets, small_recipe(phases=TWO))
-        process = start_finding(pets, recipe, 0)
+        process = ask(pets, "rates", rates_file(pets.workspace, recipe, 0), recipe, 0)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
         assert read_rates(pets.workspace, recipe, 0).phase == "Warm-up"
-        assert read_progress(rates_file(pets.workspace, recipe, 0)) != ""
-        process = start_finding(pets, replace(recipe, backbone="nosuch"), 0)
+        process = ask(pets, "rates", tmp_path / "rates.json", replace(recipe, backbone="nosuch"), 0)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 2
         assert errors.strip().splitlines()[-1].startswith("backbone: 'nosuch' is not an architecture")

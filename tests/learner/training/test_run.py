@@ -15,7 +15,8 @@ from samples import make_photos
 import learner.training.progress
 from learner.datasets import add_dataset
 from learner.evaluation.results import load_predictions, load_result
-from learner.features.loaders import Decoder, LabelledFile, Order, Preprocess, make_dataloaders
+from learner.features.loaders import Decoder, LabelledFile, Order, make_dataloaders
+from learner.features.preprocess import Preprocess
 from learner.models.backbones import build
 from learner.models.checkpoint import load_model
 from learner.models.heads import build_head

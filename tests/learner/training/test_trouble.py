@@ -11,8 +11,8 @@ import pytest
 
 import learner.training.process
 from learner.datasets import add_dataset
-from learner.models.weights import SMALL_CNN
 from learner.recipe import Head, Phase
+from learner.recipe.backbones import SMALL_CNN
 from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace
@@ -33,7 +33,7 @@ def _limit_memory(room: int) -> None:
 
     glibc frees addresses, other than memory, only of blocks that it maps one by one, which Thaw turns off for speed.
     """
-    learner.training.process._keep_memory = lambda: None
+    learner.training.process.keep_memory = lambda: None
     limit = psutil.Process().memory_info().vms + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

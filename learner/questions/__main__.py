@@ -1,0 +1,3 @@
+from learner.questions.process import main
+
+main()
