@@ -12,9 +12,10 @@ from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from learner.datasets.uploads import save_uploads
 from learner.errors import DatasetError, ImportCancelled
-from learner.inference import Predictor, batches
+from learner.inference import batches
 from learner.inference.batches import Answer, Mark, Picture, verdict
 from learner.inference.joining import came_of, join, joining, labels_in, marked
+from learner.inference.predictor import Predictor
 from tests.learner.datasets.waiting import rested
 from tests.samples import make_photos, make_zip
 
