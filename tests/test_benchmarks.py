@@ -1,3 +1,5 @@
+"""Benchmarks: how they measure, what they write, and that their peers do what they say."""
+
 import re
 import sys
 import zipfile

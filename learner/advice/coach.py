@@ -1,4 +1,7 @@
-"""The coach: reads a run's curves and says what they mean and what to try. Pure: figures in, sentences out."""
+"""The coach: reads a run's curves and says what they mean and what to try. Pure: figures in, sentences out.
+
+Needs no torch.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,7 @@
-"""Correct photos that a run got wrong, and train again with the same recipe and seed, to see what it brought."""
+"""Correct photos that a run got wrong, and train again with the same recipe and seed, to see what it brought.
+
+Needs no torch.
+"""
 
 from dataclasses import replace
 

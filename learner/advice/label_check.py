@@ -1,4 +1,7 @@
-"""What the process of a check does that needs a network: which labels are doubtful, which images strange. Light."""
+"""What the process of a check does that needs a network: which labels are doubtful, which images strange.
+
+Needs no torch.
+"""
 
 from collections.abc import Callable
 from typing import Any

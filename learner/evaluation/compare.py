@@ -1,4 +1,4 @@
-"""Several runs beside each other, from their epochs alone. Pure: figures in, figures out."""
+"""Several runs beside each other, from their epochs alone. Pure: figures in, figures out. Needs no torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

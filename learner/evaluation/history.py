@@ -1,4 +1,4 @@
-"""What watching many runs, or a long one, takes from the store: one query each, few rows."""
+"""What watching many runs, or a long one, takes from the store: one query each, few rows. Needs no torch."""
 
 from collections.abc import Sequence
 

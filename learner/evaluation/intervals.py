@@ -1,4 +1,4 @@
-"""How sure a rate and a difference of rates are. Plain arithmetic: pages can have it at once."""
+"""How sure a rate and a difference of rates are. Plain arithmetic: pages can have it at once. Needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

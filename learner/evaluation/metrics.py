@@ -1,4 +1,7 @@
-"""What a trained model gets right and wrong: figures with their intervals, and the curves behind them."""
+"""What a trained model gets right and wrong: figures with their intervals, and the curves behind them.
+
+Needs no torch.
+"""
 
 from math import sqrt
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a network looked, drawn over the picture it looked at."""
+"""Where a network looked, drawn over the picture it looked at. Needs no torch."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Two runs on the same images: which photos the second got right that the first had wrong, and the other way round."""
+"""Two runs on the same images: which photos the second got right that the first had wrong, and the other way round.
+
+Needs no torch.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
 """A run's results on disk: figures in `result.json`, curves, and one row an image in `predictions.csv`.
 
 Those of the validation images lie in the run's folder itself, those of training and test images in `train` and `test`.
+Needs no torch.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""onnxruntime-web, which the web demo runs on: fetched once through npm, checked, and kept beside the environment."""
+"""onnxruntime-web, which the web demo runs on: fetched once through npm, checked, and kept beside the environment.
+
+Needs no torch.
+"""
 
 import base64
 import hashlib

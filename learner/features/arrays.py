@@ -2,6 +2,7 @@
 
 Rows are written once, in parts. A part counts when it is whole: it is written under another name, renamed at the end,
 and read only after its checksum was found right. Whatever else lies there is removed and computed again.
+Needs no torch.
 """
 
 import json

@@ -3,6 +3,7 @@
 A batch is a folder `$THAW_HOME/predictions/<id>/`: `batch.json`; `arrived/` until it is taken in; then
 `pictures/`, named by content, and `pictures.jsonl`; `answers/<model>.jsonl`, a line for each picture, and
 `answers/<model>.json` about the model; `marks.json`; and `stopped` while a person wants no more answers.
+Needs no torch.
 """
 
 import hashlib

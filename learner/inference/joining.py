@@ -1,4 +1,4 @@
-"""Pictures of a batch whose class a person has said join a data set: they are its next version."""
+"""Pictures of a batch whose class a person has said join a data set: they are its next version. Needs no torch."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and how far an image lies from those that were learnt from."""
+"""Probabilities that mean what they say, and how far an image lies from those that were learnt from. Needs no torch."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar

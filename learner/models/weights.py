@@ -1,7 +1,7 @@
 """Where pretrained weights come from: a file, the Hugging Face cache or hub, or a pip-installed package.
 
 This module finds and fetches files and never opens them, so it needs neither torch nor timm and a page may import it;
-`learner.models.backbones` reads what it finds.
+`learner.models.backbones` reads what it finds. Needs no torch.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One run's process, `python -m learner.training.process ID`, and how it ends whatever happens."""
+"""One run's process, `python -m learner.training.process ID`, and how it ends whatever happens. Needs no torch."""
 
 import logging
 import os

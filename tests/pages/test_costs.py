@@ -77,8 +77,8 @@ class TestMeasuring:
         assert len(measurements.asked) == 1
 
     def test_a_measurement_that_never_ends_is_ended(self, open_page, pets, measurements, monkeypatch):
-        app = open_page("train")
         monkeypatch.setattr("ui.training.measuring.LIMIT_S", 0.0)
+        app = open_page("train")
         assert "and was ended" in words(app.run())
         assert measurements.processes[0].poll() is not None
 

@@ -39,11 +39,21 @@ def shown(app) -> Recipe:
 
 
 @pytest.fixture
-def train_page(open_page, pets):
+def train_page(open_page, pets, measurements):
+    """On a machine that was measured for `RECIPE`."""
     app = open_page("train")
+    measurements.end()
     app.session_state["draft"] = RECIPE.to_dict()
     app.session_state["draft_number"] = 1
+    app.run()
+    measurements.end()
     return unfold(app.run(), "Find learning rates")
+
+
+def test_nothing_is_tried_beside_a_measurement_of_the_machine(open_page, pets):
+    app = unfold(open_page("train"), "Find learning rates")
+    assert button(app, "Find a rate for Warm-up").disabled
+    assert "this can begin after it" in button(app, "Find a rate for Warm-up").help
 
 
 def test_every_phase_has_a_button(train_page):

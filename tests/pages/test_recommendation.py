@@ -22,8 +22,10 @@ def shown(app) -> Recipe:
 
 
 @pytest.fixture
-def train_page(open_page, pets):
-    return unfold(open_page("train"), "What suits this data set?")
+def train_page(open_page, pets, measurements):
+    app = open_page("train")
+    measurements.end()
+    return unfold(app.run(), "What suits this data set?")
 
 
 def until_measured(app):
