@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from learner.datasets import split_by
-from learner.evaluation.inspect import Seen, write_split
+from learner.evaluation.inspect import ModelOutputs, write_split
 from learner.evaluation.results import SplitName, write_json
 from learner.models.checkpoint import ModelSpec
 from learner.recipe import Recipe
@@ -53,7 +53,7 @@ def finish(
             said, share = wrong.get(image.path, image.label), sure.get(image.path, 0.9)
             probs[row] = (1 - share) / (len(classes) - 1)
             probs[row, classes.index(said)] = share
-        seen = Seen(mine, TEMPERATURE * np.log(probs), np.zeros((len(mine), 8)))
+        seen = ModelOutputs(mine, TEMPERATURE * np.log(probs), np.zeros((len(mine), 8)))
         write_split(folder, split, spec, seen, np.arange(len(mine), dtype=float))
     (folder / "golden").mkdir()
     write_json(folder / "golden" / "golden.json", {"format": 1, "photos": []})

@@ -35,7 +35,7 @@ GOLDEN_SIDE = 448
 
 
 @dataclass
-class Seen:
+class ModelOutputs:
     """What a network made of some images."""
 
     images: list[Image]
@@ -50,7 +50,7 @@ class Seen:
         return np.array([index_of[image.label] for image in self.images])
 
 
-def references_of(images: Iterable[Image]) -> list[Image]:
+def reference_images(images: Iterable[Image]) -> list[Image]:
     """At most `MOST_REFERENCES` of them, of every class as many, always the same ones."""
     by_class: dict[str, list[Image]] = defaultdict(list)
     for image in sorted(images, key=lambda image: image.sha256):
@@ -61,7 +61,7 @@ def references_of(images: Iterable[Image]) -> list[Image]:
 
 
 @torch.inference_mode()
-def see(network: Network, batches: Iterable[torch.Tensor], images: list[Image]) -> Seen:
+def compute_outputs(network: Network, batches: Iterable[torch.Tensor], images: list[Image]) -> ModelOutputs:
     """`batches` are what the network takes at its `skip`, in the order of `images`; it is put into evaluation mode."""
     network.eval()
     logits, features = [], []
@@ -71,10 +71,12 @@ def see(network: Network, batches: Iterable[torch.Tensor], images: list[Image]) 
         x = x.float()
         logits.append(network[1](x).cpu())
         features.append(x.mean((2, 3)).cpu())
-    return Seen(images, torch.cat(logits).numpy(), unit_length(torch.cat(features).numpy()))
+    return ModelOutputs(images, torch.cat(logits).numpy(), unit_length(torch.cat(features).numpy()))
 
 
-def conclude(folder: Path, model: nn.Sequential, spec: ModelSpec, valid: Seen, train: Seen, base: Path) -> None:
+def write_results(
+    folder: Path, model: nn.Sequential, spec: ModelSpec, valid: ModelOutputs, train: ModelOutputs, base: Path
+) -> None:
     """Write all that a run leaves beside its checkpoint, and put the calibration into that.
 
     `train` are the reference images; `base` is the folder that the images' `file` is relative to.
@@ -95,19 +97,21 @@ def conclude(folder: Path, model: nn.Sequential, spec: ModelSpec, valid: Seen, t
     write_split(folder, "valid", spec, valid, far)
 
 
-def write_split(folder: Path, split: SplitName, spec: ModelSpec, seen: Seen, far: np.ndarray | None) -> dict[str, Any]:
+def write_split(
+    folder: Path, split: SplitName, spec: ModelSpec, outputs: ModelOutputs, far: np.ndarray | None
+) -> dict[str, Any]:
     """Figures, curves and predictions of some images; returns the figures."""
-    probs, targets = calibrated(seen.logits, spec.temperature), seen.targets(spec.classes)
+    probs, targets = calibrated(outputs.logits, spec.temperature), outputs.targets(spec.classes)
     result = evaluate(probs, targets, spec.classes)
     result |= {"split": split, "temperature": spec.temperature}
-    result["uncalibrated"] = calibration_curve(calibrated(seen.logits, 1.0), targets)
+    result["uncalibrated"] = calibration_curve(calibrated(outputs.logits, 1.0), targets)
     curves = one_against_rest(probs, targets, spec.classes)
     for row, curve in zip(result["per_class"], curves, strict=True):
         row |= {"auc": curve["auc"], "average_precision": curve["average_precision"]}
     target = split_folder(folder, split)
     target.mkdir(exist_ok=True)
     write_json(target / "curves.json", curves)
-    save_result(target, result, probs, seen.images, spec.classes, far)
+    save_result(target, result, probs, outputs.images, spec.classes, far)
     return result
 
 
@@ -141,19 +145,23 @@ def save_golden(
 
 
 def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
-    """Make what `conclude` makes at a run's end, for one that an older Thaw trained or that never came to its end.
+    """Make what `write_results` makes at a run's end, for one that an older Thaw trained or that never came to its end.
 
     The run's status stays. Raises RunError, ModelError, DatasetError or ImageError.
     """
-    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
+    run, checkpoint = _ended_run(store, run_id), store.checkpoint(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
     model, spec = load_model(checkpoint)
     augment = run.recipe.get("augment") or spec.augment
     predictor = Predictor(model, spec)
-    seen = _seen_with(predictor, store, version.name, {"validation": valid, "training": references_of(train)}, tell)
+    outputs = _outputs_of(
+        predictor, store, version.name, {"validation": valid, "training": reference_images(train)}, tell
+    )
     spec = replace(spec, augment=augment)
-    conclude(store.workspace.run_folder(run_id), model, spec, *seen, dataset_folder(store.workspace, version.name))
+    write_results(
+        store.workspace.run_folder(run_id), model, spec, *outputs, dataset_folder(store.workspace, version.name)
+    )
 
 
 def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:
@@ -161,7 +169,7 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
 
     Raises RunError, ModelError, ImageError, and DatasetError where there are no test images.
     """
-    run, checkpoint = _still(store, run_id), store.checkpoint(run_id)
+    run, checkpoint = _ended_run(store, run_id), store.checkpoint(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     model, spec = load_model(checkpoint)
     known = set(spec.classes)
@@ -178,16 +186,16 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
             "set them aside."
         )
     predictor = Predictor(model, spec, load_reference(checkpoint))
-    [seen] = _seen_with(predictor, store, version.name, {"test": images}, tell)
+    [outputs] = _outputs_of(predictor, store, version.name, {"test": images}, tell)
     far = None
     if predictor.reference is not None:
-        far = distances(seen.features, predictor.reference, spec.neighbours)
-    result = write_split(store.workspace.run_folder(run_id), "test", spec, seen, far)
+        far = distances(outputs.features, predictor.reference, spec.neighbours)
+    result = write_split(store.workspace.run_folder(run_id), "test", spec, outputs, far)
     store.runs.add_test_look(run_id, version.name, result["accuracy"], result["images"])
     return result
 
 
-def _still(store: Store, run_id: int) -> Run:
+def _ended_run(store: Store, run_id: int) -> Run:
     """The run, whose model nothing changes meanwhile. Raises RunError for one that trains or is about to."""
     run = store.runs.get(run_id)
     if run.status in ("running", "queued"):
@@ -195,9 +203,9 @@ def _still(store: Store, run_id: int) -> Run:
     return run
 
 
-def _seen_with(
+def _outputs_of(
     predictor: Predictor, store: Store, dataset: str, sides: dict[str, list[Image]], tell: Tell
-) -> list[Seen]:
+) -> list[ModelOutputs]:
     def read(chunk: list[LabelledFile]) -> np.ndarray:
         return np.stack([predictor.read(file.path) for file in chunk])
 
@@ -213,5 +221,5 @@ def _seen_with(
             features.append(look.features)
             done += len(pixels)
             tell(f"Looking at {side} images: {done:,} of {total:,}")
-        found.append(Seen(images, np.concatenate(logits), np.concatenate(features)))
+        found.append(ModelOutputs(images, np.concatenate(logits), np.concatenate(features)))
     return found

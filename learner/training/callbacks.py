@@ -3,10 +3,15 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 
 import torch
-from fastai.callback.core import Callback, CancelFitException, CancelTrainException
+from fastai.callback.core import (
+    Callback,
+    CancelBatchException,
+    CancelFitException,
+    CancelTrainException,
+    TrainEvalCallback,
+)
 from fastai.callback.fp16 import MixedPrecision
 from fastcore.foundation import L
 from torch import nn
@@ -15,6 +20,7 @@ from torch.amp import GradScaler
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
+from learner.training.position import EpochTotals, Position, finite, rank_of
 from learner.training.progress import Progression
 
 STEPS_AN_EPOCH = 25
@@ -25,61 +31,6 @@ POINT_INSIDE_EPOCH_S = 300.0
 """Within an epoch a resume point is written this often."""
 
 
-@dataclass
-class Tally:
-    """What an epoch has added up so far; a part of a resume point, so that it goes on from there."""
-
-    grad_norm: float = 0.0
-    steps: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    """Of training."""
-    validation_s: float = 0.0
-    pct_train: float | None = None
-    """fastai's position within the phase, 0 to 1."""
-    smooth_count: int = 0
-    smooth_loss: float = 0.0
-    batch: int = 0
-    """Batches done of this epoch."""
-
-    @property
-    def mean_grad_norm(self) -> float | None:
-        return _finite(self.grad_norm / self.steps) if self.steps else None
-
-    @property
-    def images_per_s(self) -> float | None:
-        return self.images / self.seconds if self.seconds else None
-
-
-@dataclass
-class Place:
-    """Where a run stands: what a resume point remembers beside tensors."""
-
-    phase: int = 0
-    epoch: int = 0
-    """Epochs done of that phase."""
-    epochs_done: int = 0
-    """Of all phases."""
-    best: tuple[float, float] | None = None
-    """Rank of the best epoch so far: accuracy, then minus the validation loss."""
-    best_epoch: int | None = None
-    batch_size: int = 0
-    """What `tally.batch` counts in."""
-    tally: Tally = field(default_factory=Tally)
-
-    def use_batch_size(self, batch_size: int) -> None:
-        """Count in batches of another size, a divisor of the one before."""
-        self.tally.batch = self.tally.batch * self.batch_size // batch_size
-        self.batch_size = batch_size
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Place":
-        best = values["best"]
-        return cls(**values | {"tally": Tally(**values["tally"]), "best": tuple(best) if best else None})
-
-    to_dict = asdict
-
-
 class Reporter(Callback):
     """Writes batches and epochs to the store, keeps the best checkpoint and resume points, and ends when asked.
 
@@ -88,9 +39,11 @@ class Reporter(Callback):
 
     order = 70  # after Recorder and ParamScheduler
 
-    def __init__(self, progression: Progression, place: Place, keep: Callable[[], None], remember: Callable[[], None]):
-        """`keep` writes the best checkpoint, `remember` a resume point for `place`."""
-        self.progression, self.place = progression, place
+    def __init__(
+        self, progression: Progression, position: Position, keep: Callable[[], None], remember: Callable[[], None]
+    ):
+        """`keep` writes the best checkpoint, `remember` a resume point for `position`."""
+        self.progression, self.position = progression, position
         self._keep, self._remember = keep, remember
         self._phase: Phase | None = None
         self._plan: PhasePlan | None = None
@@ -103,19 +56,21 @@ class Reporter(Callback):
         self._losses = [math.inf if epoch.valid_loss is None else epoch.valid_loss for epoch in epochs]
 
     def before_epoch(self) -> None:
-        self.dls.train.epoch = self.place.epochs_done  # decides order and views of the images
-        self.dls.train.first_batch = self.place.tally.batch
-        self._sampled = Tally()
-        self._steps_written = self.place.tally.batch * STEPS_AN_EPOCH // max(len(self.dls.train), 1)
+        self._trained = False
+        self.dls.train.epoch = self.position.epochs_done  # decides order and views of the images
+        self.dls.train.first_batch = self.position.totals.batch
+        self._sampled = EpochTotals()
+        self._steps_written = self.position.totals.batch * STEPS_AN_EPOCH // max(len(self.dls.train), 1)
 
     def before_train(self) -> None:
         """Go on within an epoch as if nothing had happened."""
-        tally = self.place.tally
-        if tally.pct_train is not None:
-            self.learn.pct_train = tally.pct_train
-        if tally.smooth_count:
-            self.recorder.smooth_loss.count = tally.smooth_count
-            self.recorder.smooth_loss.val = torch.tensor(tally.smooth_loss)
+        self._trained = True
+        totals = self.position.totals
+        if totals.pct_train is not None:
+            self.learn.pct_train = totals.pct_train
+        if totals.smooth_count:
+            self.recorder.smooth_loss.count = totals.smooth_count
+            self.recorder.smooth_loss.val = torch.tensor(totals.smooth_loss)
 
     def before_batch(self) -> None:
         self._batch_began = time.monotonic()
@@ -125,34 +80,34 @@ class Reporter(Callback):
         if self.training:
             self._count()
         else:
-            self.place.tally.validation_s += time.monotonic() - self._batch_began
+            self.position.totals.validation_s += time.monotonic() - self._batch_began
         self.progression.batch(
-            self.place.phase, self._plan, self.n_epoch, self.epoch + 1, self.iter + 1, batches, self.training
+            self.position.phase, self._plan, self.n_epoch, self.epoch + 1, self.iter + 1, batches, self.training
         )
         if not self.training:
             return
         self._sample()
         stops = self.progression.stops_now
         due = time.monotonic() - self._pointed_at >= POINT_INSIDE_EPOCH_S
-        if (stops or due) and self.learn.step_is_due and self.iter + 1 < self.n_iter:
+        if (stops or due) and self.learn.gather_gradients.is_due and self.iter + 1 < self.n_iter:
             self._point()
         if stops:
             raise CancelTrainException
 
     def _count(self) -> None:
-        tally, gradients = self.place.tally, self.learn.gradients
+        totals, gradients = self.position.totals, self.learn.gradients
         seconds = time.monotonic() - self._batch_began
-        for one in (tally, self._sampled):
+        for one in (totals, self._sampled):
             one.images += len(self.y)
             one.seconds += seconds
             if gradients.norm is not None:
                 one.grad_norm += gradients.norm
                 one.steps += 1
         smooth = self.recorder.smooth_loss
-        tally.smooth_count, tally.smooth_loss = smooth.count, float(smooth.val)
-        tally.pct_train = self.learn.pct_train
-        tally.batch = self.iter + 1
-        self.progression.images_per_s = self._sampled.images_per_s or tally.images_per_s
+        totals.smooth_count, totals.smooth_loss = smooth.count, float(smooth.val)
+        totals.pct_train = self.learn.pct_train
+        totals.batch = self.iter + 1
+        self.progression.images_per_s = self._sampled.images_per_s or totals.images_per_s
         if self.dls.device.type == "cuda":
             self.progression.gpu_memory = torch.cuda.memory_reserved(self.dls.device)
 
@@ -164,43 +119,45 @@ class Reporter(Callback):
         self._steps_written = int(position * STEPS_AN_EPOCH)
         self.progression.store.runs.add_step(
             self.progression.run_id,
-            at=self.place.epochs_done + position,
-            train_loss=_finite(float(self.recorder.smooth_loss.value)),
+            at=self.position.epochs_done + position,
+            train_loss=finite(float(self.recorder.smooth_loss.value)),
             lrs=self._rates(),
             grad_norm=self._sampled.mean_grad_norm,
             images_per_s=self._sampled.images_per_s,
         )
-        self._sampled = Tally()
+        self._sampled = EpochTotals()
 
     def after_epoch(self) -> None:
+        if not self._trained:  # fastai tells of epochs that it skips, too
+            return
         right, wrong = (float(metric.value) for metric in self.recorder.metrics)
         valid_loss = float(self.recorder.loss.value)
-        place, tally = self.place, self.place.tally
-        place.epochs_done += 1
-        place.epoch += 1
-        rank = rank_of(right, _finite(valid_loss))
-        is_best = place.best is None or rank > place.best
+        position, totals = self.position, self.position.totals
+        position.epochs_done += 1
+        position.epoch += 1
+        rank = rank_of(right, finite(valid_loss))
+        is_best = position.best is None or rank > position.best
         if is_best:
-            place.best, place.best_epoch = rank, place.epochs_done
+            position.best, position.best_epoch = rank, position.epochs_done
             self._keep()
         figures = {
-            "epoch": place.epochs_done,
-            "phase": place.phase,
-            "train_loss": _finite(float(self.recorder.smooth_loss.value)),
-            "valid_loss": _finite(valid_loss),
+            "epoch": position.epochs_done,
+            "phase": position.phase,
+            "train_loss": finite(float(self.recorder.smooth_loss.value)),
+            "valid_loss": finite(valid_loss),
             "accuracy": right,
             "error_rate": wrong,
             "lrs": self._rates(),
-            "seconds": tally.seconds + tally.validation_s,
-            "grad_norm": tally.mean_grad_norm,
-            "images_per_s": tally.images_per_s,
+            "seconds": totals.seconds + totals.validation_s,
+            "grad_norm": totals.mean_grad_norm,
+            "images_per_s": totals.images_per_s,
             "samples": self.learn.samples.rows,
         }
         self.progression.store.runs.add_epoch(self.progression.run_id, is_best, **figures)
         self.progression.listener.on_epoch(figures, is_best)
         if self.progression.stops_now:
             raise CancelFitException
-        self.place.tally = Tally()
+        self.position.totals = EpochTotals()
         self._losses.append(valid_loss if math.isfinite(valid_loss) else math.inf)
         asked = self.progression.asked
         if asked or time.monotonic() - self._pointed_at >= POINT_EVERY_S:
@@ -212,7 +169,7 @@ class Reporter(Callback):
     def is_phase_over(self) -> bool:
         """Whether all epochs are done, or the validation loss of this phase has not fallen for `patience` epochs."""
         patience = self._phase.patience
-        if self.place.epoch >= self._phase.epochs:
+        if self.position.epoch >= self._phase.epochs:
             return True
         if not patience or len(self._losses) <= patience:
             return False
@@ -221,12 +178,58 @@ class Reporter(Callback):
     def _point(self, with_smooth_loss: bool = False) -> None:
         if with_smooth_loss:  # fastai's average runs on from epoch to epoch
             smooth = self.recorder.smooth_loss
-            self.place.tally.smooth_count, self.place.tally.smooth_loss = smooth.count, float(smooth.val)
+            self.position.totals.smooth_count, self.position.totals.smooth_loss = smooth.count, float(smooth.val)
         self._remember()
         self._pointed_at = time.monotonic()
 
     def _rates(self) -> list[float]:
         return [float(hyper["lr"]) for hyper in self.opt.hypers]
+
+
+class StartBatch(Callback):
+    """Counts batches from where the loader begins (`ImageLoader.first_batch`), which may be within an epoch."""
+
+    order = TrainEvalCallback.order - 1
+    run_valid = False
+
+    def __init__(self):
+        self.restore: Callable[[], None] | None = None
+        """Called once, when the loader has begun: that draws a random number, too."""
+
+    def before_batch(self) -> None:
+        if self.restore is not None:
+            self.restore()
+            self.restore = None
+        self.learn.iter += self.dl.first_batch
+
+
+class GatherGradients(Callback):
+    """Makes one step of the gradients of several batches; the last step of an epoch may have fewer.
+
+    fastai's own GradientAccumulation carries gradients over the end of an epoch.
+    """
+
+    order = MixedPrecision.order - 2  # before the gradient is measured, and before a scaler's step
+    run_valid = False
+
+    def __init__(self):
+        self.batches = 1
+        """Whose gradients make one step."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the optimizer steps after this batch."""
+        return (self.iter + 1) % self.batches == 0 or self.iter + 1 == self.n_iter
+
+    def before_backward(self) -> None:
+        rest = self.n_iter % self.batches
+        window = rest if rest and self.iter >= self.n_iter - rest else self.batches
+        if window > 1:
+            self.learn.loss_grad = self.loss_grad / window
+
+    def before_step(self) -> None:
+        if not self.is_due:
+            raise CancelBatchException  # no step, and the gradients stay
 
 
 class Gradients(Callback):
@@ -248,7 +251,7 @@ class Gradients(Callback):
         if scaling is not None:
             self.learn.scaler.unscale_(scaling)
         parameters = [parameter for parameter in self.learn.model.parameters() if parameter.grad is not None]
-        self.norm = _finite(float(nn.utils.clip_grad_norm_(parameters, self._clip_norm or math.inf)))
+        self.norm = finite(float(nn.utils.clip_grad_norm_(parameters, self._clip_norm or math.inf)))
 
 
 class Samples(Callback):
@@ -283,10 +286,14 @@ class Samples(Callback):
 class LossScaling(MixedPrecision):
     """fastai's scaling of the loss for fp16, on any device; the network itself knows what computes in fp16."""
 
+    state: dict | None = None
+    """Of a scaler, for the next fit to go on with."""
+
     def before_fit(self) -> None:
         self.learn.scaler, self.scales = GradScaler(self.dls.device.type), L()
-        if self.learn.scaler_state:
-            self.learn.scaler.load_state_dict(self.learn.scaler_state)
+        if self.state:
+            self.learn.scaler.load_state_dict(self.state)
+            self.state = None
 
     def before_batch(self) -> None:
         """No autocast over head and loss."""
@@ -320,18 +327,9 @@ class StopWhenNotFinite(Callback):
     run_valid = False
 
     def __init__(self):
-        self.happened = False
+        self.has_failed = False
 
     def after_batch(self) -> None:
         if not torch.isfinite(self.loss).all():
-            self.happened = True
+            self.has_failed = True
             raise CancelFitException
-
-
-def rank_of(accuracy: float, valid_loss: float | None) -> tuple[float, float]:
-    """What the best epoch has most of: accuracy, and with the same accuracy the lower loss."""
-    return accuracy, -math.inf if valid_loss is None else -valid_loss
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

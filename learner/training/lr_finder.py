@@ -17,6 +17,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException, CancelValidException
 from fastai.callback.schedule import minimum, slide, steep, valley
 from fastai.data.core import DataLoaders
+from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
 from learner.errors import RunError
@@ -32,7 +33,7 @@ from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.training.callbacks import FrozenStagesEval, Gradients
 from learner.training.losses import build_loss
-from learner.training.phases import PhaseLearner, build_learner, fit_phase, has_batch_norm, mixing, prepare_phase
+from learner.training.phases import build_learner, fit_phase, has_batch_norm, mixing, prepare_phase
 from learner.training.resume import random_states, restore_random
 from learner.training.trial import Trial, set_up
 from learner.wording import percent
@@ -80,7 +81,7 @@ def find_rates(store: Store, recipe: Recipe, phase_index: int, tell: Tell = lamb
 
 
 def find_on(
-    learn: PhaseLearner, recipe: Recipe, phase: Phase, stages: list[str], tell: Tell = lambda _: None
+    learn: Learner, recipe: Recipe, phase: Phase, stages: list[str], tell: Tell = lambda _: None
 ) -> tuple[list[float], list[float]]:
     """Rates of the fastest part, and the smoothed training losses at them, one a step.
 
@@ -89,7 +90,7 @@ def find_on(
     """
     trial = build_learner(copy.deepcopy(learn.model), learn.dls, copy.deepcopy(learn.loss_func))
     prepare_phase(trial, phase, stages)
-    trial.accumulate = recipe.accumulate
+    trial.gather_gradients.batches = recipe.accumulate
     groups = np.array(phase.group_rates(stages, has_batch_norm(trial.model[0])))
     steps = STEPS * recipe.accumulate
     growing = _GrowingRate(groups / groups.max(), steps, lambda batch: tell(f"Step {batch} of {steps}"))
@@ -186,7 +187,7 @@ def _find(store: Store, recipe: Recipe, phase_index: int, tell: Tell) -> RateFin
     )
 
 
-def _learner(store: Store, trial: Trial, phase: Phase, tell: Tell) -> PhaseLearner:
+def _learner(store: Store, trial: Trial, phase: Phase, tell: Tell) -> Learner:
     """A Learner whose frozen stages are left out where their outputs can be kept, ready for that phase."""
     recipe = trial.recipe
     size = phase.image_size or recipe.image_size

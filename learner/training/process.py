@@ -23,10 +23,10 @@ WAIT_S = 1.0
 """How often a run that waits for the device looks whether it is to stop."""
 
 
-def execute(store: Store, run_id: int, listener: Listener | None = None, goes_on: bool = False) -> str:
+def execute(store: Store, run_id: int, listener: Listener | None = None, requeue: bool = False) -> str:
     """Train a claimed run in this process and write how it ended; returns its status.
 
-    A KeyboardInterrupt ends the run as `interrupted`, or (`goes_on`) puts it back into the queue, and is raised again.
+    A KeyboardInterrupt ends the run as `interrupted`, or (`requeue`) puts it back into the queue, and is raised again.
     One run at a time uses a device: this waits until the one before it is done. Where the database is locked or away
     it waits for that too, and goes on from the last resume point.
     """
@@ -38,7 +38,7 @@ def execute(store: Store, run_id: int, listener: Listener | None = None, goes_on
         while not _trained(store, run_id, listener):
             _wait_for_database(store, run_id)
     except KeyboardInterrupt:
-        if goes_on:
+        if requeue:
             store.runs.requeue(run_id, "The worker was ended; the run goes on when one is started.", died=False)
         else:
             reason = f"The training process was told to end. Go on with: python -m learner runs resume {run_id}"
@@ -129,7 +129,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     try:
-        execute(Store(), int(sys.argv[1]), goes_on=True)
+        execute(Store(), int(sys.argv[1]), requeue=True)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -16,24 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastai.learner import Learner
 from torch import Tensor
 
-from learner.training.callbacks import Place
-from learner.training.phases import PhaseLearner
+from learner.training.position import Position
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 
 
-def save_point(path: Path, learn: PhaseLearner, place: Place, best_model: Path) -> None:
+def save_point(path: Path, learn: Learner, position: Position, best_model: Path) -> None:
     """Write a resume point. Raises OSError where the disk does not take it; the one before is then still there."""
-    kept = _best_of(path, place.best_epoch)
+    kept = _best_of(path, position.best_epoch)
     if kept is not None and not kept.exists():
         link_or_copy(best_model, kept)
     state = {
         "format": FORMAT,
-        "place": place.to_dict(),
+        "place": position.to_dict(),
         "model": learn.model.state_dict(),
         "optimizer": _plain(learn.opt.state_dict()),
         "scaler": learn.scaler.state_dict() if getattr(learn, "scaler", None) else None,
@@ -51,12 +51,12 @@ def save_point(path: Path, learn: PhaseLearner, place: Place, best_model: Path) 
 
 
 def load_point(path: Path) -> dict[str, Any] | None:
-    """What `save_point` wrote, on the CPU, its `place` as a Place; None where there is none that can be read."""
+    """What `save_point` wrote, on the CPU, its `position` as a Position; None where there is none that can be read."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise ValueError(f"format {state['format']}")
-        return state | {"place": Place.from_dict(state["place"])}
+        return state | {"position": Position.from_dict(state.pop("place"))}
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
@@ -64,9 +64,9 @@ def load_point(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def restore_best(path: Path, place: Place, best_model: Path) -> None:
-    """Make the best model of that place `best_model` again."""
-    kept = _best_of(path, place.best_epoch)
+def restore_best(path: Path, position: Position, best_model: Path) -> None:
+    """Make the best model of that position `best_model` again."""
+    kept = _best_of(path, position.best_epoch)
     if kept is None:
         best_model.unlink(missing_ok=True)
     elif kept.exists():

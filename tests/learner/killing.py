@@ -26,7 +26,7 @@ def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[
         learner.training.callbacks.POINT_INSIDE_EPOCH_S = 0.0
     if prepare:
         prepare()
-    execute(Store(Workspace(root)), run_id, goes_on=True)
+    execute(Store(Workspace(root)), run_id, requeue=True)
 
 
 def train_in_a_process(

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from learner.datasets import add_dataset, dataset_folder
 from learner.errors import DatasetError, ModelError, RunError
-from learner.evaluation.inspect import MOST_REFERENCES, complete, look_at_test, references_of
+from learner.evaluation.inspect import MOST_REFERENCES, complete, look_at_test, reference_images
 from learner.evaluation.results import is_complete, load_curves, load_golden, load_predictions, load_result
 from learner.exports import export
 from learner.inference.predictor import Predictor
@@ -160,10 +160,10 @@ def test_another_process_completes_it_for_the_page(run):
 
 def test_references_are_as_many_of_each_class_and_never_too_many():
     rows = [Row(id=i, label="many" if i % 10 else "few", sha256=f"{i * 7919 % 10007:05}") for i in range(10_000)]
-    chosen = references_of(rows)
+    chosen = reference_images(rows)
     assert len(chosen) == MOST_REFERENCES
     assert sum(row.label == "few" for row in chosen) == MOST_REFERENCES / 2
-    assert [row.id for row in references_of(rows[::-1])] == [row.id for row in chosen]
+    assert [row.id for row in reference_images(rows[::-1])] == [row.id for row in chosen]
 
 
 # The test set

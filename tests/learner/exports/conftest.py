@@ -15,7 +15,7 @@ from learner.models.backbones import build
 from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
 from learner.recipe import Head
-from learner.training.run import map_size
+from learner.training.prepare import map_size
 from tests.samples import SMALL
 
 SIZE = 32

@@ -163,7 +163,7 @@ MOMENTS = {
     "while a checkpoint is written": _half_a_checkpoint,
     "while images are decoded into the cache": partial(_while_rows_are_written, 2),
     "while features are computed": partial(_while_rows_are_written, 12),
-    "before the last check": partial(_before, "learner.training.run", "see"),
+    "before the last check": partial(_before, "learner.training.run", "compute_outputs"),
     "before the golden photos": partial(_before, "learner.evaluation.inspect", "save_golden"),
     "before the figures": partial(_before, "learner.evaluation.inspect", "write_split"),
     "before learner.pkl is written": partial(_before, "learner.training.run", "export_learner"),

@@ -1,0 +1,237 @@
+"""Prepare a run: everything that is decided before its first step, as one description that does not change."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.data.core import DataLoaders
+from fastai.losses import BaseLoss
+from fastai.torch_core import set_seed
+from torch import nn
+
+from learner.datasets import dataset_folder, split_by, summarize
+from learner.features.cache import FeatureCache
+from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
+from learner.features.preprocess import Preprocess
+from learner.models.backbones import Backbone, build
+from learner.models.checkpoint import ModelSpec
+from learner.models.heads import build_head
+from learner.models.layers import layers_of
+from learner.models.network import Network
+from learner.models.precision import Precision
+from learner.planning.cost import RunPlan, Speed, plan_run
+from learner.planning.estimate import amounts_for
+from learner.recipe import Recipe, choose_image_size
+from learner.store import Image, Run, Store
+from learner.training.benchmark import device_name, pick_device, speed_of_run
+from learner.training.feed import Feed
+from learner.training.losses import build_loss
+from learner.training.phases import has_batch_norm
+from learner.workspace import Workspace
+
+SAMPLE_IMAGES = 12
+"""Validation photos whose predictions are noted after each epoch."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A run's images in one size, as batches, and the cache of what the network makes of them."""
+
+    spec: ModelSpec
+    """Of a model that takes images of that size."""
+    feed: Feed
+    cache: FeatureCache
+    dls: DataLoaders
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a run learns from and is checked on. `files` are the copies on disk, in the order of the images."""
+
+    folder: Path
+    """What the images' `file` is relative to."""
+    train: list[Image]
+    valid: list[Image]
+    samples: list[Image]
+    """Validation images whose predictions are noted after each epoch."""
+
+    @property
+    def train_files(self) -> list[LabelledFile]:
+        return self.files(self.train)
+
+    @property
+    def valid_files(self) -> list[LabelledFile]:
+        return self.files(self.valid)
+
+    def files(self, images: list[Image]) -> list[LabelledFile]:
+        return [LabelledFile.of(self.folder / image.file, image) for image in images]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains. The network's weights and the plan's true seconds change; nothing else does."""
+
+    workspace: Workspace
+    recipe: Recipe
+    """With everything decided: version, backbone, image size, precision."""
+    backbone: Backbone
+    network: Network
+    """On `device`."""
+    device: torch.device
+    spec: ModelSpec
+    images: Images
+    plan: RunPlan
+    loss: BaseLoss
+    data: Data
+    """In the recipe's own image size."""
+
+    def in_size(self, image_size: int) -> Data:
+        """The images in another size."""
+        if image_size == self.data.spec.image_size:
+            return self.data
+        return _data(self.workspace, self.recipe, self.backbone, self.network, self.spec, self.images, image_size)
+
+    def facts(self) -> dict[str, Any]:
+        """What the run's row remembers of it."""
+        stages, batch_norm = self.backbone.stages, has_batch_norm(self.backbone.body)
+        return {
+            "recipe": self.recipe.to_dict(),
+            "backbone": self.backbone.arch,
+            "stages": stages,
+            "stage_parameters": [sum(p.numel() for p in stage.parameters()) for stage in self.backbone.body],
+            "layers": layers_of(self.network, self.recipe.image_size),
+            "rates": [phase.group_rates(stages, batch_norm) for phase in self.recipe.phases],
+            "classes": self.spec.classes,
+            "image_size": self.recipe.image_size,
+            "train_images": len(self.images.train),
+            "valid_images": len(self.images.valid),
+            "sample_images": [image.id for image in self.images.samples],
+            "device": device_name(self.device),
+            "plan": self.plan.to_dict(),
+        }
+
+
+def prepare(store: Store, run: Run, has_begun: bool) -> Prepared:
+    """Decide what a run leaves open, and build its network and loaders; what was decided before stays decided.
+
+    `has_begun`: the network's state was kept, and takes the place of the pretrained weights. Writes the run's facts.
+    Raises DatasetError, WeightsError, BackboneError, RecipeError and ImageError.
+    """
+    before = run.facts
+    if "recipe" not in before and run.parent is not None:
+        before = store.runs.get(run.parent).facts
+    version = store.datasets.version_by_id(run.dataset_version_id)
+    summary = summarize(store, version)
+    recipe = _with_earlier_decisions(run, before)
+    train, valid = split_by(recipe, store.datasets.images(version.id))
+    images = Images(dataset_folder(store.workspace, version.name), train, valid, _spread(valid))
+
+    set_seed(recipe.seed, reproducible=True)
+    backbone = build(recipe.backbone, "random" if has_begun else recipe.weights, store.workspace)
+    typical_side = max(summary.median_width, summary.median_height)
+    image_size = choose_image_size(recipe.image_size, typical_side)
+    recipe = replace(recipe, version=version.number, backbone=backbone.arch, image_size=image_size)
+    recipe.check(backbone.stages)
+    device = pick_device()
+    amounts = amounts_for(store.workspace, [file.path for file in images.train_files], len(valid), image_size)
+    speed = speed_of_run(store.workspace, recipe, device, amounts)
+    recipe = replace(recipe, precision=speed.precision)
+
+    set_seed(recipe.seed, reproducible=True)
+    spec = _spec(recipe, backbone, summary.classes)
+    network = _network(recipe, backbone, spec, speed).to(device, memory_format=torch.channels_last)  # twice as fast
+    data = _data(store.workspace, recipe, backbone, network, spec, images, image_size)
+    missing = data.cache.missing_pixels(images.train_files + images.valid_files)
+    amounts = replace(amounts, undecoded=missing, kept=data.feed.kept_cuts())
+    plan = RunPlan.from_facts(run.facts)
+    if plan is None or len(plan.phases) != len(recipe.phases):
+        plan = plan_run(recipe, speed, amounts)
+    counts = Counter(image.label for image in train)
+    loss = build_loss(recipe, [counts[name] for name in spec.classes], device)
+    prepared = Prepared(store.workspace, recipe, backbone, network, device, spec, images, plan, loss, data)
+    weights = before.get("weights", asdict(backbone.source))
+    store.runs.add_facts(run.id, weights=weights, **prepared.facts())
+    return prepared
+
+
+def _with_earlier_decisions(run: Run, before: Mapping[str, Any]) -> Recipe:
+    """The run's recipe with what an earlier process of it, or its parent, decided; `before` are that one's facts."""
+    recipe = Recipe.from_dict(run.recipe)
+    if not before:
+        return recipe
+    decided = Recipe.from_dict(before["recipe"])
+    if "recipe" in run.facts:
+        return replace(decided, phases=recipe.phases)  # phases may have been added
+    precision = decided.precision if recipe.precision == "auto" else recipe.precision
+    return replace(recipe, backbone=decided.backbone, precision=precision)
+
+
+def _spec(recipe: Recipe, backbone: Backbone, classes: list[str]) -> ModelSpec:
+    return ModelSpec(
+        arch=backbone.arch,
+        stages=backbone.stages,
+        classes=classes,
+        image_size=recipe.image_size,
+        mean=list(backbone.mean),
+        std=list(backbone.std),
+        num_features=backbone.num_features,
+        precision=recipe.precision,
+        head=asdict(recipe.head),
+        map_size=list(map_size(backbone.body, recipe.image_size)),
+        augment=asdict(recipe.augment),
+    )
+
+
+def _network(recipe: Recipe, backbone: Backbone, spec: ModelSpec, speed: Speed) -> Network:
+    head = build_head(recipe.head, spec.num_features, len(spec.classes), tuple(spec.map_size))
+    return Network(backbone.body, head, Precision(speed.precision, speed.precision_reason))
+
+
+def _data(
+    workspace: Workspace,
+    recipe: Recipe,
+    backbone: Backbone,
+    network: Network,
+    spec: ModelSpec,
+    images: Images,
+    image_size: int,
+) -> Data:
+    preprocess = Preprocess(image_size, backbone.mean, backbone.std)
+    views = Views(recipe.augment, recipe.views, recipe.seed) if recipe.augment.changes_anything else None
+    cache = FeatureCache(workspace, network, backbone.arch, preprocess, views, recipe.batch_size)
+    train = images.train_files
+    dls = make_dataloaders(
+        train,
+        images.valid_files,
+        spec.classes,
+        cache.decoder,
+        preprocess,
+        views,
+        recipe.batch_size,
+        next(network.parameters()).device,
+        Order.of(train, recipe.seed, oversample=recipe.balance == "oversample"),
+    )
+    return Data(replace(spec, image_size=image_size), Feed(network, cache, dls, views), cache, dls)
+
+
+def _spread(images: list[Image]) -> list[Image]:
+    """`SAMPLE_IMAGES` of them, one of every class before the second of any, in the order of the classes."""
+    taken: Counter[str] = Counter()
+    ranked = []
+    for image in images:
+        taken[image.label] += 1
+        ranked.append((taken[image.label], image.label, image))
+    chosen = sorted(ranked, key=lambda entry: entry[:2])[:SAMPLE_IMAGES]
+    return [image for _, _, image in sorted(chosen, key=lambda entry: entry[1])]
+
+
+@torch.inference_mode()
+def map_size(body: nn.Module, image_size: int) -> tuple[int, int]:
+    """Height and width of the feature map that `body` makes of images of that side."""
+    training = body.training
+    x = body.eval()(torch.zeros(1, 3, image_size, image_size))
+    body.train(training)
+    return x.shape[2], x.shape[3]
