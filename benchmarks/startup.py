@@ -91,7 +91,7 @@ def worker_s() -> float:
     began = time.perf_counter()
     worker = subprocess.Popen([sys.executable, "-m", "learner", "worker"], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        while not store.runs.workers():
+        while not store.workers.alive():
             time.sleep(0.02)
         return time.perf_counter() - began
     finally:

@@ -164,7 +164,7 @@ def start_label(repeats: int) -> str:
 
 
 def start(store: Store, recipe: Recipe, parent: tuple[int, int] | None, weights: Chosen) -> None:
-    if not store.runs.workers():
+    if not store.workers.alive():
         st.warning(
             "No worker is running, so a run would wait. `make app` starts one with the page; by hand it is "
             "`python -m learner worker`."

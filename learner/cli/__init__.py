@@ -107,7 +107,7 @@ def train(
             print_json({"run": run_id, "status": "queued"})
             return
         out.print(f"Run {run_id} is queued. Watch it: python -m learner runs show {run_id}")
-        if not store.runs.workers():
+        if not store.workers.alive():
             err.print("No worker is running. Start one: python -m learner worker")
         return
     status = train_here(store, run_id, plan, quiet=as_json)

@@ -187,8 +187,8 @@ def runs_move(
 ) -> None:
     """Move a waiting run to another place in the queue."""
     store = Store()
-    store.runs.move(run_id, places)
-    order = [run.id for run in store.runs.queue()]
+    store.queue.move(run_id, places)
+    order = [run.id for run in store.queue.waiting()]
     out.print(f"Run {run_id} is number {order.index(run_id) + 1} of {len(order)} in the queue.")
 
 
@@ -258,5 +258,5 @@ def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
 
 def _say_queued(store: Store, said: str, run_id: int) -> None:
     out.print(f"{said} Watch it: python -m learner runs show {run_id}")
-    if not store.runs.workers():
+    if not store.workers.alive():
         err.print("No worker is running. Start one: python -m learner worker")

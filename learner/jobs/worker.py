@@ -58,7 +58,7 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
-        worker_id = self._store.runs.worker_started()
+        worker_id = self._store.workers.start()
         over = threading.Event()
         threading.Thread(target=self._beat, args=(worker_id, over), daemon=True).start()
         log.info("Ready for runs. Everything is kept in %s", self._store.workspace.root)
@@ -75,7 +75,7 @@ class Worker:
             try:
                 self._end_process()
                 over.set()
-                self._store.runs.worker_ended(worker_id)
+                self._store.workers.end(worker_id)
             except StoreError as error:  # whoever looks next finds the run silent, and queues it again
                 log.warning("%s", error)
             finally:
@@ -113,7 +113,7 @@ class Worker:
         written_at = time.monotonic()
         while not over.is_set():
             try:
-                self._store.runs.worker_beat(worker_id)
+                self._store.workers.beat(worker_id)
                 silent_s, written_at = time.monotonic() - written_at, time.monotonic()
                 if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
                     self._clear_up()

@@ -9,8 +9,10 @@ from learner.recipe.backbones import known_backbone
 from learner.store.belonging import require_own
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
+from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
+from learner.store.workers import Workers
 from learner.workspace import Workspace
 
 __all__ = [
@@ -42,6 +44,8 @@ class Store:
         require_own(engine, self.workspace)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
+        self.queue = Queue(self.runs)
+        self.workers = Workers(engine)
 
     def submit(
         self,

@@ -1,4 +1,4 @@
-"""Runs: the queue, what a running one reports, and how it ends."""
+"""Runs: taking the next one, what a running one reports, and how it ends."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from learner.errors import RunError, StoreError
 from learner.store.database import give_up_early
-from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, TestLook, Worker
+from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, TestLook
 
 HEARTBEAT_S = 3.0
 """How often a running run and a worker say that they are alive."""
@@ -35,7 +35,8 @@ GIVEN_UP = (
     f"That happened {MOST_DEATHS} times without an epoch between, so it is not tried again by itself. What it has "
     "learnt is kept: resume it, or use a smaller batch or image size if memory is short."
 )
-_PLACE = func.coalesce(Run.position, Run.id)
+PLACE = func.coalesce(Run.position, Run.id)
+"""In the queue, from the front."""
 _VERBS = {"stop": "stop", "stop_after_epoch": "stop", "pause": "pause"}
 
 
@@ -98,7 +99,7 @@ class Runs:
         first = (
             select(Run.id)
             .where(Run.status == "queued", Run.deleted_at.is_(None))
-            .order_by(_PLACE, Run.id)
+            .order_by(PLACE, Run.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
@@ -118,41 +119,6 @@ class Runs:
         )
         with self._engine.begin() as connection:
             return connection.execute(take).scalar()
-
-    def queue(self) -> list[Run]:
-        """The runs that wait, in the order in which they will be taken."""
-        query = select(Run).where(Run.status == "queued", Run.deleted_at.is_(None)).order_by(_PLACE, Run.id)
-        with self.session() as session:
-            return list(session.scalars(query))
-
-    def move(self, run_id: int, places: int, seen: list[int] | None = None) -> None:
-        """Move a waiting run so many places back in the queue; a negative number brings it forward.
-
-        `seen` is the order of ids that whoever asks has seen. Raises RunError when the queue has another by now, or the
-        run does not wait.
-        """
-        waiting = self.queue()
-        order = [run.id for run in waiting]
-        if run_id not in order:
-            raise RunError(f"Run {run_id} does not wait in the queue ({self.get(run_id).status}), so it has no place.")
-        if seen not in (None, order):
-            raise RunError("The queue has changed meanwhile. Look at it again.")
-        at = order.index(run_id)
-        order.insert(max(0, min(at + places, len(order) - 1)), order.pop(at))
-        places_now = sorted(run.id if run.position is None else run.position for run in waiting)
-        with self._engine.begin() as connection:
-            for place, moved in zip(places_now, order, strict=True):
-                connection.execute(update(Run).where(Run.id == moved).values(position=place))
-
-    def waiting_before(self, run_id: int) -> int:
-        """How many runs will be done before this queued one begins."""
-        order = [run.id for run in self.queue()]
-        ahead = order.index(run_id) if run_id in order else 0
-        with self.session() as session:
-            running = session.scalar(
-                select(func.count()).select_from(Run).where(Run.status == "running", Run.deleted_at.is_(None))
-            )
-        return ahead + (running or 0)
 
     # What a person asks
 
@@ -399,29 +365,6 @@ class Runs:
     def steps(self, run_id: int) -> list[Step]:
         with self.session() as session:
             return list(session.scalars(select(Step).where(Step.run_id == run_id).order_by(Step.id)))
-
-    # Workers
-
-    def worker_started(self) -> int:
-        now = time.time()
-        worker = Worker(host=socket.gethostname(), pid=os.getpid(), started_at=now, heartbeat_at=now)
-        with self.session() as session, session.begin():
-            session.execute(delete(Worker).where(Worker.heartbeat_at < now - 3600))
-            session.add(worker)
-        return worker.id
-
-    def worker_beat(self, worker_id: int) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=time.time()))
-
-    def worker_ended(self, worker_id: int) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(delete(Worker).where(Worker.id == worker_id))
-
-    def workers(self) -> list[Worker]:
-        """The workers that are alive."""
-        with self.session() as session:
-            return list(session.scalars(select(Worker).where(Worker.heartbeat_at > time.time() - SILENT_AFTER_S)))
 
     def _set(self, run_id: int, **values: Any) -> None:
         with self._engine.begin() as connection:

@@ -91,7 +91,7 @@ def test_what_one_tab_does_to_the_queue_the_other_shows(serve, page, pets):
     page.locator(".st-key-Earlier-3").get_by_role("button").click()
     second.bring_to_front()
     queue_is(second, 1, 3, 2)
-    assert [run.id for run in pets.runs.queue()] == [1, 3, 2]
+    assert [run.id for run in pets.queue.waiting()] == [1, 3, 2]
     second.get_by_role("button", name="Take it out of the queue").click()
     heading(second, "stopped")
     page.bring_to_front()

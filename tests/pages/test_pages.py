@@ -150,7 +150,7 @@ class TestTrain:
 
     def test_without_a_worker_it_says_how_to_start_one(self, open_page, store, pets):
         assert "No worker is running" in open_page("train").warning[0].value
-        store.runs.worker_started()
+        store.workers.start()
         assert not open_page("train").warning
 
 

@@ -97,18 +97,18 @@ def test_waiting_runs_are_moved_and_taken_out_by_buttons(open_page, store, pets)
         True, False, False, True,
     ]  # fmt: skip
     app.button(key=f"Earlier-{second}").click().run()
-    assert [run.id for run in store.runs.queue()] == [second, first]
+    assert [run.id for run in store.queue.waiting()] == [second, first]
     app.button(key=f"cancel-{first}").click().run()
     assert store.runs.get(first).status == "stopped"
-    assert [run.id for run in store.runs.queue()] == [second]
+    assert [run.id for run in store.queue.waiting()] == [second]
 
 
 def test_what_two_tabs_ask_of_the_same_queue_is_done_once(open_page, store, pets):
     first, second, third = (store.submit(TWO_PHASES) for _ in range(3))
     app = open_page("runs")
-    store.runs.move(third, -1)  # in the other tab
+    store.queue.move(third, -1)  # in the other tab
     app.button(key=f"Earlier-{third}").click().run()
-    assert [run.id for run in store.runs.queue()] == [first, third, second]
+    assert [run.id for run in store.queue.waiting()] == [first, third, second]
 
 
 def test_a_deleted_run_is_had_back_by_undo_which_stays_until_something_else_is_done(open_page, store, pets):
@@ -325,7 +325,7 @@ def test_a_paused_run_is_resumed_or_stopped_for_good(open_page, store, pets):
     assert "Paused by hand. Nothing is lost" in words(app)
     press(app, "Resume")
     press(open_page("runs", run=str(second)), "Stop and keep what it has learnt")
-    assert [(run.id, run.asked) for run in store.runs.queue()] == [(first, ""), (second, "stop")]
+    assert [(run.id, run.asked) for run in store.queue.waiting()] == [(first, ""), (second, "stop")]
 
 
 @pytest.mark.parametrize("status", ["stopped", "interrupted", "failed"])

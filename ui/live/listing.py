@@ -24,7 +24,7 @@ HIGHEST_LIST_PX = 300
 def show_list(store: Store, chosen_id: int) -> None:
     """Every run, then the queue and the deleted ones. Choosing another run draws the whole page anew."""
     runs = store.runs.all()
-    waiting = [run.id for run in store.runs.queue()]
+    waiting = [run.id for run in store.queue.waiting()]
     curves = accuracies(store, [run.id for run in runs])
     table = pd.DataFrame([_row(run, waiting, curves.get(run.id, [])) for run in runs])
     ids = [run.id for run in runs]

@@ -65,10 +65,10 @@ def series_text(run: Run, runs: Sequence[Run]) -> str | None:
 
 
 def _show_queued(store: Store, run: Run) -> None:
-    ahead = store.runs.waiting_before(run.id)
+    ahead = store.queue.waiting_before(run.id)
     if run.reason:
         st.info(f"{plain(run.reason)} Nothing is lost: it goes on by itself from where it stood.")
-    if not store.runs.workers():
+    if not store.workers.alive():
         st.warning(
             "The run waits for a worker, and none is running. `make app` starts one with the page; by hand it is "
             "`python -m learner worker`."

@@ -66,7 +66,7 @@ def test_a_paused_run_is_left_to_a_worker_again(pets, running, thaw):
     assert said.out == "Run 1 goes on when a worker takes it. Watch it: python -m learner runs show 1\n"
     assert said.err == NO_WORKER
     assert pets.runs.get(running).status == "queued"
-    pets.runs.worker_started()
+    pets.workers.start()
     pets.runs.claim()
     pets.runs.end(running, "interrupted")
     assert thaw("runs", "resume", running).err == ""
@@ -100,7 +100,7 @@ def test_a_waiting_run_is_moved_both_ways(pets, thaw):
     first, second, third = (pets.submit(TWO_PHASES) for _ in range(3))
     assert thaw("runs", "move", third, -2).out == "Run 3 is number 1 of 3 in the queue.\n"
     assert thaw("runs", "move", third, 1).out == "Run 3 is number 2 of 3 in the queue.\n"
-    assert [run.id for run in pets.runs.queue()] == [first, third, second]
+    assert [run.id for run in pets.queue.waiting()] == [first, third, second]
 
 
 def test_a_deleted_run_can_be_had_back(pets, finished, thaw):

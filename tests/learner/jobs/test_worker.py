@@ -104,10 +104,10 @@ def test_a_run_is_a_process_below_its_worker(tmp_path, photos):
 def test_a_stop_ends_a_long_run_and_keeps_its_model_while_hearts_beat(store, worker):
     run_id = store.submit(LONG)
     first = under_way(store, run_id).heartbeat_at
-    [worker_row] = store.runs.workers()
+    [worker_row] = store.workers.alive()
     assert worker_row.pid == worker.pid
     until(lambda: store.runs.get(run_id).heartbeat_at > first)
-    until(lambda: store.runs.workers()[0].heartbeat_at > worker_row.heartbeat_at)
+    until(lambda: store.workers.alive()[0].heartbeat_at > worker_row.heartbeat_at)
 
     assert store.runs.ask(run_id, "stop") == "running"
     run = ended(store, run_id)
@@ -153,8 +153,8 @@ def test_a_worker_told_to_end_leaves_its_run_to_the_next_worker(store, worker):
     run = store.runs.get(run_id)
     assert (run.status, run.deaths) == ("queued", 0)
     assert run.reason == "The worker was ended; the run goes on when one is started."
-    assert [entry.id for entry in store.runs.queue()] == [run_id, waiting]
-    assert store.runs.workers() == []
+    assert [entry.id for entry in store.queue.waiting()] == [run_id, waiting]
+    assert store.workers.alive() == []
     assert "Traceback" not in (store.workspace.root / "worker.txt").read_text()
     store.runs.ask(waiting, "stop")
 
@@ -162,7 +162,7 @@ def test_a_worker_told_to_end_leaves_its_run_to_the_next_worker(store, worker):
 def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, monkeypatch):
     """The run that the test before left goes on with a new worker; then both are killed, as by a power cut."""
     worker = start_worker(store.workspace)
-    [entry] = store.runs.queue()
+    [entry] = store.queue.waiting()
     run_id = entry.id
     done = len(store.runs.epochs(run_id))
     run = under_way(store, run_id, epochs=done + 1)
@@ -180,5 +180,5 @@ def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, mo
     run = store.runs.get(run_id)
     assert (run.status, run.deaths) == ("queued", 1)
     assert "ended without a word" in run.reason
-    assert store.runs.workers() == []
+    assert store.workers.alive() == []
     store.runs.ask(run_id, "stop")

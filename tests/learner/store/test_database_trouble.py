@@ -95,8 +95,8 @@ def test_a_database_that_is_locked_for_long_holds_a_run_up_and_changes_nothing_o
 
 def test_a_locked_database_is_told_in_a_sentence(impatient):
     with locked(impatient), pytest.raises(DatabaseAway, match=r"thaw\.db is locked by another program, .* Try again"):
-        impatient.runs.worker_started()
-    impatient.runs.worker_started()
+        impatient.workers.start()
+    impatient.workers.start()
 
 
 def test_runs_are_listed_while_the_database_is_locked_and_a_silent_one_is_queued_again_later(
@@ -147,7 +147,7 @@ def test_a_database_that_may_only_be_read_is_told(workspace, store, monkeypatch)
     opened = Store(workspace)
     assert opened.runs.all() == opened.runs.requeue_silent() == []
     with pytest.raises(StoreError, match=r"cannot be written\. Give the user that runs Thaw the right"):
-        opened.runs.worker_started()
+        opened.workers.start()
 
 
 def test_a_workspace_that_cannot_be_written_is_told(workspace):

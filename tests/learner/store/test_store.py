@@ -135,7 +135,7 @@ def test_a_weights_file_is_kept_with_its_whole_path_for_a_worker_in_another_fold
 
 def test_runs_are_claimed_oldest_first_and_each_only_once(store):
     first, second = submit(store), submit(store)
-    assert store.runs.waiting_before(second) == 1
+    assert store.queue.waiting_before(second) == 1
     assert [store.runs.claim() for _ in range(3)] == [first, second, None]
     run = store.runs.get(first)
     assert (run.status, run.pid) == ("running", os.getpid())
@@ -166,23 +166,23 @@ def test_processes_that_claim_at_once_take_every_run_and_none_twice(store):
 
 def test_a_waiting_run_moves_in_the_queue_and_is_taken_from_its_new_place(store):
     first, second, third, fourth = (submit(store) for _ in range(4))
-    store.runs.move(fourth, -2)
-    assert [run.id for run in store.runs.queue()] == [first, fourth, second, third]
+    store.queue.move(fourth, -2)
+    assert [run.id for run in store.queue.waiting()] == [first, fourth, second, third]
     with pytest.raises(RunError, match="The queue has changed meanwhile"):
-        store.runs.move(fourth, -1, seen=[first, second, third, fourth])
-    store.runs.move(first, 99)
-    assert [run.id for run in store.runs.queue()] == [fourth, second, third, first]
-    assert [store.runs.waiting_before(run_id) for run_id in (fourth, first)] == [0, 3]
+        store.queue.move(fourth, -1, seen=[first, second, third, fourth])
+    store.queue.move(first, 99)
+    assert [run.id for run in store.queue.waiting()] == [fourth, second, third, first]
+    assert [store.queue.waiting_before(run_id) for run_id in (fourth, first)] == [0, 3]
     last = submit(store)  # a new one still comes after all of them
     assert [store.runs.claim() for _ in range(5)] == [fourth, second, third, first, last]
-    assert store.runs.waiting_before(first) == 5  # all of them are running
+    assert store.queue.waiting_before(first) == 5  # all of them are running
     with pytest.raises(RunError, match=rf"Run {first} does not wait in the queue \(running\)"):
-        store.runs.move(first, 1)
+        store.queue.move(first, 1)
 
 
 def test_repeats_are_a_series_of_runs_with_one_seed_after_the_other(store):
     first = store.submit(Recipe("pets", seed=5, repeats=3))
-    runs = store.runs.queue()
+    runs = store.queue.waiting()
     assert [run.id for run in runs] == [first, first + 1, first + 2]
     assert [run.series for run in runs] == [None, first, first]
     assert [(run.recipe["seed"], run.recipe["repeats"]) for run in runs] == [(5, 1), (6, 1), (7, 1)]
@@ -291,7 +291,7 @@ def test_a_deleted_run_is_out_of_sight_until_it_is_brought_back(store):
     store.runs.delete(waiting)
     assert [run.id for run in store.runs.all()] == [kept]
     assert [run.id for run in store.runs.deleted()] == [waiting, gone]
-    assert store.runs.queue() == [] and store.runs.claim() is None
+    assert store.queue.waiting() == [] and store.runs.claim() is None
     store.runs.undelete(gone)
     store.runs.undelete(waiting)
     assert [run.id for run in store.runs.all()] == [waiting, gone, kept]
@@ -500,13 +500,13 @@ def test_a_run_without_a_checkpoint_says_when_one_is_kept(store):
 
 
 def test_a_worker_is_listed_while_its_heartbeat_is_fresh(store, monkeypatch):
-    leaving, silent, fresh = (store.runs.worker_started() for _ in range(3))
-    assert {worker.pid for worker in store.runs.workers()} == {os.getpid()}
-    store.runs.worker_ended(leaving)
+    leaving, silent, fresh = (store.workers.start() for _ in range(3))
+    assert {worker.pid for worker in store.workers.alive()} == {os.getpid()}
+    store.workers.end(leaving)
     later = time.time() + SILENT_AFTER_S + 1
     monkeypatch.setattr(learner.store.runs.time, "time", lambda: later)
-    store.runs.worker_beat(fresh)
-    assert [worker.id for worker in store.runs.workers()] == [fresh]
+    store.workers.beat(fresh)
+    assert [worker.id for worker in store.workers.alive()] == [fresh]
     assert silent != fresh
 
 
@@ -563,7 +563,7 @@ def test_a_database_outside_belongs_to_the_workspace_that_came_first(tmp_path, p
     Store(first)
     with pytest.raises(StoreError, match=r"belongs to another workspace than .*other, .* Set THAW_HOME to") as caught:
         Store(other)
-    assert opened.runs.workers() == []
+    assert opened.workers.alive() == []
     shutil.copytree(first.root, tmp_path / "copy")
     Store(Workspace(tmp_path / "copy"))
     other.id_file.write_text(re.search(r"write (\w+) into", str(caught.value))[1])
@@ -584,10 +584,10 @@ def test_a_worker_of_another_workspace_takes_no_run(tmp_path, postgres_database,
 
 
 def test_a_workspace_with_its_own_file_needs_no_id_and_may_be_moved(workspace, tmp_path):
-    run_id = Store(workspace).runs.worker_started()
+    run_id = Store(workspace).workers.start()
     assert not workspace.id_file.exists()
     workspace.root.rename(tmp_path / "moved")
-    assert [worker.id for worker in Store(Workspace(tmp_path / "moved")).runs.workers()] == [run_id]
+    assert [worker.id for worker in Store(Workspace(tmp_path / "moved")).workers.alive()] == [run_id]
 
 
 # Addresses that do not work

@@ -148,7 +148,7 @@ def test_a_run_cannot_start_where_nothing_was_kept_or_with_another_model(pets):
 
 def test_repeats_are_runs_of_their_own_with_one_seed_after_the_other(pets):
     first = pets.submit(replace(RECIPE, seed=5, repeats=3))
-    runs = pets.runs.queue()
+    runs = pets.queue.waiting()
     assert [run.recipe["seed"] for run in runs] == [5, 6, 7]
     assert [run.series for run in runs] == [None, first, first]
     assert {run.recipe["repeats"] for run in runs} == {1}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fastai.data.core import DataLoaders
+from fastai.learner import Learner
 
 from learner.errors import RunError
 from learner.features.loaders import ImageLoader
@@ -21,7 +22,7 @@ from learner.questions.rates import rates_file, read_rates, scaled_to, with_rate
 from learner.recipe import Augment, Phase
 from learner.training.losses import build_loss
 from learner.training.lr_finder import FEWEST, SKIPPED_FIRST, SKIPPED_LAST, STEPS, explain, find_on, find_rates, suggest
-from learner.training.phases import PhaseLearner, build_learner, fit_phase, prepare_phase
+from learner.training.phases import build_learner, fit_phase, prepare_phase
 from learner.training.resume import random_states
 from learner.training.trial import set_up
 from tests.patience import GIVE_UP_S
@@ -49,7 +50,7 @@ class TestOnALearner:
     def learner_of(self, pets):
         """A Learner that has trained for an epoch, so that its optimizer has something to lose."""
 
-        def make(recipe) -> PhaseLearner:
+        def make(recipe) -> Learner:
             trial = set_up(pets, recipe)
             cache = trial.cache(pets, 32)
             loader = trial.loader(cache, 32, None)

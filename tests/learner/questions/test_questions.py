@@ -1,5 +1,6 @@
 """A question in a process of its own: progress while it lasts, a sentence when it fails, nothing left when stopped."""
 
+import importlib
 import logging
 
 import pytest
@@ -15,7 +16,6 @@ NETWORK = Recipe("pets", version=1, backbone="test_resnet", image_size=64, head=
 
 
 def test_every_question_names_a_function_that_is_there():
-    import importlib
 
     for place in ANSWERED_BY.values():
         module, _, function = place.partition(":")

@@ -1,0 +1,45 @@
+"""Workers: which processes take queued runs, and whether they are alive."""
+
+import os
+import socket
+import time
+
+from sqlalchemy import Engine, delete, select, update
+from sqlalchemy.orm import Session
+
+from learner.store.runs import SILENT_AFTER_S
+from learner.store.tables import Worker
+
+FORGOTTEN_AFTER_S = 3600
+"""A worker that was silent for so long is not kept."""
+
+
+class Workers:
+    """The workers of all machines that share this database."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def start(self) -> int:
+        """Write this process down as a worker; returns its id."""
+        now = time.time()
+        worker = Worker(host=socket.gethostname(), pid=os.getpid(), started_at=now, heartbeat_at=now)
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            session.execute(delete(Worker).where(Worker.heartbeat_at < now - FORGOTTEN_AFTER_S))
+            session.add(worker)
+        return worker.id
+
+    def beat(self, worker_id: int) -> None:
+        """Say that it is alive."""
+        with self._engine.begin() as connection:
+            connection.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=time.time()))
+
+    def end(self, worker_id: int) -> None:
+        """It takes no more runs."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(Worker).where(Worker.id == worker_id))
+
+    def alive(self) -> list[Worker]:
+        """Those that were heard of within `SILENT_AFTER_S`."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            return list(session.scalars(select(Worker).where(Worker.heartbeat_at > time.time() - SILENT_AFTER_S)))
