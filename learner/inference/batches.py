@@ -1,4 +1,4 @@
-"""Batches of pictures to predict: the files, what models say of them as it comes, and what a person says of that.
+"""Batches of pictures to predict: the files, what models said of them so far, and what a person says of that.
 
 A batch is a folder `$THAW_HOME/predictions/<id>/`: `batch.json`; `arrived/` until it is taken in; then
 `pictures/`, named by content, and `pictures.jsonl`; `answers/<model>.jsonl`, a line for each picture, and
@@ -13,23 +13,19 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from learner.datasets.disk import freed_by
 from learner.datasets.files import written_whole
 from learner.datasets.images import IMAGE_SUFFIXES
-from learner.datasets.sources import open_source
 from learner.datasets.uploads import upload_folder
-from learner.errors import DatasetError, ImageError, ImportCancelled
+from learner.errors import DatasetError
 from learner.wording import count
 from learner.workspace import Workspace
-
-if TYPE_CHECKING:
-    from learner.inference.predictor import Predictor
 
 KEPT_DAYS = 14
 """A batch is cleared away so long after it came."""
@@ -38,14 +34,8 @@ USUAL_LIMIT_GB = 10.0
 """Of all batches together; the oldest are cleared away before their time where that is not enough."""
 IN_USE_S = 3600.0
 """A batch that was looked at or answered for within so long is in use."""
-TOP = 5
-"""Classes that are kept of each answer, the most probable ones."""
 COVERAGES = (0.8, 0.9, 0.95, 0.98, 1.0)
 """Shares of known pictures that a person can choose to have answered."""
-
-Tell = Callable[[int, int, str, float | None], None]
-"""Hears how much of how much is done, what is being done, and the seconds left, once there is a guess."""
-Stopped = Callable[[], bool]
 
 _ID_LENGTH = 100
 _writing = threading.Lock()
@@ -149,13 +139,20 @@ class Batch:
 
     def answers(self, model: str) -> dict[int, Answer]:
         """By the picture's number, those that are there so far."""
-        rows = _read_lines(self.folder / "answers" / f"{model}.jsonl")
+        rows = _read_lines(self.answers_file(model))
         return {row["number"]: Answer(**row) for row in rows}
 
     def asked(self, model: str) -> Asked | None:
         """None before that model was asked."""
-        values = _read_json(self.folder / "answers" / f"{model}.json", None)
+        values = _read_json(self.answers_file(model).with_suffix(".json"), None)
         return Asked(**values) if values else None
+
+    def write_asked(self, model: str, asked: Asked) -> None:
+        _write_json(self.answers_file(model).with_suffix(".json"), asdict(asked))
+
+    def answers_file(self, model: str) -> Path:
+        """Where a model's answers come in, a line each."""
+        return self.folder / "answers" / f"{model}.jsonl"
 
     def marks(self) -> dict[int, Mark]:
         rows = _read_json(self.folder / "marks.json", {})
@@ -172,8 +169,24 @@ class Batch:
     def add(self, name: str, data: bytes) -> None:
         """One more picture, such as one that the camera took."""
         with _writing:
-            rows = [*self.pictures(), _kept(self.folder, len(self.pictures()), name, data)]
-            _write_lines(self.folder / "pictures.jsonl", rows)
+            pictures = self.pictures()
+            self.write_pictures([*pictures, self.keep(len(pictures), name, data)])
+
+    def keep(self, number: int, name: str, data: bytes) -> Picture:
+        """Put a file into the batch's folder, named by its content."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        suffix = PurePosixPath(name).suffix.lower()
+        file = f"pictures/{sha256}{suffix if suffix in IMAGE_SUFFIXES else ''}"
+        if not (self.folder / file).exists():
+            with written_whole(self.folder / file) as temporary:
+                temporary.write_bytes(data)
+        return Picture(number, name, file, sha256)
+
+    def write_pictures(self, pictures: list[Picture]) -> None:
+        """These are what the batch holds; from then on it is taken in."""
+        with written_whole(self.folder / "pictures.jsonl") as temporary:
+            lines = [json.dumps(asdict(picture), ensure_ascii=False) + "\n" for picture in pictures]
+            temporary.write_text("".join(lines), "utf-8")
 
 
 def verdict(picture: Picture, answer: Answer | None, mark: Mark | None) -> bool | None:
@@ -184,9 +197,6 @@ def verdict(picture: Picture, answer: Answer | None, mark: Mark | None) -> bool 
     if truth:
         return answer.classes[0] == truth
     return False if mark and mark.wrong == answer.classes[0] else None
-
-
-# Beginning, finding, clearing
 
 
 def begin(workspace: Workspace, title: str, kind: str = "files", url: str = "") -> Batch:
@@ -225,7 +235,7 @@ def begin_with(workspace: Workspace, title: str, pictures: Sequence[tuple[str, P
             except OSError:
                 shutil.copyfile(file, kept)
         rows.append(Picture(number, name, f"pictures/{kept.name}", file.stem, label))
-    _write_lines(batch.folder / "pictures.jsonl", rows)
+    batch.write_pictures(rows)
     return batch
 
 
@@ -316,44 +326,6 @@ def _limit_bytes() -> int:
     return int(gigabytes * 2**30)
 
 
-# Taking in and asking
-
-
-def take_in(batch: Batch, tell: Tell, stopped: Stopped) -> None:
-    """Download what is at an address, open archives, and keep every file of a batch, one at a time.
-
-    Raises DatasetError when there is nothing to look at, ImportCancelled when `stopped` says so; it can be begun again.
-    """
-    arrived = batch.folder / "arrived"
-    if batch.url:
-        from learner.datasets.sources.web import download
-
-        shutil.rmtree(arrived, ignore_errors=True)
-
-        def telling(done: int, total: int, left: float | None) -> None:
-            tell(done, total, "Downloading", left)
-
-        source = download(batch.url, arrived / "upload", telling, stopped)
-    else:
-        source = arrived / "upload"
-    with closing(open_source(source, batch.folder, None, stopped)) as opened:
-        entries = opened.entries
-        if not entries and not opened.set_aside:
-            raise DatasetError(f"There are no files in {batch.title}. Choose others.")
-        rows = []
-        for number, entry in enumerate(entries):
-            if stopped():
-                raise ImportCancelled("It was stopped.")
-            tell(number, len(entries), "Opening", None)
-            try:
-                rows.append(_kept(batch.folder, number, entry.path, opened.read(entry)))
-            except ImageError as error:
-                rows.append(Picture(number, entry.path, error=str(error)))
-        rows += [Picture(len(rows) + place, *pair) for place, pair in enumerate(_named(opened.set_aside))]
-    _write_lines(batch.folder / "pictures.jsonl", rows)
-    shutil.rmtree(arrived, ignore_errors=True)
-
-
 def model_key(run_id: int, checkpoint: Path) -> str:
     """What answers are kept under: the run and its checkpoint as it is now. Raises DatasetError when that is gone."""
     try:
@@ -362,53 +334,11 @@ def model_key(run_id: int, checkpoint: Path) -> str:
         raise DatasetError(f"The model of run {run_id} is gone. Choose another run.") from None
 
 
-def ask(batch: Batch, predictor: "Predictor", run_id: int, model: str, tell: Tell, stopped: Stopped) -> bool:
-    """Let the model answer for every picture that it has not answered for yet; each answer is on disk as it comes.
-
-    Returns whether all are done.
-    """
-    spec = predictor.spec
-    thresholds = {str(coverage): spec.threshold(coverage) for coverage in COVERAGES} if spec.neighbours else {}
-    about = Asked(run_id, spec.classes, spec.stages, bool(spec.neighbours), thresholds)
-    file = batch.folder / "answers" / f"{model}.jsonl"
-    _write_json(file.with_suffix(".json"), asdict(about))
-    _cut_torn_line(file)
-    pictures = batch.pictures()
-    there = batch.answers(model)
-    waiting = [picture for picture in pictures if picture.file and picture.number not in there]
-    known, began = len(pictures) - len(waiting), time.monotonic()
-    predictions = predictor.predict([batch.path(picture) for picture in waiting], TOP)
-    with file.open("a", encoding="utf-8", buffering=1) as lines:
-        for done, (picture, said) in enumerate(zip(waiting, predictions, strict=True), start=1):
-            error = said.error.replace(batch.path(picture).name, PurePosixPath(picture.name).name)
-            answer = Answer(picture.number, said.classes, said.probs, said.distance, said.nearest, error)
-            lines.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
-            left = (time.monotonic() - began) / done * (len(waiting) - done)
-            tell(known + done, len(pictures), "Looking at the pictures", left)
-            if stopped() and done < len(waiting):
-                return False
-    return True
-
-
 # Files
 
 
 def _folder(workspace: Workspace) -> Path:
     return workspace.root / "predictions"
-
-
-def _named(set_aside: list[tuple[str, str]]) -> list[tuple[str, str, str, str, str]]:
-    return [(path, "", "", "", reason) for path, reason in set_aside]
-
-
-def _kept(folder: Path, number: int, name: str, data: bytes) -> Picture:
-    sha256 = hashlib.sha256(data).hexdigest()
-    suffix = PurePosixPath(name).suffix.lower()
-    file = f"pictures/{sha256}{suffix if suffix in IMAGE_SUFFIXES else ''}"
-    if not (folder / file).exists():
-        with written_whole(folder / file) as temporary:
-            temporary.write_bytes(data)
-    return Picture(number, name, file, sha256)
 
 
 def _read_json(file: Path, otherwise: Any) -> Any:
@@ -429,18 +359,3 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file.read_text("utf-8").split("\n")[:-1]]
     except FileNotFoundError:
         return []
-
-
-def _write_lines(file: Path, rows: list[Picture]) -> None:
-    with written_whole(file) as temporary:
-        temporary.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), "utf-8")
-
-
-def _cut_torn_line(file: Path) -> None:
-    """Forget the line that a killed process did not end."""
-    if file.exists():
-        content = file.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            with file.open("r+b") as stream:
-                stream.truncate(len(whole))

@@ -12,7 +12,7 @@ import pytest
 from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from learner.datasets.uploads import save_uploads
-from learner.inference import batches
+from learner.inference import batch_work, batches
 from learner.inference.batches import Batch, Mark
 from learner.inference.joining import joining
 from learner.models.checkpoint import load_model, save_model
@@ -220,11 +220,11 @@ def test_work_that_was_stopped_says_so_and_goes_on(open_page, trained, many):
 def test_work_goes_on_after_the_server_was_restarted(open_page, trained, many):
     batch = sent(trained, *many)
     model = batches.model_key(1, trained.checkpoint(1))
-    batches.take_in(batch, lambda *_: None, lambda: False)
+    batch_work.take_in(batch, lambda *_: None, lambda: False)
     get_asker.clear()
     predictor = get_asker().predictor(trained, 1, model)
     seen = []
-    batches.ask(batch, predictor, 1, model, lambda done, *_: seen.append(done), lambda: len(seen) == 2)
+    batch_work.predict_batch(batch, predictor, 1, model, lambda done, *_: seen.append(done), lambda: len(seen) == 2)
     assert len(batch.answers(model)) == 2
     get_asker.clear()
     until_answered(open_page("predict", batch=batch.id))

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from learner.inference import batches
+from learner.inference import batch_work, batches
 from tests.samples import make_photos, make_zip
 from tests.web.test_upload_routes import begin, put
 
@@ -26,12 +26,12 @@ def picture(client: httpx.Client, kind: str, batch_id: str, sha256: str) -> http
 def test_an_upload_for_predict_becomes_a_batch_and_no_import(arrived, workspace):
     assert arrived.title == "walk.zip" and not arrived.is_taken_in
     assert list(workspace.uploads.iterdir()) == []
-    batches.take_in(arrived, lambda *_: None, lambda: False)
+    batch_work.take_in(arrived, lambda *_: None, lambda: False)
     assert len(arrived.pictures()) == 12
 
 
 def test_its_pictures_are_shown_small_and_large(arrived, client):
-    batches.take_in(arrived, lambda *_: None, lambda: False)
+    batch_work.take_in(arrived, lambda *_: None, lambda: False)
     sha256 = arrived.pictures()[0].sha256
     for kind in ("thumbnail", "preview"):
         answer = picture(client, kind, arrived.id, sha256)

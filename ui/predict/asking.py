@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from learner.errors import ImportCancelled, ThawError
-from learner.inference import batches
+from learner.inference import batch_work
 from learner.inference.batches import Batch
 from learner.store import Store
 
@@ -121,10 +121,10 @@ class Asker:
         if stopped():
             return
         if not work.batch.is_taken_in:
-            batches.take_in(work.batch, tell, stopped)
+            batch_work.take_in(work.batch, tell, stopped)
         tell(0, 0, "Loading the model; the first time takes some seconds", None)
         predictor = self.predictor(work.store, work.run_id, work.model)
-        batches.ask(work.batch, predictor, work.run_id, work.model, tell, stopped)
+        batch_work.predict_batch(work.batch, predictor, work.run_id, work.model, tell, stopped)
 
 
 @st.cache_resource

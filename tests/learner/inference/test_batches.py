@@ -12,7 +12,7 @@ from learner.datasets import add_dataset
 from learner.datasets.rows import rows_of
 from learner.datasets.uploads import save_uploads
 from learner.errors import DatasetError, ImportCancelled
-from learner.inference import batches
+from learner.inference import batch_work, batches
 from learner.inference.batches import Answer, Mark, Picture, verdict
 from learner.inference.joining import came_of, join, joining, labels_in, marked
 from learner.inference.predictor import Predictor
@@ -49,7 +49,7 @@ def six(workspace, tmp_path):
     photos = sorted(make_photos(tmp_path / "new", {"cat": 3, "dog": 3}, seed=7).rglob("*.jpg"))
     (tmp_path / "letter.jpg").write_text("no picture")
     batch = batches.begin_upload(workspace, upload(workspace, *photos[:3], tmp_path / "letter.jpg", *photos[3:]))
-    batches.take_in(batch, quiet, never)
+    batch_work.take_in(batch, quiet, never)
     return batch
 
 
@@ -71,7 +71,7 @@ def test_an_archive_is_opened_and_what_in_it_cannot_be_used_is_told(workspace, t
     packed = make_zip(photos, tmp_path / "Ausflug.zip")
     batch = batches.begin_upload(workspace, upload(workspace, packed))
     assert batch.title == "Ausflug.zip" and not batch.is_taken_in and batch.pictures() == []
-    batches.take_in(batch, quiet, never)
+    batch_work.take_in(batch, quiet, never)
     *pictures, inner = batch.pictures()
     assert [picture.name for picture in pictures] == [f"{c}/{c}_00{n}.jpg" for c in ("cat", "dog") for n in (0, 1)]
     assert inner.name == "inner.zip" and "archive inside an archive" in inner.error and not inner.file
@@ -81,15 +81,15 @@ def test_an_archive_that_cannot_be_opened_is_told_and_nothing_is_taken_in(worksp
     (tmp_path / "photos.rar").write_bytes(b"Rar!\x1a\x07" + bytes(600))
     batch = batches.begin_upload(workspace, upload(workspace, tmp_path / "photos.rar"))
     with pytest.raises(DatasetError, match=r"photos\.rar is a \.rar archive, which cannot be opened here"):
-        batches.take_in(batch, quiet, never)
+        batch_work.take_in(batch, quiet, never)
     assert not batch.is_taken_in
 
 
 def test_a_letter_is_told_to_be_no_picture(workspace, predictor, tmp_path):
     (tmp_path / "letter.txt").write_text("Dear all")
     batch = batches.begin_upload(workspace, upload(workspace, tmp_path / "letter.txt"))
-    batches.take_in(batch, quiet, never)
-    assert batches.ask(batch, predictor, 1, "m", quiet, never)
+    batch_work.take_in(batch, quiet, never)
+    assert batch_work.predict_batch(batch, predictor, 1, "m", quiet, never)
     assert batch.answers("m")[0].error.startswith("letter.txt cannot be used. It is not an image")
 
 
@@ -97,9 +97,9 @@ def test_taking_in_that_is_stopped_can_begin_again(workspace, tmp_path):
     photos = sorted(make_photos(tmp_path / "new").rglob("*.jpg"))
     batch = batches.begin_upload(workspace, upload(workspace, *photos))
     with pytest.raises(ImportCancelled):
-        batches.take_in(batch, quiet, lambda: len(list(batch.folder.glob("pictures/*"))) == 5)
+        batch_work.take_in(batch, quiet, lambda: len(list(batch.folder.glob("pictures/*"))) == 5)
     assert not batch.is_taken_in
-    batches.take_in(batch, quiet, never)
+    batch_work.take_in(batch, quiet, never)
     assert len(batch.pictures()) == 12
 
 
@@ -107,7 +107,7 @@ def test_each_picture_gets_the_answer_of_the_model_and_unreadable_ones_their_rea
     store, run_id = trained
     model = batches.model_key(run_id, store.checkpoint(run_id))
     told = []
-    assert batches.ask(six, predictor, run_id, model, lambda *words: told.append(words), never)
+    assert batch_work.predict_batch(six, predictor, run_id, model, lambda *words: told.append(words), never)
     answers = six.answers(model)
     assert sorted(answers) == list(range(7)) and told[-1][:2] == (7, 7) and told[-1][3] == 0
     for picture in six.pictures():
@@ -127,17 +127,19 @@ def test_each_picture_gets_the_answer_of_the_model_and_unreadable_ones_their_rea
 
 def test_asking_goes_on_where_it_was_left_even_after_a_kill_within_a_line(six, predictor):
     seen = []
-    assert not batches.ask(six, predictor, 1, "m", lambda done, *_: seen.append(done), lambda: len(seen) == 3)
+    assert not batch_work.predict_batch(
+        six, predictor, 1, "m", lambda done, *_: seen.append(done), lambda: len(seen) == 3
+    )
     file = six.folder / "answers" / "m.jsonl"
     assert sorted(six.answers("m")) == [0, 1, 2]
     before = file.read_text("utf-8")
     file.write_text(before + '{"number": 3, "classes": ["ca', "utf-8")
     assert sorted(six.answers("m")) == [0, 1, 2], "half a line is no answer"
     seen.clear()
-    assert batches.ask(six, predictor, 1, "m", lambda done, *_: seen.append(done), never)
+    assert batch_work.predict_batch(six, predictor, 1, "m", lambda done, *_: seen.append(done), never)
     assert seen == [4, 5, 6, 7] and sorted(six.answers("m")) == list(range(7))
     assert file.read_text("utf-8").startswith(before)
-    assert batches.ask(six, predictor, 1, "m", quiet, never) and len(six.answers("m")) == 7
+    assert batch_work.predict_batch(six, predictor, 1, "m", quiet, never) and len(six.answers("m")) == 7
     assert six.answers("other") == {}, "another model is asked anew"
 
 
