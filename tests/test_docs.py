@@ -134,6 +134,11 @@ def test_files_and_modules_that_a_page_names_exist(page):
     assert missing == []
 
 
+def test_the_map_in_the_readme_has_every_room_of_the_library():
+    rooms = {path.parent.name for path in (ROOT / "learner").glob("*/__init__.py")}
+    assert rooms == set(re.findall(r"^  (\w+)/ ", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+
+
 def exists(name: str) -> bool:
     """Whether `a/b.py` or `a/` is there, or what `a.b` or `a.b.function` names; nothing is imported."""
     if "/" in name:
