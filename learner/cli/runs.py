@@ -34,7 +34,7 @@ from learner.wording import count, duration, percent
 
 runs = typer.Typer(help="Runs: list, show, stop, pause, resume, extend, compare, delete.")
 
-RunId = Annotated[int, typer.Argument(metavar="ID")]
+RunId = Annotated[int, typer.Argument(metavar="ID", help="A run's id.")]
 
 
 @runs.callback(invoke_without_command=True)
@@ -211,7 +211,10 @@ def runs_undelete(run_id: RunId) -> None:
 
 
 @runs.command("compare")
-def runs_compare(run_ids: Annotated[list[int], typer.Argument(metavar="ID...")], as_json: AsJson = False) -> None:
+def runs_compare(
+    run_ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of two runs or more.")],
+    as_json: AsJson = False,
+) -> None:
     """Compare runs: what each reached, and how soon it was where all of them got to."""
     if len(set(run_ids)) < 2:
         raise ThawError("Name at least two runs to compare, such as: python -m learner runs compare 1 2")
