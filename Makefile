@@ -19,9 +19,10 @@ test: $(VENV)/dev.ok
 
 # Files whose tests take less than a second each; the others start processes, train, or open a browser.
 test-fast: $(VENV)/dev.ok
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/test_docs.py tests/ui tests/learner/datasets/test_layouts.py \
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/ui tests/learner/datasets/test_layouts*.py \
 	  tests/learner/datasets/test_sources.py tests/learner/datasets/test_tables.py tests/learner/datasets/test_duplicates.py \
-	  tests/learner/datasets/test_images.py tests/learner/recipe/test_recipe.py tests/learner/test_wording.py tests/learner/advice/test_coach.py \
+	  tests/learner/datasets/test_images.py tests/learner/recipe/test_recipe.py \
+	  tests/learner/recipe/test_recipe_written.py tests/learner/test_wording.py tests/learner/advice/test_coach.py \
 	  tests/learner/evaluation/test_compare.py tests/learner/evaluation/test_paired.py
 
 lint: $(VENV)/dev.ok

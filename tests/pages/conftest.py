@@ -1,5 +1,6 @@
 """Pages run as Streamlit runs them, through the router, on a workspace of their own."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from PIL import Image
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
@@ -109,6 +111,17 @@ def pets(pets_home, store) -> VersionInfo:
     """The data set of `pets_home`, in the test's own workspace."""
     copy_workspace(pets_home, store.workspace.root)
     return store.datasets.version("pets")
+
+
+@pytest.fixture
+def cats(store, tmp_path):
+    """30 cats and 30 dogs; three shots of one dog, and one cat's photo that is also among the dogs."""
+    folder = make_photos(tmp_path / "cats", {"cat": 30, "dog": 30}, size=(96, 72))
+    for number in (1, 2):
+        with Image.open(folder / "dog" / "dog_005.jpg") as photo:
+            photo.resize((96 - 8 * number, 72 - 6 * number)).save(folder / "dog" / f"dog_005 again {number}.jpg")
+    shutil.copy(folder / "cat" / "cat_007.jpg", folder / "dog" / "a cat.jpg")
+    return add_dataset(store, folder, "cats")
 
 
 @pytest.fixture
