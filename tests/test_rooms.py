@@ -33,6 +33,8 @@ ROOMS = [
     "report",
     "training",
     "advice",
+    "terminal",
+    "api",
     "cli",
 ]
 """From the ground up: each imports from rooms above it in this list only."""

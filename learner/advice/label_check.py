@@ -20,12 +20,12 @@ def what(job: Job) -> str:
 
 def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
     use_patient_threads()
-    from learner.advice.label_issues import suspect
+    from learner.advice.label_issues import find_label_issues
 
     store = Store(job.workspace)
     version = store.datasets.version(job.request["name"], job.request["version"])
     measure_missing(store, version, tell, cancelled)
-    found = suspect(store, version, tell, cancelled)
+    found = find_label_issues(store, version, tell, cancelled)
     message = f"{plural(len(found.labels), 'label')} doubted, {plural(len(found.outliers), 'image')} unlike the others."
     return {"status": "done", "message": message}
 

@@ -20,7 +20,7 @@ from fastcore.basics import chunked
 from torch import nn
 
 from learner.datasets import dataset_folder, train_valid_split
-from learner.datasets.checks.suspicions import Suspicions
+from learner.datasets.checks.label_issues import LabelIssues
 from learner.datasets.importing import ImportProgress
 from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
@@ -53,14 +53,14 @@ BATCH = 32
 Report = Callable[[ImportProgress], None]
 
 
-def suspect(
+def find_label_issues(
     store: Store,
     version: VersionInfo,
     progress: Report = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
     arch: str = FALLBACK_ARCH,
     weights: str = "auto",
-) -> Suspicions:
+) -> LabelIssues:
     """Look at every image in use of `version` and keep what is found in the workspace; progress counts images.
 
     Raises DatasetError when there are fewer than two classes of `MIN_IMAGES`, WeightsError when the backbone has no
@@ -84,8 +84,8 @@ def suspect(
     labels = np.array([classes.index(rows[index].label) for index in foretold])
     probs = _out_of_fold([rows[index] for index in foretold], reduced[foretold], labels, len(classes), cancelled)
     doubtful = _doubtful(labels, probs)
-    earlier = Suspicions.load(store.workspace, version.name)
-    suspicions = Suspicions(
+    earlier = LabelIssues.load(store.workspace, version.name)
+    issues = LabelIssues(
         version=version.number,
         backbone=arch,
         images=len(rows),
@@ -101,8 +101,8 @@ def suspect(
         outliers=_outliers([row.sha256 for row in rows], reduced),
         confirmed=earlier.confirmed if earlier else {},
     )
-    suspicions.save(store.workspace, version.name)
-    return suspicions
+    issues.save(store.workspace, version.name)
+    return issues
 
 
 def _describe(

@@ -50,7 +50,7 @@ EXPONENTS = np.linspace(0.05, 2.0, 40)
 LINE_POINTS = 30
 
 
-def grow(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> LearningCurve:
+def measure_curve(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> LearningCurve:
     """Measure the curve for a recipe's data, split and body; what was measured before is returned at once.
 
     Raises DatasetError where the classes have too few photos or the disk no room, RunError while a run trains, and what

@@ -9,25 +9,18 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from learner.api import dataset_named, export_with_progress
 from learner.cli import asking, exporting, predicting, reporting
 from learner.cli.cache import cache
 from learner.cli.data import data
-from learner.cli.data.adding import import_path
 from learner.cli.plans import foresee, plan_dict, print_plan
-from learner.cli.printing import (
-    AsJson,
-    check_target,
-    err,
-    out,
-    print_json,
-    print_result,
-    run_dict,
-)
+from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
 from learner.cli.runs import ends_its_run, runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
+from learner.terminal import err
 from learner.wording import count
 
 app = typer.Typer(
@@ -88,7 +81,7 @@ def train(
     recipe = recipe or recipe_for(Path(dataset).name)
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read
     store = Store()
-    plan = read_recipe(recipe, _dataset_name(store, dataset, quiet=as_json), set_)
+    plan = read_recipe(recipe, dataset_named(store, dataset, quiet=as_json), set_)
     if named and not as_json:
         out.print(f"The recipe is {recipe}, as the data set has its name. To use another: --recipe default")
     if dry_run:
@@ -114,7 +107,7 @@ def train(
     run = store.runs.get(run_id)
     if status == "failed":
         raise RunError(f"Run {run_id} failed. {run.reason}")
-    made = exporting.export_with_progress(store, run_id, "learner", model, quiet=as_json) if model is not None else None
+    made = export_with_progress(store, run_id, "learner", model, quiet=as_json) if model is not None else None
     if as_json:
         print_json(run_dict(store, run, whole=True) | {"model": str(made.path) if made else None})
         return
@@ -141,15 +134,3 @@ predicting.add_to(app)
 asking.add_to(app)
 exporting.add_to(app)
 reporting.add_to(results)
-
-# Helpers
-
-
-def _dataset_name(store: Store, dataset: str, quiet: bool) -> str:
-    """The data set of that name; else the folder or archive of that path, imported under its own name."""
-    if dataset in store.datasets.names():
-        return dataset
-    path = Path(dataset)
-    if not path.exists():
-        store.datasets.version(dataset)  # raises, naming the data sets that there are
-    return import_path(store, path, quiet).name

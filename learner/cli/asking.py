@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from learner.cli.printing import AsJson, out, print_json, progress_bar, table_of
+from learner.cli.printing import AsJson, out, print_json, table_of
 from learner.errors import ModelError, ThawError
 from learner.jobs.process import use_patient_threads
 from learner.questions.rates import Rates
 from learner.questions.strategy import Recommendation, recommended_recipe
 from learner.recipe import Phase, Recipe, apply_changes, read_recipe
 from learner.store import Store
+from learner.terminal import progress_bar, telling
 from learner.wording import count, duration, percent
 
 Dataset = Annotated[str, typer.Option(help="A data set's name.")]
@@ -39,9 +40,8 @@ def find_rate(
     _load_patiently()
     from learner.training.lr_finder import find_rates
 
-    with progress_bar(transient=True, disabled=as_json) as bar:
-        task = bar.add_task("Loading", total=None)
-        found = find_rates(store, plan, phase - 1, lambda text: bar.update(task, description=text))
+    with telling("Loading", as_json) as tell:
+        found = find_rates(store, plan, phase - 1, tell)
     if as_json:
         print_json({"dataset": dataset, "phase": phase} | asdict(found))
         return
@@ -68,9 +68,8 @@ def recommend(
     _load_patiently()
     from learner.advice.strategy import recommend as measure
 
-    with progress_bar(transient=True, disabled=as_json) as bar:
-        task = bar.add_task("Loading", total=None)
-        found = measure(store, plan, lambda text: bar.update(task, description=text))
+    with telling("Loading", as_json) as tell:
+        found = measure(store, plan, tell)
     own = [change for change in set_ or [] if not change.startswith("backbone=")]  # it is in what was found
     recommended = recommended_recipe(found)
     values = recommended.to_dict()

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from learner.cli.printing import AsJson, check_target, out, print_json, progress_bar
+from learner.api import export_with_progress
+from learner.cli.printing import AsJson, check_target, out, print_json
 from learner.exports import USUAL_COVERAGE, Export
-from learner.exports import export as make
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import proof_dict
-from learner.jobs.process import use_patient_threads
 from learner.store import Store
 from learner.wording import file_size
 
@@ -41,16 +40,6 @@ def export(
         print_json({"run": run, "format": str(format_)} | told)
         return
     print_export(made)
-
-
-def export_with_progress(
-    store: Store, run_id: int, kind: str, target: Path, coverage: float = USUAL_COVERAGE, quiet: bool = False
-) -> Export:
-    """Write and prove it, and say meanwhile how far it is."""
-    use_patient_threads()
-    with progress_bar(transient=True, disabled=quiet) as bar:
-        task = bar.add_task("Loading", total=None)
-        return make(store, run_id, kind, target, coverage, lambda text: bar.update(task, description=text))
 
 
 def print_export(made: Export, beginning: str = "") -> None:

@@ -5,12 +5,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from learner.cli.printing import err, out
+from learner.cli.printing import out
 from learner.jobs.process import use_patient_threads
 from learner.models.weights import WeightsSource, choose_backbone
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
 from learner.store import Store
+from learner.terminal import err
 from learner.wording import duration, file_size
 
 READING, TOGETHER = "Reading images", "Together"

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from learner.cli.asking import image_files
-from learner.cli.printing import AsJson, check_target, err, out, print_json, progress_bar, telling_about
+from learner.cli.printing import AsJson, check_target, out, print_json, telling_about
 from learner.errors import ModelError, ThawError
 from learner.store import Store
+from learner.terminal import err, progress_bar
 from learner.wording import count, percent
 
 if TYPE_CHECKING:

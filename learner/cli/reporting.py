@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from learner.cli.printing import AsJson, check_target, err, out, print_json, progress_bar, table_of, telling_about
+from learner.cli.printing import AsJson, check_target, out, print_json, table_of, telling_about
 from learner.errors import RunError
 from learner.evaluation.results import is_complete, load_result
 from learner.jobs.process import use_patient_threads
 from learner.questions.learning_curve import VERDICTS, gain_text, recipe_of, verdict
 from learner.store import Store
+from learner.terminal import err, progress_bar
 from learner.wording import duration, file_size, percent
 
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run's id.")]
@@ -29,9 +30,9 @@ def learning_curve(run: RunId, as_json: AsJson = False) -> None:
     use_patient_threads()
     with progress_bar(transient=True, disabled=as_json) as bar:
         task = bar.add_task("Loading", total=None)
-        from learner.advice.learning_curve import grow
+        from learner.advice.learning_curve import measure_curve
 
-        curve = grow(store, recipe_of(found), lambda text: bar.update(task, description=text))
+        curve = measure_curve(store, recipe_of(found), lambda text: bar.update(task, description=text))
     if as_json:
         gains = {"half_more": curve.half_more, "twice": curve.twice, "now": curve.now}
         measured = {"sizes": curve.sizes, "accuracies": curve.accuracies, "line": curve.line}

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from learner.advice.corrections import correct
 from learner.advice.corrections import retrain as submit_again
-from learner.cli.printing import AsJson, err, out, print_json, print_result, progress_bar, run_dict, table_of, write_csv
+from learner.cli.printing import AsJson, out, print_json, print_result, run_dict, table_of, write_csv
 from learner.cli.runs import ends_its_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
 from learner.evaluation.intervals import holm
-from learner.evaluation.paired import pair, verdict
+from learner.evaluation.paired import pair_predictions, verdict
 from learner.evaluation.results import (
     confused_pairs,
     figure_name,
@@ -29,6 +29,7 @@ from learner.evaluation.results import (
 from learner.jobs.process import use_patient_threads
 from learner.recipe import Recipe
 from learner.store import Store
+from learner.terminal import err, progress_bar
 from learner.wording import count, percent, percent_with_interval
 
 results = typer.Typer(
@@ -171,7 +172,7 @@ def compare(
     for one in (run, *others):
         _result(store, one, SplitName.VALID)
     mine = load_predictions(store.workspace.run_folder(run))
-    pairs = {other: pair(load_predictions(store.workspace.run_folder(other)), mine) for other in others}
+    pairs = {other: pair_predictions(load_predictions(store.workspace.run_folder(other)), mine) for other in others}
     for other, found in pairs.items():
         if not found.counts.images:
             raise RunError(f"Run {other} and run {run} were not checked on any photo in common.")

@@ -1,6 +1,5 @@
 """`python -m learner runs …`: list, show, control and compare runs; `train_here` trains one in this process."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,27 +8,15 @@ from typing import Annotated
 import typer
 
 from learner.advice.coach import advice_about, has_batch_norm, with_more_epochs
+from learner.api import train_run
 from learner.cli.plans import print_expected_and_true
-from learner.cli.printing import (
-    AsJson,
-    RunBar,
-    epoch_line,
-    err,
-    out,
-    print_json,
-    print_result,
-    progress_bar,
-    run_dict,
-    table_of,
-    took,
-)
+from learner.cli.printing import AsJson, out, print_json, print_result, run_dict, table_of, took
 from learner.errors import RunError, ThawError
 from learner.evaluation.compare import common_accuracy, compare, phase_gains
-from learner.jobs.process import use_patient_threads
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe, apply_changes
 from learner.store import Store
-from learner.training.process import execute
+from learner.terminal import epoch_line, err
 from learner.wording import count, duration, percent
 
 runs = typer.Typer(help="Runs: list, show, stop, pause, resume, extend, compare, delete.")
@@ -242,21 +229,14 @@ def runs_compare(
 
 def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
     """Train a run that this process has claimed; returns its status. Ctrl-C ends it with what it has learnt."""
-    use_patient_threads()
-    folder = store.workspace.run_folder(run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    with progress_bar(disabled=quiet) as bar:
-        task = bar.add_task(f"Run {run_id}", total=1.0)
-        try:
-            return execute(store, run_id, RunBar(bar, task, recipe))
-        except KeyboardInterrupt:
-            bar.stop()
-            go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
-            learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
-            kept = store.workspace.checkpoint(run_id).exists()
-            err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'} {go_on}")
-            raise
+    try:
+        return train_run(store, run_id, recipe, quiet)
+    except KeyboardInterrupt:
+        go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
+        learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
+        kept = store.workspace.checkpoint(run_id).exists()
+        err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'} {go_on}")
+        raise
 
 
 def _say_queued(store: Store, said: str, run_id: int) -> None:

@@ -54,7 +54,7 @@ class Paired:
         return self.table[(before != now) & (now == now_right)]
 
 
-def pair(first: "pd.DataFrame", second: "pd.DataFrame") -> Paired:
+def pair_predictions(first: "pd.DataFrame", second: "pd.DataFrame") -> Paired:
     """Match two runs' predictions (`learner.evaluation.results.load_predictions`) by the images' content."""
     before = first.assign(sha256=first["file"].map(sha256_of)).drop_duplicates("sha256")
     now = second.assign(sha256=second["file"].map(sha256_of)).drop_duplicates("sha256")

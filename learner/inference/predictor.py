@@ -50,6 +50,16 @@ class Prediction:
     """The most similar of the reference images, most similar first: rows of the run's predictions of its training
     images (`learner.evaluation.results.load_predictions(folder, "train")`)."""
 
+    @property
+    def label(self) -> str:
+        """The most probable class; empty where the picture cannot be read."""
+        return self.classes[0] if self.classes else ""
+
+    @property
+    def probability(self) -> float:
+        """Of `label`, 0 to 1."""
+        return self.probs[0] if self.probs else 0.0
+
     def is_none_of_these(self, threshold: float) -> bool | None:
         """Whether it lies beyond `ModelSpec.threshold`; None where the model cannot tell."""
         return None if self.distance is None else self.distance > threshold
@@ -92,7 +102,7 @@ class Predictor:
     @classmethod
     def open(cls, model: str, store: Store, trust_pickle: bool = False) -> "Predictor":
         """`model` is a run's id, a `model.safetensors`, or with `trust_pickle` a `learner.pkl`. Raises ModelError."""
-        return cls(*_find_model(model, store, trust_pickle))
+        return cls(*open_model(store.checkpoint(int(model)) if model.isdecimal() else Path(model), trust_pickle))
 
     @property
     def shows_attention(self) -> bool:
@@ -203,19 +213,19 @@ class Predictor:
         return distances(features, self.reference, self.spec.neighbours).tolist(), nearest.tolist()
 
 
-def _find_model(model: str, store: Store, trust_pickle: bool) -> tuple[nn.Sequential, ModelSpec, torch.Tensor | None]:
-    if model.isdecimal():
-        path = store.checkpoint(int(model))
-        return *load_model(path), load_reference(path)
-    path = Path(model)
+def open_model(path: Path, trust_pickle: bool = False) -> tuple[nn.Sequential, ModelSpec, torch.Tensor | None]:
+    """Network, description and reference features of a `model.safetensors`, or with `trust_pickle` of a `learner.pkl`.
+
+    Raises ModelError.
+    """
     if path.suffix != ".pkl":
         if path.suffix != ".safetensors":
-            raise ModelError(f"{model!r} is neither a run's id, nor a model.safetensors, nor a learner.pkl.")
+            raise ModelError(f"{str(path)!r} is neither a run's id, nor a model.safetensors, nor a learner.pkl.")
         return *load_model(path), load_reference(path)
     if not trust_pickle:
         raise ModelError(
-            f"{model} is a pickle, which can run any program hidden in it. Use the run's id or its model.safetensors, "
-            "or say --trust-pickle if you made the file yourself."
+            f"{path} is a pickle, which can run any program hidden in it. Use the run's id or its model.safetensors, "
+            "or say --trust-pickle (in Python trust_pickle=True) if you made the file yourself."
         )
     return *_from_pickle(path), None
 

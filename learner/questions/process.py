@@ -30,7 +30,7 @@ ANSWERED_BY: dict[Question, str] = {
     "speed": "learner.training.benchmark:measure_machine",
     "rates": "learner.training.lr_finder:find_rates",
     "strategy": "learner.advice.strategy:recommend",
-    "learning_curve": "learner.advice.learning_curve:grow",
+    "learning_curve": "learner.advice.learning_curve:measure_curve",
     "results": "learner.evaluation.inspect:complete",
     "test": "learner.evaluation.inspect:look_at_test",
     "export": "learner.exports:prepare",

@@ -14,7 +14,7 @@ from learner.datasets.card import Card, card_of
 from learner.datasets.rows import rows_of
 from learner.datasets.splits import has_own_split
 from learner.errors import RunError
-from learner.evaluation.paired import Paired, pair
+from learner.evaluation.paired import Paired, pair_predictions
 from learner.evaluation.results import SPLIT_TITLES, SplitName, load_curves, load_predictions, load_result, most_wrong
 from learner.questions.learning_curve import LearningCurve, read_curve, recipe_of
 from learner.recipe import Recipe
@@ -83,7 +83,7 @@ def collect(store: Store, run_id: int) -> Collected:
     rows = rows_of(store, version)
     predictions = load_predictions(folder)
     before = load_predictions(store.workspace.run_folder(run.baseline)) if _has_result(store, run.baseline) else None
-    paired = None if before is None else pair(before, predictions)
+    paired = None if before is None else pair_predictions(before, predictions)
     file = store.checkpoint(run_id)
     with file.open("rb") as opened:
         digest = file_digest(opened, "sha256").hexdigest()

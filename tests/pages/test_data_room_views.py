@@ -8,7 +8,7 @@ from PIL import Image
 from sqlalchemy import delete, update
 
 from learner.datasets import add_dataset
-from learner.datasets.checks import Suspicions
+from learner.datasets.checks import LabelIssues
 from learner.datasets.editing import Edit, add_edit, edits_of, save
 from learner.datasets.jobs.checks import check_of
 from learner.store import Content
@@ -109,7 +109,7 @@ class TestChecks:
         assert "two classes with at least 5 images each are needed" in app.run().error[0].value
 
     def test_doubts_about_an_older_version_say_so(self, open_page, store, cats):
-        Suspicions(1, "a network", 62, 0.9).save(store.workspace, "cats")
+        LabelIssues(1, "a network", 62, 0.9).save(store.workspace, "cats")
         add_edit(store, "cats", Edit("exclude", ("cat/cat_000.jpg",)))
         save(store, "cats")
         app = look_at(open_page("data"), "checks")

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from learner.datasets.checks import Suspicions
+from learner.datasets.checks import LabelIssues
 from learner.datasets.editing import Edit, add_edit, save
 from learner.datasets.problems import Taken
 from learner.datasets.rows import fingerprint_of
@@ -51,7 +51,7 @@ def many(store):
     store.datasets.add_contents(contents)
     version = store.datasets.add_version("many", [vars(row) for row in rows], [], "Written", fingerprint_of(rows))
     doubts = {row.sha256: (row.label, "class 7", 0.9) for row in rows[:1000]}
-    Suspicions(1, "a network", IMAGES, 0.9, doubts).save(store.workspace, "many")
+    LabelIssues(1, "a network", IMAGES, 0.9, doubts).save(store.workspace, "many")
     return version
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import streamlit as st
 
-from learner.datasets.checks import Finding, Suspicions, confirm
+from learner.datasets.checks import Finding, LabelIssues, confirm
 from learner.datasets.jobs.checks import check_of, dismiss_check, start_check, stop_check
 from learner.datasets.jobs.processes import AT_WORK
 from learner.datasets.names import natural_key
@@ -32,8 +32,8 @@ def show_checks(working: Working) -> None:
     for finding in findings:
         same[finding.key] += 1
         show_finding(working, finding, f"{working.name}-{finding.key}-{same[finding.key]}")
-    suspicions = Suspicions.load(working.store.workspace, working.name)
-    show_network_check(working, suspicions)
+    issues = LabelIssues.load(working.store.workspace, working.name)
+    show_network_check(working, issues)
 
 
 def show_finding(working: Working, finding: Finding, place: str) -> None:
@@ -92,7 +92,7 @@ def show_not_taken(working: Working) -> None:
     )
 
 
-def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
+def show_network_check(working: Working, issues: LabelIssues | None) -> None:
     """Start the check by a pretrained network, watch it, or say what it found and when it is out of date."""
     st.subheader("Wrong labels and strangers")
     st.caption(
@@ -108,16 +108,12 @@ def show_network_check(working: Working, suspicions: Suspicions | None) -> None:
         if st.button("Dismiss", key="dismiss-check"):
             dismiss_check(job)
             st.rerun()
-    if suspicions:
-        found = (
-            f"{count(len(suspicions.labels), 'label')} doubted, {count(len(suspicions.outliers), 'image')} unlike the"
-        )
-        st.markdown(f"Version {suspicions.version} was checked, {count(suspicions.images, 'image')}: {found} others.")
+    if issues:
+        found = f"{count(len(issues.labels), 'label')} doubted, {count(len(issues.outliers), 'image')} unlike the"
+        st.markdown(f"Version {issues.version} was checked, {count(issues.images, 'image')}: {found} others.")
     label = "Look for wrong labels"
-    if suspicions:
-        label = (
-            "Look again" if suspicions.version == working.version.number else f"Check version {working.version.number}"
-        )
+    if issues:
+        label = "Look again" if issues.version == working.version.number else f"Check version {working.version.number}"
     if st.button(label, icon=":material/search:", key="look-for-wrong-labels"):
         start_check(working.store.workspace, working.version)
         st.rerun()

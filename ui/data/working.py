@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from learner.datasets.checks import Facts, Finding, Suspicions, facts_of, find, suspected
+from learner.datasets.checks import Facts, Finding, LabelIssues, facts_of, find, issue_findings
 from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
 from learner.datasets.jobs.checks import check_of
 from learner.datasets.problems import Taken
@@ -50,8 +50,8 @@ class Working:
 
     def findings(self) -> list[Finding]:
         """Of the checks, the serious ones first."""
-        suspicions = Suspicions.load(self.store.workspace, self.name)
-        more = suspected(self.rows, suspicions) if suspicions else []
+        issues = LabelIssues.load(self.store.workspace, self.name)
+        more = issue_findings(self.rows, issues) if issues else []
         every = [*more, *_found(self.state, self)]
         return sorted(every, key=lambda finding: not finding.serious)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from learner.evaluation.intervals import holm
-from learner.evaluation.paired import Paired, pair, verdict
+from learner.evaluation.paired import Paired, pair_predictions, verdict
 from learner.evaluation.results import has_result
 from learner.recipe import Recipe
 from learner.store import Run
@@ -50,7 +50,7 @@ def show_compare(shown: Shown) -> None:
         st.caption("Choose at least one run.")
         return
     before = {run_id: Shown(shown.store, others[run_id]) for run_id in chosen}
-    pairs = {run_id: pair(other.predictions(), shown.predictions()) for run_id, other in before.items()}
+    pairs = {run_id: pair_predictions(other.predictions(), shown.predictions()) for run_id, other in before.items()}
     show_verdicts(shown.run, pairs)
     usable = {run_id: found for run_id, found in pairs.items() if found.counts.images}
     if usable:

@@ -2,7 +2,6 @@
 
 import shlex
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +9,14 @@ import typer
 from learner.cli.data.arriving import GALLERY, arrived
 from learner.cli.data.layout_options import LayoutOptions, options_for, with_layout_options
 from learner.cli.data.printing import print_counts, print_dataset, summary_dict
-from learner.cli.printing import AsJson, err, out, print_json, showing_progress
-from learner.datasets import add_dataset, check_name, summarize
+from learner.cli.printing import AsJson, out, print_json
+from learner.datasets import check_name, summarize
 from learner.datasets.gallery import KNOWN
 from learner.datasets.importing import import_from
 from learner.datasets.layouts import Proposal
-from learner.datasets.names import joined, sentence, suggested_name
-from learner.store import Store, VersionInfo
+from learner.datasets.names import joined, sentence
+from learner.store import Store
+from learner.terminal import err, showing_progress
 from learner.wording import count, file_size
 from learner.workspace import Workspace
 
@@ -135,9 +135,3 @@ def _print_proposal(proposal: Proposal, start: str = "") -> None:
         out.print(f"{joined(names)} look like one class; --merge-alike makes them one.", markup=False)
     for reason, number in proposal.set_aside.items():
         out.print(f"Left out, {count(number, 'file')}: {reason}", markup=False)
-
-
-def import_path(store: Store, source: Path, quiet: bool) -> VersionInfo:
-    """Import a folder or an archive under its own name, by the layout that fits best."""
-    with showing_progress("Importing", quiet) as report:
-        return add_dataset(store, source, suggested_name(source.resolve().name), report)

@@ -7,14 +7,15 @@ import typer
 from learner.cli.data.printing import print_list
 from learner.cli.data.showing import Name
 from learner.cli.data.working import Working, tell_how_to_save, working_on
-from learner.cli.printing import AsJson, err, out, print_json, showing_progress
-from learner.datasets.checks import Finding, Suspicions, facts_of, find, suspected
+from learner.cli.printing import AsJson, out, print_json
+from learner.datasets.checks import Finding, LabelIssues, facts_of, find, issue_findings
 from learner.datasets.editing import add_edit, edits_of
 from learner.datasets.editing import save as save_edits
 from learner.datasets.measuring import measure_missing
 from learner.errors import DatasetError
 from learner.jobs.process import use_patient_threads
 from learner.store import Store, VersionInfo
+from learner.terminal import err, showing_progress
 from learner.wording import count, percent
 
 commands = typer.Typer()
@@ -67,8 +68,8 @@ def check(
 
 def findings_of(work: Working) -> list[Finding]:
     """Of the quick checks, and of the network's last look where there was one; the serious ones first."""
-    suspicions = Suspicions.load(work.store.workspace, work.version.name)
-    more = suspected(work.rows, suspicions) if suspicions else []
+    issues = LabelIssues.load(work.store.workspace, work.version.name)
+    more = issue_findings(work.rows, issues) if issues else []
     every = [*more, *find(work.rows, facts_of(work.store, work.version))]
     return sorted(every, key=lambda finding: not finding.serious)
 
@@ -77,9 +78,9 @@ def _look_with_a_network(store: Store, version: VersionInfo, report) -> None:
     if edits_of(store, version.name):
         err.print(f"The network looks at version {version.number} as it was saved; edits that are not are left out.")
     use_patient_threads()
-    from learner.advice.label_issues import suspect
+    from learner.advice.label_issues import find_label_issues
 
-    found = suspect(store, version, report)
+    found = find_label_issues(store, version, report)
     err.print(
         f"A quick model ({found.backbone}) looked at {count(found.images, 'image')} and foretold the class of "
         f"{percent(found.accuracy)}."

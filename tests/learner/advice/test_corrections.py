@@ -6,7 +6,7 @@ from learner.advice.corrections import correct, do_again, retrain, take_back
 from learner.datasets import add_dataset, split_by
 from learner.datasets.editing import Edit, edits_of, undo
 from learner.errors import DatasetError, RunError
-from learner.evaluation.paired import pair
+from learner.evaluation.paired import pair_predictions
 from learner.evaluation.results import load_predictions
 from learner.recipe import Recipe
 from learner.store import Store
@@ -65,7 +65,7 @@ def test_the_two_runs_can_be_compared_image_by_image(run):
     again = retrain(store, run_id, running=True)
     assert execute(store, again) == "finished"
     before, now = (load_predictions(store.workspace.run_folder(one)) for one in (run_id, again))
-    found = pair(before, now)
+    found = pair_predictions(before, now)
     assert found.counts.images + found.relabelled == len(before) == len(now)
 
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from learner.advice import label_issues as suspecting
-from learner.advice.label_issues import suspect
+from learner.advice.label_issues import find_label_issues
 from learner.datasets import add_dataset
-from learner.datasets.checks import Suspicions, confirm, suspected
+from learner.datasets.checks import LabelIssues, confirm, issue_findings
 from learner.datasets.editing import Edit, edited
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImportCancelled
@@ -30,13 +30,13 @@ def test_wrong_labels_are_doubted_first_and_with_the_right_suggestion(mixed_up):
     store, version = mixed_up
     rows = rows_of(store, version)
     sha256 = {row.path: row.sha256 for row in rows}
-    found = suspect(store, version)
+    found = find_label_issues(store, version)
     assert found.images == 91
     assert found.accuracy > 0.9
     doubts = {path: found.labels.get(sha256[path], ("", "", 0))[:2] for path in ("b/really_a.jpg", "a/really_c.jpg")}
     assert doubts == {"b/really_a.jpg": ("b", "a"), "a/really_c.jpg": ("a", "c")}
     assert len(found.labels) <= 5
-    finding = suspected(rows, found)[0]
+    finding = issue_findings(rows, found)[0]
     assert finding.key == "wrong_label"
     assert set(finding.paths[:3]) >= {"b/really_a.jpg", "a/really_c.jpg"}
 
@@ -44,36 +44,36 @@ def test_wrong_labels_are_doubted_first_and_with_the_right_suggestion(mixed_up):
 def test_what_was_relabelled_or_set_aside_is_doubted_no_more(mixed_up):
     store, version = mixed_up
     rows = rows_of(store, version)
-    found = suspect(store, version)
-    before = suspected(rows, found)[0]
-    assert suspected(edited(rows, before.remedy.edits), found)[:1] != [before]
+    found = find_label_issues(store, version)
+    before = issue_findings(rows, found)[0]
+    assert issue_findings(edited(rows, before.remedy.edits), found)[:1] != [before]
     aside = Edit("exclude", before.paths)
-    assert [finding.key for finding in suspected(edited(rows, [aside]), found)] in ([], ["outlier"])
+    assert [finding.key for finding in issue_findings(edited(rows, [aside]), found)] in ([], ["outlier"])
 
 
 def test_what_a_person_found_right_is_doubted_no_more_by_later_checks_either(mixed_up):
     store, version = mixed_up
     rows = rows_of(store, version)
     wrong = [row for row in rows if row.path == "b/really_a.jpg"]
-    suspect(store, version)
+    find_label_issues(store, version)
     confirm(store.workspace, "shapes", wrong)
     for _ in range(2):
-        doubted = suspected(rows, Suspicions.load(store.workspace, "shapes"))[0].paths
+        doubted = issue_findings(rows, LabelIssues.load(store.workspace, "shapes"))[0].paths
         assert "b/really_a.jpg" not in doubted
         assert "a/really_c.jpg" in doubted
-        suspect(store, version)
+        find_label_issues(store, version)
     relabelled = edited(rows, [Edit("relabel", ("b/really_a.jpg",), to="c")])
-    assert "b/really_a.jpg" not in suspected(relabelled, Suspicions.load(store.workspace, "shapes"))[0].paths
+    assert "b/really_a.jpg" not in issue_findings(relabelled, LabelIssues.load(store.workspace, "shapes"))[0].paths
 
 
 def test_a_second_check_looks_at_new_images_only(mixed_up, monkeypatch):
     store, version = mixed_up
-    first = suspect(store, version)
-    assert Suspicions.load(store.workspace, "shapes") == first
+    first = find_label_issues(store, version)
+    assert LabelIssues.load(store.workspace, "shapes") == first
     looked = []
     real = suspecting._features
     monkeypatch.setattr(suspecting, "_features", lambda *args: looked.extend(args[2]) or real(*args))
-    assert suspect(store, version) == first
+    assert find_label_issues(store, version) == first
     assert looked == []
 
 
@@ -81,24 +81,24 @@ def test_an_image_that_is_gone_is_left_out(mixed_up, workspace):
     store, version = mixed_up
     gone = next(workspace.datasets.glob("*/images/*/*.jpg"))
     gone.unlink()
-    assert suspect(store, version).images == 90
+    assert find_label_issues(store, version).images == 90
 
 
 def test_a_check_that_is_stopped_ends_soon_and_leaves_no_result(mixed_up):
     store, version = mixed_up
     with pytest.raises(ImportCancelled, match="The check was stopped"):
-        suspect(store, version, cancelled=lambda: True)
-    assert Suspicions.load(store.workspace, "shapes") is None
+        find_label_issues(store, version, cancelled=lambda: True)
+    assert LabelIssues.load(store.workspace, "shapes") is None
 
 
 def test_too_few_images_to_doubt_anything_are_told(store, tmp_path):
     version = add_dataset(store, make_photos(tmp_path / "few", {"cat": 6, "dog": 3}), "few")
     with pytest.raises(DatasetError, match=r"two classes with at least 5 images each are needed; few has 1\. Add"):
-        suspect(store, version)
+        find_label_issues(store, version)
 
 
 def test_a_damaged_result_counts_as_none(store, workspace):
-    Suspicions(1, "x", 2, 0.5).save(workspace, "pets")
-    assert Suspicions.load(workspace, "pets") is not None
+    LabelIssues(1, "x", 2, 0.5).save(workspace, "pets")
+    assert LabelIssues.load(workspace, "pets") is not None
     next(workspace.datasets.glob("*/suspicions.json")).write_text('{"version": 1}')
-    assert Suspicions.load(workspace, "pets") is None
+    assert LabelIssues.load(workspace, "pets") is None

@@ -13,9 +13,9 @@ from learner.advice.learning_curve import (
     SIZES,
     conclude,
     fit_errors,
-    grow,
     growing_subsets,
     heads_right,
+    measure_curve,
     sample,
 )
 from learner.datasets import add_dataset
@@ -201,14 +201,14 @@ class TestOfARun:
 
     def test_it_is_measured_once_and_kept_by_what_decides_it(self, store, dogs):
         said = []
-        curve = grow(store, dogs, said.append)
+        curve = measure_curve(store, dogs, said.append)
         assert (curve.train_images, curve.valid_images) == (48, 12)
         assert curve.sizes[-1] == 48 and len(curve.accuracies) == len(curve.sizes)
         assert said[0] == "Reading the data set and the weights"
         assert any("48 of 60" in sentence or "60 of 60" in sentence for sentence in said)
         assert said[-1].startswith("Training linear heads on growing parts of the photos:")
         said.clear()
-        assert grow(store, dogs, said.append) == curve and said == []
+        assert measure_curve(store, dogs, said.append) == curve and said == []
         other = small_recipe("dogs", seed=7)
         assert read_curve(store.workspace, settle(store, other)) is None  # another split
 
@@ -226,11 +226,11 @@ class TestOfARun:
         make_photos(tmp_path / "photos", {"cat": 5, "dog": 5})
         add_dataset(store, tmp_path / "photos", "few")
         with pytest.raises(DatasetError, match=r"few has too few photos .* the median class has 4"):
-            grow(store, small_recipe("few"))
+            measure_curve(store, small_recipe("few"))
 
     def test_it_waits_for_no_run(self, store, dogs):
         with device_lock(store.workspace), pytest.raises(RunError, match="This machine is training"):
-            grow(store, dogs)
+            measure_curve(store, dogs)
 
     def test_another_process_measures_it(self, store, dogs):
         process = ask(store, "learning_curve", curve_file(store.workspace, dogs), dogs)

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from learner.evaluation.intervals import Discordance, holm, wilson
-from learner.evaluation.paired import pair, verdict
+from learner.evaluation.paired import pair_predictions, verdict
 
 
 def predictions(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def test_images_are_matched_by_content_and_changes_are_listed_surest_first():
     second = predictions(
         ("d", "dog", "cat", 0.55), ("b", "cat", "cat", 0.6), ("a", "cat", "cat", 0.8), ("c", "dog", "dog", 0.9)
     )
-    found = pair(first, second)
+    found = pair_predictions(first, second)
     assert found.counts == Discordance(both=1, broken=1, fixed=2, neither=0)
     assert [file.split("/")[-1] for file in found.fixed["file"]] == ["b.jpg", "a.jpg"]
     assert found.broken[["label", "predicted", "predicted_before"]].values.tolist() == [["dog", "cat", "dog"]]
@@ -32,13 +32,13 @@ def test_images_are_matched_by_content_and_changes_are_listed_surest_first():
 def test_what_only_one_run_saw_or_what_was_relabelled_is_left_out_and_counted():
     first = predictions(("a", "cat", "dog", 0.7), ("b", "cat", "dog", 0.9), ("c", "dog", "dog", 0.8))
     second = predictions(("b", "dog", "dog", 0.6), ("c", "dog", "dog", 0.9), ("x", "cat", "cat", 0.9))
-    found = pair(first, second)
+    found = pair_predictions(first, second)
     assert (found.relabelled, found.only_first, found.only_second) == (1, 1, 1)
     assert found.counts == Discordance(both=1, broken=0, fixed=0, neither=0)
 
 
 def test_runs_without_a_common_image_have_nothing_to_compare():
-    found = pair(predictions(("a", "cat", "dog", 0.7)), predictions(("b", "cat", "dog", 0.9)))
+    found = pair_predictions(predictions(("a", "cat", "dog", 0.7)), predictions(("b", "cat", "dog", 0.9)))
     assert found.counts.images == 0 and found.fixed.empty and found.broken.empty
 
 

@@ -16,7 +16,7 @@ from learner.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Suspicions:
+class LabelIssues:
     """What `learner.advice.label_issues` found, about contents rather than rows, so that it outlives edits."""
 
     version: int
@@ -36,7 +36,7 @@ class Suspicions:
             temporary.write_text(json.dumps(asdict(self)))
 
     @classmethod
-    def load(cls, workspace: Workspace, name: str) -> "Suspicions | None":
+    def load(cls, workspace: Workspace, name: str) -> "LabelIssues | None":
         """The newest of a data set; None where nobody has asked yet or the file is damaged."""
         try:
             content = json.loads(_file(workspace, name).read_text())
@@ -48,18 +48,18 @@ class Suspicions:
 
 def confirm(workspace: Workspace, name: str, rows: Iterable[Taken]) -> None:
     """A person looked at `rows` and found them right as they are: later checks do not doubt them either."""
-    suspicions = Suspicions.load(workspace, name)
-    if suspicions:
+    issues = LabelIssues.load(workspace, name)
+    if issues:
         right = {row.sha256: row.label for row in rows}
-        replace(suspicions, confirmed={**suspicions.confirmed, **right}).save(workspace, name)
+        replace(issues, confirmed={**issues.confirmed, **right}).save(workspace, name)
 
 
-def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
+def issue_findings(rows: Sequence[Taken], issues: LabelIssues) -> list[Finding]:
     """The findings that still hold for `rows`: a label that was changed or confirmed since is no longer doubted."""
-    used = {row.sha256: row for row in rows if not row.excluded and suspicions.confirmed.get(row.sha256) != row.label}
+    used = {row.sha256: row for row in rows if not row.excluded and issues.confirmed.get(row.sha256) != row.label}
     doubted = [
         (used[sha256], suggested, probability)
-        for sha256, (label, suggested, probability) in suspicions.labels.items()
+        for sha256, (label, suggested, probability) in issues.labels.items()
         if sha256 in used and used[sha256].label == label
     ]
     findings = []
@@ -70,8 +70,8 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
             Finding(
                 "wrong_label",
                 f"{plural(number, 'label')} may be wrong",
-                f"A quick model ({suspicions.backbone}) that had not seen these images expected another class; it was "
-                f"right about {percent(suspicions.accuracy)} of all. Look at each: relabel what is wrong, and leave "
+                f"A quick model ({issues.backbone}) that had not seen these images expected another class; it was "
+                f"right about {percent(issues.accuracy)} of all. Look at each: relabel what is wrong, and leave "
                 "the rest.",
                 True,
                 tuple((row.path,) for row, _, _ in doubted),
@@ -82,7 +82,7 @@ def suspected(rows: Sequence[Taken], suspicions: Suspicions) -> list[Finding]:
                 tuple((row.path, f"{row.label} → {label} {percent(p)}") for row, label, p in doubted),
             )
         )
-    strange = [used[sha256].path for sha256 in suspicions.outliers if sha256 in used]
+    strange = [used[sha256].path for sha256 in issues.outliers if sha256 in used]
     if strange:
         findings.append(
             Finding(
