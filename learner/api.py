@@ -283,7 +283,7 @@ def train_run(store: Store, run_id: int, recipe: Recipe, quiet: bool = False) ->
     try:
         with progress_bar(disabled=quiet) as bar:
             task = bar.add_task(f"Run {run_id}", total=1.0)
-            return execute(store, run_id, RunBar(bar, task, recipe))
+            return execute(store, run_id, None if quiet else RunBar(bar, task, recipe))
     finally:
         ours.removeHandler(log)
         ours.setLevel(level)

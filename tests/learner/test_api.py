@@ -9,6 +9,7 @@ from fastai.learner import Learner
 
 import learner
 from learner import api
+from learner.datasets import dataset_folder
 from learner.errors import DatasetError, ImageError, ModelError, RecipeError, RunError
 from learner.evaluation.intervals import wilson
 from learner.recipe import Recipe
@@ -55,7 +56,7 @@ def test_what_came_of_it_is_there_as_figures_tables_and_a_learner(result):
 def test_a_model_says_of_pictures_what_the_run_said_of_them(result, folder):
     model = learner.load("pets.safetensors")
     predictions = result.predictions()
-    files = [folder / "thaw" / "datasets" / "photos" / file for file in predictions["file"]]
+    files = [dataset_folder(result.store.workspace, "photos") / file for file in predictions["file"]]
     several = model.predict(files)
     assert [answer.label for answer in several] == predictions["predicted"].tolist()
     assert np.allclose([answer.probability for answer in several], predictions["probability"], atol=1e-3)

@@ -102,7 +102,7 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
                         disabled=off,
                         help=f"Run {run.id} one place {label.lower()}",
                         on_click=act,
-                        args=(store.runs.move, run.id, places, [other.id for other in waiting]),
+                        args=(store.queue.move, run.id, places, [other.id for other in waiting]),
                     )
                 st.button(
                     "Cancel",

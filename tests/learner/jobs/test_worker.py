@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import learner.store.runs
+import learner.store.workers
 from learner.datasets import add_dataset
 from learner.evaluation.results import load_result
 from learner.jobs.device import device_lock
@@ -46,7 +47,7 @@ def store(tmp_path_factory, photos) -> Store:
 def worker(store) -> Iterator[subprocess.Popen]:
     """One worker for all tests here; the last ones end it."""
     worker = start_worker(store.workspace)
-    until(store.runs.workers)
+    until(store.workers.alive)
     yield worker
     worker.terminate()
     worker.wait(GIVE_UP_S)
@@ -175,6 +176,7 @@ def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, mo
     assert store.runs.requeue_silent() == []  # it may only be slow
     assert learner.store.runs.SILENT_AFTER_S + learner.store.runs.HEARTBEAT_S < 30
     monkeypatch.setattr(learner.store.runs, "SILENT_AFTER_S", 1)
+    monkeypatch.setattr(learner.store.workers, "SILENT_AFTER_S", 1)
     time.sleep(1.5)
     assert store.runs.requeue_silent() == [run_id]
     run = store.runs.get(run_id)
