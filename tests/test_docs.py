@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from learner.cli import app
-from tools import command_docs
+from tools import command_docs, python_docs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,8 +68,9 @@ def unknown_in(words: list[str]) -> list[str]:
     return unknown
 
 
-def test_the_page_of_commands_says_what_the_commands_say_now():
-    assert command_docs.main(["--check"]) == 0, "Write it: python tools/command_docs.py"
+@pytest.mark.parametrize("tool", [command_docs, python_docs], ids=lambda tool: tool.PAGE.name)
+def test_generated_pages_say_what_the_program_says_now(tool):
+    assert tool.main(["--check"]) == 0, f"Write it: python tools/{tool.__name__.rpartition('.')[2]}.py"
 
 
 def test_check_ends_with_1_and_changes_nothing_when_the_page_is_out_of_date(tmp_path, monkeypatch, capsys):

@@ -3,7 +3,6 @@
 `python tools/command_docs.py` writes the page; `--check` only says whether it is out of date, and then ends with 1.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from learner.cli import app
+from tools.generated import write_or_check
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 PROGRAM = "python -m learner"
@@ -196,17 +196,8 @@ def as_text(said: str) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write docs/commands.md from the commands.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is out of date")
-    check = parser.parse_args(words).check
-    now = page()
-    if PAGE.exists() and PAGE.read_text("utf-8") == now:
-        return 0
-    if check:
-        print("docs/commands.md is out of date. Write it: python tools/command_docs.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(now, "utf-8")
-    return 0
+    """Write the page, or check it; returns the exit code."""
+    return write_or_check(PAGE, page(), words)
 
 
 if __name__ == "__main__":
