@@ -163,14 +163,17 @@ def show_question(
     )
 
 
-def show_at_once(file: Path, ask: Callable[[], subprocess.Popen], *, key: str, begins: str, otherwise: str) -> None:
-    """As `show_question`, for what takes seconds: it is asked without a button, and again only by one."""
+def show_at_once(file: Path, ask: Callable[[], subprocess.Popen], *, key: str, begins: str, failed: str) -> None:
+    """As `show_question`, for what takes seconds: it is asked without a button, and again only by one.
+
+    `failed` is said before the reason.
+    """
     questions = get_questions()
     if not questions.failure(file):
-        questions.start(file, ask, alone=False, otherwise=otherwise)
+        questions.start(file, ask, alone=False, otherwise="The log has the details.")
         st.fragment(_watch, run_every=LOOK_AGAIN_S)(file, "", begins, "")
         return
-    st.warning(plain(questions.failure(file)))
+    st.warning(f"{failed} {plain(questions.failure(file))}")
     st.button("Try again", on_click=questions.forget, args=(file,), key=key)
 
 

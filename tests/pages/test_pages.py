@@ -13,7 +13,7 @@ from learner.datasets import add_dataset
 from learner.datasets.editing import Edit, add_edit, save
 from learner.recipe import Recipe
 from learner.store import Run
-from tests.pages.reading import press, words
+from tests.pages.reading import button, press, run_until, words
 from tests.samples import ROOT, TWO_PHASES, make_photos
 from ui import state
 
@@ -133,7 +133,9 @@ class TestTrain:
         app.checkbox(key="flip_horizontal").check()
         app.number_input(key="rotate").set_value(20.0).run()
         app.number_input(key="views").set_value(2).run()
-        app.toggle(key="preview").set_value(True).run(timeout=90)
+        app.toggle(key="preview").set_value(True).run()
+        assert "Changing some photos" in words(app)
+        run_until(app, lambda app: "Changing some photos" not in words(app))
         [grid_of_one, *others] = [html.proto.body for html in app.get("html") if "thaw-grid" in html.proto.body][-4:]
         assert len(others) == 3  # four photos
         assert [grid_of_one.count(told) for told in ("as it is<", "view 1<", "view 2<", "view 3<")] == [1, 1, 1, 0]
@@ -144,8 +146,11 @@ class TestTrain:
         shutil.rmtree(workspace.datasets)
         app = open_page("train")
         app.checkbox(key="flip_horizontal").check().run()
-        app.toggle(key="preview").set_value(True).run(timeout=90)
-        assert app.error[0].value.startswith("The preview could not be made. ")
+        app.toggle(key="preview").set_value(True).run()
+        run_until(app, lambda app: "Changing some photos" not in words(app))
+        [failure] = [one.value for one in app.warning if one.value.startswith("The preview could not be made. ")]
+        assert "cannot be opened: No such file" in failure
+        assert button(app, "Try again")
         assert not next(b for b in app.button if b.label == "Start training").disabled
 
     def test_without_a_worker_it_says_how_to_start_one(self, open_page, store, pets):

@@ -26,9 +26,9 @@ def show_layers(store: Store, recipe: Recipe, stages: list[str], classes: int) -
         if layers is None:
             file = layers_file(store.workspace, recipe, classes)
             begins = "Building the network once to list its layers, about 8 s"
-            otherwise = "The network could not be built for this table."
+            failed = "The network could not be built for this table."
             asking = partial(ask, store, "layers", file, recipe)
-            show_at_once(file, asking, key="layers again", begins=begins, otherwise=otherwise)
+            show_at_once(file, asking, key="layers again", begins=begins, failed=failed)
             return
         firsts = [phase.first_trainable_group(stages) for phase in recipe.phases]
         said = []

@@ -22,9 +22,9 @@ def show_preview(store: Store, recipe: Recipe) -> None:
     settled = settle(store, recipe)
     folder = preview_folder(store.workspace, settled)
     if not folder.is_dir():
-        begins, otherwise = "Changing some photos, about 5 s", "The preview could not be made."
+        begins, failed = "Changing some photos, about 5 s", "The preview could not be made."
         asking = partial(ask, store, "previews", folder, settled)
-        show_at_once(folder, asking, key="preview again", begins=begins, otherwise=otherwise)
+        show_at_once(folder, asking, key="preview again", begins=begins, failed=failed)
         return
     for row in rows_of_pictures(folder):
         pictures = [Picture(row[0], "as it is", "The photo as it is")]
