@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 .PHONY: app test test-fast lint bench clean
 
 app: $(VENV)/app.ok
-	@$(BIN)/python tools/serve.py
+	@$(BIN)/python -m ui.thaw app
 
 test: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from streamlit.web import cli
 
+TOP = Path(__file__).parents[1]
+INSTALLED = TOP / "thaw_app"
+APP = (INSTALLED if INSTALLED.is_dir() else TOP) / "streamlit_app.py"
+"""A wheel has it in a folder of its own, with `pages/` and `.streamlit/`, which Streamlit looks for beside it."""
+
 
 def main() -> None:
-    app = Path(__file__).parent.parent / "streamlit_app.py"
-    sys.argv = ["streamlit", "run", str(app), "--server.port", os.environ.get("PORT", "8501"), *sys.argv[1:]]
+    sys.argv = ["streamlit", "run", str(APP), "--server.port", os.environ.get("PORT", "8501"), *sys.argv[1:]]
     cli.main()
 
 

@@ -36,11 +36,11 @@ app.add_typer(cache, name="cache")
 app.add_typer(results, name="results")
 
 
-def main() -> None:
+def main(program: str = "python -m learner") -> None:
     """Run a command; an error that a person can put right is one line on stderr and exit code 2."""
     warnings.filterwarnings("ignore", ".torch.jit.script.", FutureWarning)  # fastai's, and no concern of a person's
     try:
-        code = app(prog_name="python -m learner", standalone_mode=False)
+        code = app(prog_name=program, standalone_mode=False)
     except (ThawError, TyperException) as error:
         text = error.format_message() if isinstance(error, TyperException) else str(error)  # names the option
         err.print(f"Error: {' '.join(text.split())}", markup=False)

@@ -83,4 +83,4 @@ def _npm() -> list[str]:
 
 
 def _ways_out() -> str:
-    return "The web demo needs it once; connect to the internet and run python tools/web_runtime.py, or export ONNX."
+    return "The web demo needs it once; connect to the internet and try again, or export ONNX."

@@ -8,7 +8,9 @@ from typing import Any
 from learner.errors import RecipeError
 from learner.recipe.whole import MAX_CHARACTERS, Recipe, default_phases, parse_yaml
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+_INSTALLED = Path(__file__).with_name("shipped")
+RECIPES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "recipes"
+"""The folder of the recipes that ship: in a clone at its top, in a wheel beside this file."""
 
 
 def recipe_names() -> list[str]:
