@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import psutil
 
@@ -199,7 +199,7 @@ def run(folder: Path) -> None:
 
 
 def _kind(job: Job) -> Kind:
-    return importlib.import_module(KINDS[job.request["kind"]])
+    return cast(Kind, importlib.import_module(KINDS[job.request["kind"]]))
 
 
 def _as_written(workspace: Workspace, folder: Path) -> Job:
