@@ -122,5 +122,6 @@ def read_spec(path: Path) -> ModelSpec:
 def build_model(spec: ModelSpec) -> nn.Sequential:
     """The architecture that `spec` names, its weights not loaded."""
     body = build(spec.arch, weights="random").body
-    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), tuple(spec.map_size))
+    height, width = spec.map_size
+    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), (height, width))
     return nn.Sequential(body, head)
