@@ -81,9 +81,9 @@ def measure_curve(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> 
     )
     found = LearningCurve(
         dataset=settled.dataset,
-        version=settled.version,
+        version=version.number,
         backbone=settled.backbone,
-        image_size=settled.image_size,
+        image_size=settled.side,
         train_images=len(sides[0]),
         valid_images=len(sides[1]),
         learnt=cut,
