@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from learner.datasets.importing import ImportProgress
@@ -53,7 +53,7 @@ def showing_progress(doing: str, quiet: bool = False) -> Iterator[Callable[[Impo
 class RunBar(Listener):
     """Shows a run that trains here: a bar with time left, and a line an epoch."""
 
-    def __init__(self, bar: Progress, task: int, recipe: Recipe):
+    def __init__(self, bar: Progress, task: TaskID, recipe: Recipe):
         self._bar, self._task, self._recipe = bar, task, recipe
 
     def on_progress(self, progress: RunProgress) -> None:

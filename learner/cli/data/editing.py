@@ -7,6 +7,7 @@ from fnmatch import filter as fitting
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from learner.cli.data.showing import Name
 from learner.cli.data.working import Working, tell_how_to_save, working_on
@@ -43,6 +44,7 @@ def edit_(context: typer.Context, name: Name) -> None:
     """The name is looked up by each command, so that its --help needs no data set."""
     context.obj = name
     if context.invoked_subcommand is None:
+        assert isinstance(context.command, TyperGroup)
         raise DatasetError(f"Say what to do with {name}: {', '.join(context.command.commands)}.")
 
 
