@@ -115,7 +115,7 @@ def show_many(
             help=f"Unsure: less than {100 * UNSURE_BELOW:.0f} % for the first answer.",
         )
         view = st.segmented_control("As", [PICTURES, TABLE], default=PICTURES, key="predict-view") or PICTURES
-    shown = kinds.get(kind) or pictures
+    shown = kinds.get(kind or EVERY) or pictures
     key = f"{batch.id}-{kind}"
     actions = st.container()
     if view == TABLE:

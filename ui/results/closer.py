@@ -54,7 +54,7 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
                 width="stretch",
             )
         [said] = predictor.predict([file], top_k=1)
-        show_nearest(shown.store, shown.run, said)
+        show_nearest(shown.store, shown.run, said.nearest)
 
 
 def predictor_of(shown: Shown) -> "Predictor":
