@@ -27,6 +27,10 @@ class TimeLeft(ProgressColumn):
 
 
 def progress_bar(transient: bool = False, disabled: bool = False) -> Progress:
+    """A bar on stderr, with per cent and the time left; none where stderr is no terminal.
+
+    `transient`: it is gone once all is done.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeLeft())
     return Progress(*columns, console=err, transient=transient, disable=disabled or not err.is_terminal)
 
@@ -75,6 +79,7 @@ def telling(doing: str, quiet: bool = False) -> Iterator[Tell]:
 
 
 def epoch_line(figures: dict[str, Any], phase: str) -> str:
+    """The figures of an epoch (columns of `store.Epoch`) in one line."""
     losses = (f"{figures[key]:.4f}" if figures[key] is not None else "none" for key in ("train_loss", "valid_loss"))
     return (
         f"Epoch {figures['epoch']:>3}  {phase}  train loss {next(losses)}  valid loss {next(losses)}  "

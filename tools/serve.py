@@ -15,6 +15,7 @@ ANSWERS_WITHIN_S = 60
 
 
 def main() -> int:
+    """Start pages and worker where the port is free, and end with them; returns an exit code."""
     port = os.environ.setdefault("PORT", "8501")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -159,8 +159,11 @@ def conclude(
     of_class: Counter,
     total: int,
 ) -> dict:
-    """The measured part of a `LearningCurve`. `right` is that of `heads_right`, `targets` (images,) of class indices,
-    `of_class` and `total` count all training images."""
+    """The measured part of a `LearningCurve`.
+
+    `right` is that of `heads_right`, `targets` (images,) of class indices; `of_class` and `total` count all training
+    images.
+    """
     horizon = np.array([total, 1.5 * total, 2 * total])
     line_at = np.append(
         np.geomspace(sizes[0], total, LINE_POINTS), np.geomspace(total, 2 * total, LINE_POINTS // 3)[1:]

@@ -106,11 +106,11 @@ def sample(rows: list[Taken]) -> list[Taken]:
 
 
 def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Whether each image is told right by a linear model that saw neither it nor what belongs to it, and the accuracy
-    of always saying the largest class.
+    """Whether a linear model tells each image right that saw neither it nor what belongs to it; and the chance level.
 
-    `features` is (rows, numbers). What belongs together is in one fold, as in the splits. An image whose fold could
-    not be tried, since it held nearly everything, is left out.
+    The chance level is the accuracy of always saying the largest class. `features` is (rows, numbers). What belongs
+    together is in one fold, as in the splits. An image whose fold could not be tried, since it held nearly everything,
+    is left out.
     """
     labels = np.array([row.label for row in rows])
     place = {row.path: index for index, row in enumerate(rows)}

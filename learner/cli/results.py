@@ -43,12 +43,16 @@ SHOWN = 20
 
 
 class SplitName(StrEnum):
+    """The images that a result can be on, as words of a command."""
+
     VALID = "valid"
     TRAIN = "train"
     TEST = "test"
 
 
 class Side(StrEnum):
+    """The images that mistakes can be corrected in."""
+
     TRAIN = "train"
     VALID = "valid"
 

@@ -57,8 +57,11 @@ class ModelSpec:
     format: int = FORMAT
 
     def threshold(self, coverage: float = USUAL_COVERAGE) -> float:
-        """The distance beyond which an image is none of the classes, so that the share `coverage` (0 to 1) of images
-        like the validation images is still answered. Infinite where the model cannot say "none of these"."""
+        """The distance beyond which an image is none of the classes.
+
+        The share `coverage` (0 to 1) of images like the validation images is still answered. Infinite where the model
+        cannot say "none of these".
+        """
         if not self.neighbours:
             return float("inf")
         return float(np.interp(coverage, np.linspace(0, 1, len(self.distances)), self.distances))

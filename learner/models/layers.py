@@ -20,8 +20,9 @@ from learner.store import Store
 
 @torch.no_grad()
 def layers_of(network: Network, image_size: int) -> list[dict[str, Any]]:
-    """Every layer in the order in which one image passes through: stage (`head` for the head's), name, kind, output
-    shape without the batch, parameters.
+    """Every layer in the order in which one image passes through.
+
+    Of each: stage (`head` for the head's), name, kind, output shape without the batch, parameters.
 
     The image is black, (1, 3, `image_size`, `image_size`). The network is left as it was, in each part's own mode. A
     layer is a module with parameters of its own, or without parts; names that are mere numbers become the kind and a

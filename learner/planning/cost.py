@@ -338,6 +338,7 @@ def load_speeds(workspace: Workspace, recipe: Recipe) -> list[Speed]:
 
 
 def save_speeds(workspace: Workspace, recipe: Recipe, speeds: list[Speed]) -> None:
+    """Keep what was measured for a recipe's backbone, image size and batch size, in place of what was known before."""
     try:
         kept = json.loads(workspace.speeds.read_text("utf-8"))
     except (OSError, ValueError):

@@ -25,6 +25,7 @@ MAX_DEPTH = 20
 
 
 def default_phases() -> list[Phase]:
+    """What is trained where a recipe names no phases: the head alone, then everything."""
     return [
         Phase(name="Warm-up", trainable="head", epochs=2),
         Phase(name="Fine-tuning", trainable="all", epochs=3),

@@ -77,4 +77,5 @@ def mixing(recipe: Recipe) -> list[Callback]:
 
 
 def has_batch_norm(body: nn.Module) -> bool:
+    """Whether any layer normalises by the batch."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in body.modules())

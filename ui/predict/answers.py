@@ -226,7 +226,7 @@ def short(name: str) -> str:
 
 
 def in_words(asked: Asked, answer: Answer, coverage: float) -> str:
-    """`cat 93.4 %`"""
+    """`cat 93.4 %`."""
     if answer.error:
         return "not read"
     if asked.is_none(answer, coverage):

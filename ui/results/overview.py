@@ -76,8 +76,10 @@ def show_spread(shown: Shown) -> None:
 
 
 def related_runs(run: Run, runs: list[Run]) -> dict[str, list[Run]]:
-    """Finished runs that differ from `run` in their seed alone, or in their fold alone, `run` among them; only kinds of
-    which there are two or more."""
+    """Finished runs that differ from `run` in their seed alone, or in their fold alone, `run` among them.
+
+    Only kinds of which there are two or more.
+    """
     found = {}
     for what, key in (("seeds", "seed"), ("folds", "fold")):
 

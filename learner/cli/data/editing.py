@@ -33,6 +33,8 @@ Paths = Annotated[
 
 
 class Side(StrEnum):
+    """Where an image can be moved to."""
+
     TRAIN = "train"
     VALID = "valid"
     TEST = "test"

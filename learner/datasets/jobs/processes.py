@@ -162,6 +162,7 @@ def ask_to_stop(job: Job) -> None:
 
 
 def remove(job: Job) -> None:
+    """Delete the job's folder with all that it kept."""
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
