@@ -28,6 +28,7 @@ test-fast: $(VENV)/dev.ok
 lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 bench: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py

@@ -1,3 +1,5 @@
+"""`python -m learner`: the commands."""
+
 import sys
 
 try:

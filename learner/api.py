@@ -225,7 +225,9 @@ class Model:
         return self.predictor.spec.classes
 
     @overload
-    def predict(self, pictures: str | Path | BinaryIO, views: int = 0) -> "Prediction": ...
+    def predict(  # type: ignore[overload-overlap]  # a name, being text, is an iterable of texts too
+        self, pictures: str | Path | BinaryIO, views: int = 0
+    ) -> "Prediction": ...
 
     @overload
     def predict(self, pictures: Iterable[str | Path | BinaryIO], views: int = 0) -> "list[Prediction]": ...

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from learner.datasets.importing import ImportProgress
@@ -27,6 +27,10 @@ class TimeLeft(ProgressColumn):
 
 
 def progress_bar(transient: bool = False, disabled: bool = False) -> Progress:
+    """A bar on stderr, with per cent and the time left; none where stderr is no terminal.
+
+    `transient`: it is gone once all is done.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeLeft())
     return Progress(*columns, console=err, transient=transient, disable=disabled or not err.is_terminal)
 
@@ -53,7 +57,7 @@ def showing_progress(doing: str, quiet: bool = False) -> Iterator[Callable[[Impo
 class RunBar(Listener):
     """Shows a run that trains here: a bar with time left, and a line an epoch."""
 
-    def __init__(self, bar: Progress, task: int, recipe: Recipe):
+    def __init__(self, bar: Progress, task: TaskID, recipe: Recipe):
         self._bar, self._task, self._recipe = bar, task, recipe
 
     def on_progress(self, progress: RunProgress) -> None:
@@ -75,6 +79,7 @@ def telling(doing: str, quiet: bool = False) -> Iterator[Tell]:
 
 
 def epoch_line(figures: dict[str, Any], phase: str) -> str:
+    """The figures of an epoch (columns of `store.Epoch`) in one line."""
     losses = (f"{figures[key]:.4f}" if figures[key] is not None else "none" for key in ("train_loss", "valid_loss"))
     return (
         f"Epoch {figures['epoch']:>3}  {phase}  train loss {next(losses)}  valid loss {next(losses)}  "

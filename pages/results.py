@@ -60,6 +60,7 @@ def show_page() -> None:
         required=True,
         key=state.RESULTS_VIEW,
     )
+    view = view or usual
     st.query_params[state.VIEW] = view
     VIEWS[view][1](shown)
 

@@ -34,6 +34,7 @@ def show_page() -> None:
         empty("**No runs yet.** A run is one training, from a recipe to a model.", "train", "Plan a run")
         return
     chosen = state.current_run(runs)
+    assert chosen is not None  # there are some
     state.remember_run(chosen.id)
     slowly = CURVES_REFRESH_S if any(run.status in ACTIVE for run in runs) else None
     st.fragment(show_list, run_every=slowly)(store, chosen.id)

@@ -1,7 +1,7 @@
 """Train: choose a data set, a recipe, a backbone and the phases; see the plan; start."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ from ui.training.recommend import show_recommendation
 from ui.training.settings import edit_more
 from ui.training.weights import Chosen, choose_weights
 
-AUTO = "auto"
+AUTO: Final = "auto"
 SIZES = [96, 128, 150, 160, 192, 224, 256, 320, 384]
 VERY_UNEQUAL = 3
 """Times the smallest class that the largest may be before the page suggests to balance them."""
@@ -122,7 +122,7 @@ def suggest_balance(summary: Summary, balance: str) -> None:
         label: sum(number for split, number in splits.items() if split != "test")
         for label, splits in summary.counts.items()
     }
-    most, least = max(images, key=images.get), min(images, key=images.get)
+    most, least = max(images, key=images.__getitem__), min(images, key=images.__getitem__)
     if balance == "none" and images[most] > VERY_UNEQUAL * images[least]:
         st.info(
             f"Classes are very unequal: {plain(most)} has {count(images[most], 'image')}, {plain(least)} only "

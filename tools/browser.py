@@ -24,6 +24,7 @@ def installed() -> str | None:
 
 
 def main() -> int:
+    """Install Chromium where there is none; returns an exit code, 0 once there is one."""
     if installed():
         return 0
     ways = []

@@ -116,14 +116,17 @@ def section(name: str, typed: str, command: Any) -> str:
 
 
 def arguments(command: Any) -> list[Any]:
+    """Those that `--help` shows."""
     return [one for one in command.params if not is_option(one) and not one.hidden]
 
 
 def options(command: Any) -> list[Any]:
+    """Those that `--help` shows."""
     return [one for one in command.params if is_option(one) and not one.hidden]
 
 
 def is_option(parameter: Any) -> bool:
+    """Whether it is given by name, not by its place."""
     return parameter.param_type_name == "option"
 
 
@@ -144,6 +147,7 @@ def placeholder(parameter: Any) -> str:
 
 
 def name_of(parameter: Any) -> str:
+    """How it is written on the command line, as code."""
     if not is_option(parameter):
         return f"`{placeholder(parameter)}`"
     value = "" if parameter.is_flag else f" {placeholder(parameter)}"
@@ -185,6 +189,7 @@ def default(parameter: Any) -> str:
 
 
 def number(value: float) -> str:
+    """With commas where it is whole, and no zeros at the end."""
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 

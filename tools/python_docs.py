@@ -66,6 +66,7 @@ def _section(name: str) -> str:
 def _signature(function: Callable) -> str:
     """As it is written, without `self`; a line a parameter where all do not fit into one."""
     written = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(written, ast.FunctionDef)
     arguments = written.args
     arguments.args = [argument for argument in arguments.args if argument.arg not in ("self", "cls")]
     returns = f" -> {ast.unparse(written.returns)}" if written.returns else ""

@@ -34,7 +34,7 @@ LINES = {
 }
 """Colours of runs that are compared, by whether the page is dark; dashes tell them apart too."""
 _DASHES = ([1, 0], [8, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 4])
-END = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
+END: dict[str, Any] = {"align": "right", "dx": 4, "dy": -11, "fontSize": 12}
 """A line's name stands above its end, inside the chart, where a phone has room for it."""
 BELOW_END = END | {"dy": 14}
 START = {"align": "left", "dx": 6, "fontSize": 12}
@@ -58,8 +58,8 @@ Spec = dict[str, Any]
 
 def curves(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Phase], dark: bool = False) -> Spec:
     """Loss (left) and accuracy (right) over all phases; train thin, valid bold."""
-    train = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
-    valid = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
+    train: Rows = [{"epoch": step.at, "loss": step.train_loss} for step in steps if step.train_loss is not None]
+    valid: Rows = [{"epoch": e.epoch, "loss": e.valid_loss, "accuracy": e.accuracy} for e in epochs]
     tables = {"train": train, "train start": train[:1], "valid": valid} | _named_ends(train, valid)
     return _with_data(_curves_spec(dark), tables, phases, epochs, steps)
 
@@ -76,7 +76,7 @@ def _named_ends(train: Rows, valid: Rows) -> dict[str, Rows]:
             "accuracy": end["accuracy"] / HIGHEST_ACCURACY,
             "loss": (end["loss"] or 0) / (max(losses, default=0) or 1),
         }
-        lower = min(heights, key=heights.get)
+        lower = min(heights, key=heights.__getitem__)
         for line, height in heights.items():
             tables[f"end {line} {'below' if line == lower and height > NEAR_BOTTOM else 'above'}"] = [end]
     return tables
@@ -117,7 +117,7 @@ def comparison(lines: Mapping[str, Sequence[tuple[float, float]]], x: str, y: st
     Names of lines that end close to each other are moved apart.
     """
     inks = LINES[dark]
-    rows = [
+    rows: Rows = [
         {"x": left, "y": up, "run": name, "ink": inks[index % len(inks)], "dash": index}
         for index, (name, points) in enumerate(lines.items())
         for left, up in points

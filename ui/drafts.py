@@ -44,7 +44,10 @@ def drop_parent() -> None:
 
 
 def key(name: str) -> str:
-    """The key of the field `name`. A recipe that is put on the page gets new ones, as a browser's field keeps what it
-    shows for as long as its key stays the same."""
+    """The key of the field `name`.
+
+    A recipe that is put on the page gets new ones, as a browser's field keeps what it shows for as long as its key
+    stays the same.
+    """
     number = st.session_state.get(state.DRAFT_NUMBER, 0)
     return f"{name} {number}" if number else name

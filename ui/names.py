@@ -7,6 +7,9 @@ _MARKS = re.compile(r"[\\`*{}\[\]<>$|~#]|:(?=\S)|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 
 
 def plain(text: str) -> str:
-    """`text` with nothing in it that Markdown takes for a mark: a class may be called `![x](http://host/x.png)`, and
-    a browser would fetch that picture. For every label, heading, caption, message and cell with such a name in it."""
+    """`text` with nothing in it that Markdown takes for a mark.
+
+    A class may be called `![x](http://host/x.png)`, and a browser would fetch that picture. For every label, heading,
+    caption, message and cell with such a name in it.
+    """
     return _MARKS.sub(lambda found: f"\\{found[0]}", text)

@@ -49,8 +49,9 @@ def expected_and_true(plan: RunPlan, finished: bool) -> list[dict[str, str]]:
         _row(plain(phase.name), phase.expected_s, phase.true_s, "on" if phase.cached else "off")
         for phase in plan.phases
     ]
-    times = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
-    if finished and None not in times:
+    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
+    times = [seconds for seconds in parts if seconds is not None]
+    if finished and len(times) == len(parts):
         rows.append(_row("Together", plan.expected_s, sum(times), ""))
     return rows
 

@@ -25,7 +25,7 @@ class _Asked:
     """A question under way."""
 
     process: subprocess.Popen
-    is_answered: Callable[[], bool]
+    is_answered: Callable[[], object]
     alone: bool
     """It takes this machine for itself; two such would slow each other."""
     limit_s: float
@@ -52,7 +52,7 @@ class Questions:
         alone: bool = True,
         limit_s: float = math.inf,
         otherwise: str = "It ended before it had found anything.",
-        is_answered: Callable[[], bool] | None = None,
+        is_answered: Callable[[], object] | None = None,
     ) -> None:
         """Begin what leaves its answer in `file`, unless that, or another that needs the machine, is under way.
 

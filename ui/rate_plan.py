@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -64,7 +64,9 @@ def _lines(phase: Phase, stages: Sequence[str], batch_norm: bool) -> dict[str, f
     return {names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}": rate for rate, names in parts.items()}
 
 
-def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool, dark: bool = False) -> alt.LayerChart:
+def rate_chart(
+    phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool, dark: bool = False
+) -> alt.LayerChart | alt.FacetChart:
     """One line a part on a logarithmic axis, over a band a phase; the highest and the lowest are named."""
     ink = INKS[dark]
     rows = pd.DataFrame(rate_rows(phases, stages, batch_norm))
@@ -93,12 +95,13 @@ def rate_chart(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool,
         .mark_line(clip=True, color=ink.valid, strokeWidth=1.6)
         .encode(x=x, y=y, detail=alt.Detail("line:N"), tooltip=tooltip)
     )
+    places: tuple[tuple[str, Literal["bottom", "top"], int], ...] = (("above", "bottom", -4), ("below", "top", 5))
     named = alt.Chart(pd.DataFrame(_names(phases, stages, batch_norm)))
     names = [
         named.transform_filter(f"datum.place == '{place}'")
         .mark_text(color=ink.text, fontSize=11, baseline=baseline, dy=dy)
         .encode(x=alt.X("epoch:Q"), y=alt.Y("rate:Q"), text=alt.Text("name:N"))
-        for place, baseline, dy in (("above", "bottom", -4), ("below", "top", 5))
+        for place, baseline, dy in places
     ]
     return alt.layer(*_bands(phases, ink.text), lines, *names).properties(height=280)
 

@@ -76,8 +76,9 @@ def current_run(runs: list[Run]) -> Run | None:
     """The run in the page's address, else the one last worked on, else the newest of `runs`."""
     by_id = {run.id: run for run in runs}
     for wanted in (st.query_params.get(RUN), st.session_state.get(RUN)):
-        if str(wanted).isdecimal() and int(wanted) in by_id:
-            return by_id[int(wanted)]
+        number = str(wanted)
+        if number.isdecimal() and int(number) in by_id:
+            return by_id[int(number)]
     return runs[0] if runs else None
 
 
@@ -98,7 +99,9 @@ def run_label(run: Run) -> str:
 def choose_run(runs: list[Run], label: str) -> Run:
     """A select box over `runs` that opens on the one last worked on."""
     by_id = {run.id: run for run in runs}
-    st.session_state[RUN_BOX] = current_run(runs).id  # as in `choose_dataset`
+    newest = current_run(runs)
+    assert newest is not None  # of some runs there is always one
+    st.session_state[RUN_BOX] = newest.id  # as in `choose_dataset`
     run_id = st.selectbox(
         label, list(by_id), format_func=lambda run_id: run_label(by_id[run_id]), key=RUN_BOX, on_change=_keep_run
     )

@@ -204,7 +204,7 @@ def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[s
 
 def _rate_too_low(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Advice | None:
     index = epochs[-1].phase
-    losses = [epoch.train_loss for epoch in epochs if epoch.phase == index]
+    losses = [_train_loss(epoch) for epoch in epochs if epoch.phase == index]
     if len(losses) < STUCK_EPOCHS or epochs[-1].accuracy >= STUCK_BELOW:
         return None
     if max(losses) - min(losses) >= STUCK * losses[0]:
@@ -221,13 +221,15 @@ def _rate_too_low(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> 
 def _overfitting(recipe: Recipe, epochs: Sequence[Epoch]) -> Advice | None:
     index = epochs[-1].phase
     own = [epoch for epoch in epochs if epoch.phase == index]
-    lowest, newest = min(own, key=lambda epoch: epoch.valid_loss), own[-1]
+    lowest, newest = min(own, key=_valid_loss), own[-1]
     if newest.epoch - lowest.epoch < OVERFIT_EPOCHS:
         return None
-    rose = all(epoch.valid_loss > lowest.valid_loss for epoch in own if epoch.epoch > lowest.epoch)
-    rose = rose and newest.valid_loss >= lowest.valid_loss * (1 + OVERFIT_RISE)
-    rose = rose and newest.valid_loss > own[own.index(lowest) + 1].valid_loss  # else it jumped once, and falls again
-    if not rose or _fall(lowest.train_loss, newest.train_loss) < OVERFIT_FALL:
+    rose = all(_valid_loss(epoch) > _valid_loss(lowest) for epoch in own if epoch.epoch > lowest.epoch)
+    rose = rose and _valid_loss(newest) >= _valid_loss(lowest) * (1 + OVERFIT_RISE)
+    rose = rose and _valid_loss(newest) > _valid_loss(
+        own[own.index(lowest) + 1]
+    )  # else it jumped once, and falls again
+    if not rose or _fall(_train_loss(lowest), _train_loss(newest)) < OVERFIT_FALL:
         return None
     seen = (
         f"Since epoch {lowest.epoch} the training loss falls while the validation loss rises: the network learns these "
@@ -258,7 +260,7 @@ def _cold_head(recipe: Recipe, epochs: Sequence[Epoch], spoilt: "_Spoilt") -> Ad
     warm_up = [epoch for epoch in epochs if epoch.phase == spoilt.index - 1]
     if head.trainable != "head" or after.trainable == "head" or len(warm_up) < 2:
         return None
-    fall = _fall(warm_up[-2].valid_loss, warm_up[-1].valid_loss)
+    fall = _fall(_valid_loss(warm_up[-2]), _valid_loss(warm_up[-1]))
     if fall < STILL_WARMING:
         return None
     head = replace(head, epochs=min(1000, head.epochs + max(2, head.epochs)))
@@ -275,7 +277,7 @@ def _unfinished(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Ad
     newest = own[-1]
     if len(own) < TRIED_EPOCHS or newest.accuracy < max(epoch.accuracy for epoch in epochs):
         return None
-    fall = _fall(own[-2].valid_loss, newest.valid_loss)
+    fall = _fall(_valid_loss(own[-2]), _valid_loss(newest))
     if fall < STILL_FALLING:
         return None
     more = max(2, len(own) // 2)
@@ -315,7 +317,7 @@ def _spoilt_phase(recipe: Recipe, epochs: Sequence[Epoch], ended: bool, valid_im
             continue
         chance = sqrt(before.accuracy * (1 - before.accuracy) / valid_images) if valid_images else 0.0  # standard error
         fell = before.accuracy - first.accuracy >= max(DROP, chance)
-        jumped = first.valid_loss >= before.valid_loss * (1 + JUMP)
+        jumped = _valid_loss(first) >= _valid_loss(before) * (1 + JUMP)
         back_again = before.accuracy - max(BACK_AGAIN, chance)
         if (fell or jumped) and max(epoch.accuracy for epoch in own) < back_again:
             return _Spoilt(index, before, first)
@@ -333,6 +335,18 @@ def _phase_changes(epochs: Sequence[Epoch]) -> list[tuple[int, Epoch, list[Epoch
 
 def _has_no_number(epoch: Epoch) -> bool:
     return None in (epoch.train_loss, epoch.valid_loss)
+
+
+def _train_loss(epoch: Epoch) -> float:
+    """Of an epoch whose losses are numbers, as `advise` has seen."""
+    assert epoch.train_loss is not None
+    return epoch.train_loss
+
+
+def _valid_loss(epoch: Epoch) -> float:
+    """Of an epoch whose losses are numbers, as `advise` has seen."""
+    assert epoch.valid_loss is not None
+    return epoch.valid_loss
 
 
 def _fall(before: float, after: float) -> float:

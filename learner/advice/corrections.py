@@ -40,11 +40,10 @@ def do_again(store: Store, dataset: str) -> None:
 
 
 def retrain(store: Store, run_id: int, running: bool = False) -> int:
-    """Save the draft as a new version, and submit the run's recipe on it, to be compared with the run; returns the new
-    run's id.
+    """Save the draft as a new version, and submit the run's recipe on it, to be compared with the run.
 
-    A newest version that differs from the run's will do where there is no draft. Raises RunError when nothing was
-    corrected, DatasetError when the version cannot be trained on.
+    Returns the new run's id. A newest version that differs from the run's will do where there is no draft. Raises
+    RunError when nothing was corrected, DatasetError when the version cannot be trained on.
     """
     run = store.runs.get(run_id)
     name, number = store.runs.dataset_of(run)

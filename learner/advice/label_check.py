@@ -15,10 +15,12 @@ from learner.store import Store
 
 
 def what(job: Job) -> str:
+    """`The check of pets`."""
     return f"The check of {job.request['name']}"
 
 
 def run(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    """Measure what was not measured yet, then look for doubted labels and odd images; what was found is kept."""
     use_patient_threads()
     from learner.advice.label_issues import find_label_issues
 

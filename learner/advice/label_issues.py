@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,10 +120,10 @@ def _describe(
     backbone = build(arch, weights, store.workspace)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = Network(backbone.body, nn.Flatten(), precisions("fp32", device)[0])
-    network = lowered(network).to(device, memory_format=torch.channels_last)
+    network = lowered(network).to(device).to(memory_format=torch.channels_last)
     width = sum(channels for _, _, channels in network.shapes(IMAGE_SIZE)[1:])
     folder = store.workspace.features / f"described-{_key(backbone)}"
-    kept = RowStore(folder, (width,), np.float16)
+    kept = RowStore(folder, (width,), np.dtype(np.float16))
     new = set(kept.missing(row.sha256 for row in rows))
     budget = Budget(store.workspace.features)
     if not budget.make_room(len(new) * kept.row_bytes, keep=[folder]):
@@ -168,13 +169,13 @@ def _features(network: Network, preprocess: Preprocess, files: list[LabelledFile
             return good, np.stack(pixels) if pixels else np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
 
     done = 0
-    for chunk, pixels in ahead(lambda chunk=chunk: read(chunk) for chunk in chunked(files, BATCH)):
+    for chunk, pixels in ahead(partial(read, chunk) for chunk in chunked(files, BATCH)):
         done += BATCH
         if not len(pixels):
             continue
         x = preprocess(torch.from_numpy(pixels).to(device))
         described = []
-        for index in range(len(network[0])):
+        for index in range(len(network.body)):
             x = network.stage(index, x)
             described.append(x.float().mean((2, 3)))
         yield min(done, len(files)), (chunk, torch.cat(described, 1).cpu().numpy().astype(np.float16))
@@ -208,8 +209,8 @@ def _out_of_fold(
     for fold in range(1, FOLDS + 1):
         if cancelled():
             raise ImportCancelled("The check was stopped. What it had seen is kept for the next one.")
-        learnt, asked = train_valid_split(undecided, 0, 0.2, folds=FOLDS, fold=fold)
-        learnt, asked = ([place[row.path] for row in side] for side in (learnt, asked))
+        sides = train_valid_split(undecided, 0, 0.2, folds=FOLDS, fold=fold)
+        learnt, asked = ([place[row.path] for row in side] for side in sides)
         if not asked or len(set(labels[learnt])) < 2:
             continue
         model = LogisticRegression(C=1.0, max_iter=300).fit(features[learnt], labels[learnt])

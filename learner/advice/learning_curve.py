@@ -81,9 +81,9 @@ def measure_curve(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> 
     )
     found = LearningCurve(
         dataset=settled.dataset,
-        version=settled.version,
+        version=version.number,
         backbone=settled.backbone,
-        image_size=settled.image_size,
+        image_size=settled.side,
         train_images=len(sides[0]),
         valid_images=len(sides[1]),
         learnt=cut,
@@ -159,8 +159,11 @@ def conclude(
     of_class: Counter,
     total: int,
 ) -> dict:
-    """The measured part of a `LearningCurve`. `right` is that of `heads_right`, `targets` (images,) of class indices,
-    `of_class` and `total` count all training images."""
+    """The measured part of a `LearningCurve`.
+
+    `right` is that of `heads_right`, `targets` (images,) of class indices; `of_class` and `total` count all training
+    images.
+    """
     horizon = np.array([total, 1.5 * total, 2 * total])
     line_at = np.append(
         np.geomspace(sizes[0], total, LINE_POINTS), np.geomspace(total, 2 * total, LINE_POINTS // 3)[1:]

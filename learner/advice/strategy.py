@@ -31,7 +31,7 @@ from learner.questions.strategy import (
     strategy_for,
 )
 from learner.recipe import Recipe
-from learner.store import Store
+from learner.store import Image, Store
 from learner.training.trial import Trial, set_up
 
 MOST_IMAGES = 1000
@@ -71,7 +71,7 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     strategy = strategy_for(images, accuracy, chance)
     found = Recommendation(
         dataset=settled.dataset,
-        version=settled.version,
+        version=version.number,
         backbone=settled.backbone,
         images_per_class=images,
         fewest=min(per_class.values()),
@@ -106,11 +106,11 @@ def sample(rows: list[Taken]) -> list[Taken]:
 
 
 def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
-    """Whether each image is told right by a linear model that saw neither it nor what belongs to it, and the accuracy
-    of always saying the largest class.
+    """Whether a linear model tells each image right that saw neither it nor what belongs to it; and the chance level.
 
-    `features` is (rows, numbers). What belongs together is in one fold, as in the splits. An image whose fold could
-    not be tried, since it held nearly everything, is left out.
+    The chance level is the accuracy of always saying the largest class. `features` is (rows, numbers). What belongs
+    together is in one fold, as in the splits. An image whose fold could not be tried, since it held nearly everything,
+    is left out.
     """
     labels = np.array([row.label for row in rows])
     place = {row.path: index for index, row in enumerate(rows)}
@@ -132,11 +132,11 @@ def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array(list(right.values())), max(tried.values()) / len(right)
 
 
-def frozen_features(store: Store, trial: Trial, rows: list[Taken], tell: Tell) -> np.ndarray:
+def frozen_features(store: Store, trial: Trial, rows: list[Image] | list[Taken], tell: Tell) -> np.ndarray:
     """(rows, channels): the body's last feature map, averaged over its area; the maps are kept as a run keeps them."""
     base = dataset_folder(store.workspace, trial.recipe.dataset)
     items = [Item(LabelledFile(base / row.file, row.label, row.sha256)) for row in rows]
-    cache = trial.cache(store, trial.recipe.image_size)
+    cache = trial.cache(store, trial.recipe.side)
     cut = len(trial.backbone.stages)
     total, done = cache.missing([cut], items), 0
 

@@ -14,7 +14,8 @@ from learner.exports.proofs import proof_dict
 from learner.store import Store
 from learner.wording import file_size
 
-ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})
+ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})  # type: ignore[misc]  # as for `Kind`
+USUAL = ExportFormat("learner")
 
 
 def export(
@@ -23,7 +24,7 @@ def export(
         Path,
         typer.Option("--to", help="A file, or a folder to put it in. A name ending in .zip packs several files."),
     ],
-    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.LEARNER,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = USUAL,
     coverage: Annotated[
         float,
         typer.Option(

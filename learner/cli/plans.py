@@ -35,6 +35,7 @@ def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsS
 
         speeds_of(store.workspace, settled, pick_device())
         plan = expected_plan(store, settled)
+        assert plan is not None  # this machine was measured by now
     return settled, weights, plan
 
 
@@ -81,8 +82,9 @@ def print_expected_and_true(plan: RunPlan, finished: bool) -> None:
     for phase in plan.phases:
         times = _time(phase.expected_s), _time(phase.true_s)
         table.add_row(Text(phase.name), *times, _yes(phase.cached), Text(phase.reason))
-    spent = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
-    if finished and None not in spent:
+    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
+    spent = [seconds for seconds in parts if seconds is not None]
+    if finished and len(spent) == len(parts):
         table.add_row(TOGETHER, _time(plan.expected_s), _time(sum(spent)), "", "")
     out.print(table, soft_wrap=False)
 

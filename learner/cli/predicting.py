@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TextIO
 
 import typer
 
@@ -83,7 +83,7 @@ def predict(
         err.print("This model cannot say “none of these”: it was made without reference images. Train it again.")
     kept: list[dict[str, Any]] = []
     written = read = 0
-    unread: list[Path] = []
+    unread: list[Path | BinaryIO] = []
     with ExitStack() as stack:
         takers = list(_takers(stack, predictor, threshold, top_k, csv_file, jsonl, attention, heat_maps, stage))
         if as_json:
@@ -107,8 +107,8 @@ def predict(
     if not read:
         raise ModelError(f"None of the {count(written, 'file')} could be read as an image.")
     if unread:
-        for file in unread[:UNREAD_LISTED]:
-            err.print(f"Not read: {file}", markup=False)
+        for source in unread[:UNREAD_LISTED]:
+            err.print(f"Not read: {source}", markup=False)
         if len(unread) > UNREAD_LISTED:
             err.print(f"… and {len(unread) - UNREAD_LISTED:,} more")
         err.print(f"{count(len(unread), 'file')} could not be read; the output says why.")
@@ -182,6 +182,7 @@ def _into_folder(folder: Path, weights_of: Callable[["Prediction"], Any]) -> Tak
         if prediction.error:
             return
         drawn += 1
+        assert isinstance(prediction.source, Path)
         file = folder / f"{drawn:04}_{prediction.source.stem}.png"
         with telling_about(folder):
             folder.mkdir(exist_ok=True)

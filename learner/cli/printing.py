@@ -63,6 +63,7 @@ def table_of(*headings: str, right: Iterable[str] = ()) -> Table:
 
 
 def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
+    """What `--json` tells of a run; with `whole` also its recipe, facts, progress, epochs and result."""
     name, number = store.runs.dataset_of(run)
     columns = ("status", "reason", "created_at", "started_at", "finished_at", "best_accuracy", "best_epoch")
     values = {"run": run.id, "dataset": name, "version": number} | {key: getattr(run, key) for key in columns}
@@ -81,6 +82,7 @@ def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
 
 
 def print_result(store: Store, run: Run) -> None:
+    """Its accuracy with the interval, best epoch and time in one line; nothing where it has no result."""
     from learner.evaluation.results import load_result
 
     result = load_result(store.workspace.run_folder(run.id))
@@ -93,10 +95,12 @@ def print_result(store: Store, run: Run) -> None:
 
 
 def took(run: Run) -> str:
+    """`2 min 10 s`, until now where it has not ended; `–` before it has begun."""
     if run.started_at is None:
         return "–"
     return duration((run.finished_at or time.time()) - run.started_at)
 
 
 def print_json(values: dict[str, Any]) -> None:
+    """One line on stdout, and nothing else there."""
     print(json.dumps(values, ensure_ascii=False))

@@ -43,12 +43,16 @@ SHOWN = 20
 
 
 class SplitName(StrEnum):
+    """The images that a result can be on, as words of a command."""
+
     VALID = "valid"
     TRAIN = "train"
     TEST = "test"
 
 
 class Side(StrEnum):
+    """The images that mistakes can be corrected in."""
+
     TRAIN = "train"
     VALID = "valid"
 
@@ -96,7 +100,9 @@ def mistakes(
     """List what a run gets wrong: the pairs of classes that it confuses, and the photos."""
     store = Store()
     result = _result(store, run, split)
-    table = wrong(load_predictions(store.workspace.run_folder(run), split)).sort_values("probability", ascending=False)
+    table = wrong(load_predictions(store.workspace.run_folder(run), split.value)).sort_values(
+        "probability", ascending=False
+    )
     for column, name in (("label", true), ("predicted", said)):
         if name is not None:
             if name not in result["classes"]:
@@ -265,7 +271,7 @@ def _result(store: Store, run: int, split: SplitName) -> dict[str, Any]:
     status = store.runs.get(run).status  # raises for a run that is not there
     if status not in ("finished", "stopped"):
         raise RunError(f"Run {run} has no result: it is {status}.")
-    result = load_result(store.workspace.run_folder(run), split)
+    result = load_result(store.workspace.run_folder(run), split.value)
     if result is None and split == "test":
         raise RunError(f"Run {run} has not looked at the test images. Do it once: python -m learner results test {run}")
     if result is None and split == "train" and load_result(store.workspace.run_folder(run)):

@@ -59,7 +59,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
     out.print(f"Run {run.id}: {run.status}, data set {name} (version {number})", markup=False)
     if run.reason:
         out.print(run.reason, markup=False)
-    if run.parent is not None:
+    if run.parent is not None and run.parent_phase is not None:
         out.print(f"It began from the end of phase {run.parent_phase + 1} of run {run.parent}.")
     if "backbone" in run.facts:
         out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
@@ -221,7 +221,9 @@ def runs_compare(
     table = table_of("Run", "Best accuracy", "Epochs", "Time", until, "Phases gained", right=right)
     for row in compared:
         best = "–" if row.best_accuracy is None else percent(row.best_accuracy)
-        there = "–" if row.epochs_until is None else f"epoch {row.epochs_until}, {duration(row.seconds_until)}"
+        there = "–"
+        if row.epochs_until is not None and row.seconds_until is not None:
+            there = f"epoch {row.epochs_until}, {duration(row.seconds_until)}"
         gained = ", ".join(f"{100 * gain:+.1f}" for gain in gains[row.run_id] if gain is not None) or "–"
         table.add_row(str(row.run_id), best, str(row.epochs), duration(row.seconds), there, gained)
     out.print(table)

@@ -40,7 +40,7 @@ def freed_by(*paths: Path) -> int:
 
     A file that also lies elsewhere under another name stays on the disk, so it does not count.
     """
-    total, links = 0, Counter()
+    total, links = 0, Counter[tuple[int, int]]()
     for path in paths:
         files = [path] if path.is_file() else (Path(here, name) for here, _, names in os.walk(path) for name in names)
         for file in files:

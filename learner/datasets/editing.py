@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from learner.datasets.files import import_lock
 from learner.datasets.grouping import bursts
@@ -214,6 +214,7 @@ def _add_version(store: Store, newest: VersionInfo, rows: list[Taken], note: str
 
 
 def _apply(rows: dict[str, Taken], edit: Edit) -> None:
+    change: Callable[[Taken], Taken]
     if edit.action == "rename":
         change = partial(replace, label=edit.to)
         chosen = [row for row in rows.values() if row.label in edit.classes]
@@ -274,8 +275,9 @@ def _label(name: str) -> str:
     return label
 
 
-def _edit(row: dict) -> Edit:
-    return Edit(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+def _edit(row: dict[str, Any]) -> Edit:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Edit(**values)
 
 
 def declare_groups(store: Store, version: VersionInfo, rows: Sequence[Taken], pattern: str, seconds: float) -> Edit:

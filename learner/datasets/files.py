@@ -43,10 +43,12 @@ def thumbnail_path(workspace: Workspace, dataset_name: str, image: Image, side: 
 
 
 def thumbnail_file(workspace: Workspace, sha256: str, side: int = THUMBNAIL_SIDE) -> Path:
+    """Where the thumbnail of that content lies, with its longer side of `side` pixels, once it was made."""
     return workspace.thumbnails / str(side) / sha256[:2] / f"{sha256}.jpg"
 
 
 def save_thumbnail(picture: Picture.Image, thumbnail: Path, side: int = THUMBNAIL_SIDE) -> None:
+    """Write `picture` as a JPEG of at most `side` pixels a side. Raises OSError where the disk is full."""
     small = fit_within(picture, side)
     jpeg = io.BytesIO()  # Pillow hides the reason when it writes to a full disk itself
     small.save(jpeg, "JPEG", quality=85)

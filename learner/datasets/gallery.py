@@ -226,8 +226,9 @@ DEFECTIVE_FROM = 0.5
 
 def _elpv(folder: Path, cancelled: Cancelled) -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
-    data = Path(next(iter(spec.submodule_search_locations))) / "data" if spec else Path()
-    if spec is None or not (data / "labels.csv").exists():
+    folders = spec.submodule_search_locations if spec else None
+    data = Path(folders[0]) / "data" if folders else Path()
+    if not folders or not (data / "labels.csv").exists():
         raise DatasetError(
             f"The photos of solar cells come as a Python package ({KNOWN['elpv'].num_bytes / 1e6:.0f} MB) that is not "
             "installed. Run “pip install elpv-dataset” where Thaw is installed, then choose them again."

@@ -6,8 +6,13 @@ from typing import Protocol, TypeVar
 
 
 class Grouped(Protocol):
-    cluster: str
-    group: str
+    """An image, or a row of one, that may belong together with others."""
+
+    @property
+    def cluster(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
 
 
 AnyGrouped = TypeVar("AnyGrouped", bound=Grouped)
@@ -41,8 +46,13 @@ def components(images: Iterable[AnyGrouped], clusters: bool = True) -> list[list
 
 
 class Shot(Protocol):
-    camera: str
-    taken_at: float | None
+    """A photo whose camera has said when it was taken."""
+
+    @property
+    def camera(self) -> str: ...
+
+    @property
+    def taken_at(self) -> float | None: ...
 
 
 def bursts(shots: Mapping[str, Shot], seconds: float) -> dict[str, str]:

@@ -209,7 +209,7 @@ def _checked_cost(opened: Image.Image) -> int:
             "save it smaller."
         )
     decoded = _BYTES_OF_MODE.get(opened.mode, 4)
-    more = _MORE_BYTES_OF_FORMAT.get(opened.format, 0) + _PROGRESSIVE_BYTES * bool(opened.info.get("progressive"))
+    more = _MORE_BYTES_OF_FORMAT.get(opened.format or "", 0) + _PROGRESSIVE_BYTES * bool(opened.info.get("progressive"))
     turned = decoded if _may_be_turned(opened) else 0
     converted = 4 if opened.mode != "RGB" or opened.has_transparency_data else 0
     pixels = opened.width * opened.height
@@ -223,7 +223,8 @@ def _checked_cost(opened: Image.Image) -> int:
 
 
 def _forget_pixels(image: Image.Image) -> None:
-    image.im = None  # `close` would also close a stream that is not ours
+    # `close` would also close a stream that is not ours.
+    image.im = None  # type: ignore[assignment]  # Pillow sets it to None itself
 
 
 def _may_be_turned(image: Image.Image) -> bool:
@@ -238,7 +239,7 @@ def _whole(opened: Image.Image) -> Examined:
     """Decode what `opened` has seen the header of."""
     with _reasons():
         opened.load()
-    suffix = SUFFIX_OF_FORMAT[opened.format]
+    suffix = SUFFIX_OF_FORMAT[opened.format or ""]
     camera, taken_at = camera_and_time(opened)
     turn_upright(opened)
     rgb, treatment = to_rgb(opened)

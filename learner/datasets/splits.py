@@ -4,12 +4,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from learner.datasets.grouping import components
 from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.store import Image
+
+AnyImage = TypeVar("AnyImage", Image, Taken)
 
 LARGEST_SHARE = 0.5
 """Of a class: a larger group of near duplicates is torn where the class could not be checked otherwise."""
@@ -19,9 +22,9 @@ LARGEST_SHARE = 0.5
 class Split:
     """Images by side, each in order of their paths."""
 
-    train: list[Image]
-    valid: list[Image]
-    test: list[Image]
+    train: list[Taken]
+    valid: list[Taken]
+    test: list[Taken]
     prevented: int
     """Validation images that would have had one of their own group in training, had each been drawn by itself."""
     torn: int
@@ -36,8 +39,8 @@ def split_by(recipe: Recipe, images: Iterable[Image]) -> tuple[list[Image], list
 
 
 def train_valid_split(
-    images: Iterable[Image], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
-) -> tuple[list[Image], list[Image]]:
+    images: Iterable[AnyImage], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
+) -> tuple[list[AnyImage], list[AnyImage]]:
     """Training and validation images, each in order of their paths; excluded and `test` images are in neither.
 
     A data set with `valid` images of its own is split as it says, and nothing else here means anything.
@@ -77,7 +80,7 @@ def train_valid_split(
 
 
 def describe_split(
-    images: Iterable[Image], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
+    images: Iterable[Taken], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
 ) -> Split:
     """The sides of `train_valid_split`, and how many leaks grouping prevented and could not prevent."""
     images = list(images)
@@ -92,7 +95,7 @@ def describe_split(
     return Split(train, valid, test, max(alone - torn, 0), torn)
 
 
-def has_own_split(images: Iterable[Image]) -> bool:
+def has_own_split(images: Iterable[Image] | Iterable[Taken]) -> bool:
     """Whether some images are there for validation and others are not, so that no seed decides."""
     splits = {image.split for image in images} - {"test"}
     return "valid" in splits and len(splits) > 1
@@ -111,17 +114,17 @@ def draw_test_set(rows: Iterable[Taken], seed: int, fraction: float) -> list[Tak
     return train_valid_split([replace(row, split="") for row in rows if row.split != "valid"], seed, fraction)[1]
 
 
-def _usable(images: Iterable[Image]) -> list[Image]:
+def _usable(images: Iterable[AnyImage]) -> list[AnyImage]:
     return sorted(
         (image for image in images if not image.excluded and image.split != "test"), key=lambda image: image.path
     )
 
 
-def _draw(together: list[list[Image]], per_class: Counter, target: dict[str, int]) -> list[Image]:
-    drawn: list[Image] = []
-    taken: Counter = Counter()
+def _draw(together: list[list[AnyImage]], per_class: Counter[str], target: dict[str, int]) -> list[AnyImage]:
+    drawn: list[AnyImage] = []
+    taken: Counter[str] = Counter()
 
-    def take(group: list[Image]) -> None:
+    def take(group: list[AnyImage]) -> None:
         drawn.extend(group)
         taken.update(image.label for image in group)
 
@@ -144,7 +147,7 @@ def _draw(together: list[list[Image]], per_class: Counter, target: dict[str, int
     return drawn
 
 
-def _end_of_burst(burst: list[Image], label: str, number: int) -> list[Image]:
+def _end_of_burst(burst: list[AnyImage], label: str, number: int) -> list[AnyImage]:
     """About the last `number` images of a class in a group of near duplicates, in order of their paths.
 
     Declared groups stay whole, so this may be none. Neighbours in a burst resemble each other most, which is why its
@@ -152,7 +155,7 @@ def _end_of_burst(burst: list[Image], label: str, number: int) -> list[Image]:
     """
     mine = [image for image in burst if image.label == label]
     parts = components(mine, clusters=False)
-    end: list[Image] = []
+    end: list[AnyImage] = []
     for part in reversed(parts[1:]):
         if len(end) + len(part) > max(number, 1) and end:
             break
@@ -160,10 +163,10 @@ def _end_of_burst(burst: list[Image], label: str, number: int) -> list[Image]:
     return end
 
 
-def _fold(together: list[list[Image]], per_class: Counter, folds: int, fold: int) -> list[Image]:
+def _fold(together: list[list[AnyImage]], per_class: Counter[str], folds: int, fold: int) -> list[AnyImage]:
     """Each group goes to the fold that has the smallest share of its classes so far, large groups first."""
-    filled = [Counter() for _ in range(folds)]
-    members: list[list[Image]] = [[] for _ in range(folds)]
+    filled = [Counter[str]() for _ in range(folds)]
+    members: list[list[AnyImage]] = [[] for _ in range(folds)]
     for group in sorted(together, key=len, reverse=True):
         numbers = Counter(image.label for image in group)
         place = min(
@@ -179,7 +182,7 @@ def _fold(together: list[list[Image]], per_class: Counter, folds: int, fold: int
     return members[fold - 1]
 
 
-def _leaks(train: list[Image], valid: list[Image]) -> int:
+def _leaks(train: list[AnyImage], valid: list[AnyImage]) -> int:
     learnt = {image.path for image in train}
     return sum(
         sum(image.path not in learnt for image in group)
@@ -188,5 +191,5 @@ def _leaks(train: list[Image], valid: list[Image]) -> int:
     )
 
 
-def _lot(seed: int, image: Image) -> tuple[bytes, str]:
+def _lot(seed: int, image: Image | Taken) -> tuple[bytes, str]:
     return hashlib.sha256(f"{seed} {image.sha256}".encode()).digest(), image.path

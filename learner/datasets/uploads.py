@@ -122,6 +122,7 @@ def save_uploads(workspace: Workspace, files: Iterable[tuple[str, BinaryIO]]) ->
 
 
 def begin_upload(workspace: Workspace) -> Upload:
+    """Make the folder of a new upload, which is found again by its id."""
     upload_id = uuid.uuid4().hex
     folder = workspace.uploads / f".files-{upload_id}"
     folder.mkdir(parents=True)
@@ -137,8 +138,11 @@ def find_upload(workspace: Workspace, upload_id: str) -> Upload:
 
 
 def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
-    """Delete what nobody will come back to: uploads whose browser went away and what a killed command had downloaded,
-    untouched for `after_s`, and what was thrown away while the server was killed."""
+    """Delete what nobody will come back to.
+
+    Those are uploads whose browser went away and what a killed command had downloaded, untouched for `after_s`, and
+    what was thrown away while the server was killed.
+    """
     for gone in workspace.uploads.glob(f"{_GONE}*"):
         delete(gone)
     for folder in [*workspace.uploads.glob(".files-*"), *workspace.uploads.glob("command-*")]:

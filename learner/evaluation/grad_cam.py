@@ -70,7 +70,7 @@ def _heat_maps(predictor: Predictor, pixels: np.ndarray, classes: list[int], ind
             output = network.stage(number, output)
     output.requires_grad_()
     x = output.clone()  # the next layer may write into what it is given
-    for number in range(index + 1, len(network[0])):
+    for number in range(index + 1, len(network.body)):
         x = network.stage(number, x)
     chosen = network[1](x)[range(len(classes)), classes]
     [gradients] = torch.autograd.grad(chosen.sum(), output)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from learner.store import Epoch, Step, Store
 
@@ -27,5 +27,5 @@ def thinned_steps(store: Store, run_id: int, most: int = MOST_STEPS) -> list[Ste
     number = select(func.count()).select_from(Step).where(Step.run_id == run_id)
     with store.runs.session() as session:
         every = -(-(session.scalar(number) or 0) // most) or 1
-        kept = select(numbered.c.id).where(or_(numbered.c.place % every == 1, every == 1))
+        kept = select(numbered.c.id).where(numbered.c.place % every == 1 % every)
         return list(session.scalars(select(Step).where(Step.id.in_(kept)).order_by(Step.id)))

@@ -66,7 +66,7 @@ def compute_outputs(network: Network, batches: Iterable[torch.Tensor], images: l
     network.eval()
     logits, features = [], []
     for x in batches:
-        for index in range(network.skip, len(network[0])):
+        for index in range(network.skip, len(network.body)):
             x = network.stage(index, x)
         x = x.float()
         logits.append(network[1](x).cpu())
@@ -155,13 +155,11 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
     model, spec = load_model(checkpoint)
     augment = run.recipe.get("augment") or spec.augment
     predictor = Predictor(model, spec)
-    outputs = _outputs_of(
-        predictor, store, version.name, {"validation": valid, "training": reference_images(train)}, tell
-    )
+    sides = {"validation": valid, "training": reference_images(train)}
+    checked, learnt = _outputs_of(predictor, store, version.name, sides, tell)
     spec = replace(spec, augment=augment)
-    write_results(
-        store.workspace.run_folder(run_id), model, spec, *outputs, dataset_folder(store.workspace, version.name)
-    )
+    base = dataset_folder(store.workspace, version.name)
+    write_results(store.workspace.run_folder(run_id), model, spec, checked, learnt, base)
 
 
 def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Discordance:
         product = (a + b) * (c + d) * (a + c) * (b + d)
         if not product:
             return 0.0
-        cross = a * d - b * c
+        cross: float = a * d - b * c
         if cross > 0:
             cross = max(cross - self.images / 2, 0)
         return cross / sqrt(product)

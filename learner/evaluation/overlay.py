@@ -1,8 +1,14 @@
 """Where a network looked, drawn over the picture it looked at. Needs no torch."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Weights = np.ndarray | Sequence[Sequence[float]]
 
 AMBER = (242, 169, 59)
 STRONGEST = 0.72
@@ -11,7 +17,7 @@ EVEN = 0.05
 """Where the weights differ by no more than this share of the highest, the network looked everywhere alike."""
 
 
-def looks_everywhere(attention: Sequence[Sequence[float]]) -> bool:
+def looks_everywhere(attention: "Weights") -> bool:
     """Whether there is nothing to see in the weights (rows of 0 to 1)."""
     import numpy as np
 
@@ -19,7 +25,7 @@ def looks_everywhere(attention: Sequence[Sequence[float]]) -> bool:
     return float(weights.max() - weights.min()) <= EVEN * float(weights.max())
 
 
-def overlay(picture: Image.Image, attention: Sequence[Sequence[float]], strength: float = STRONGEST) -> Image.Image:
+def overlay(picture: Image.Image, attention: "Weights", strength: float = STRONGEST) -> Image.Image:
     """`picture` under amber: the more of it, the more a place weighed; from the lowest weight to the highest.
 
     `strength` (0 to 1) is how much of the picture the colour covers where the weight is highest. Weights that are all

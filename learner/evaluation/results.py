@@ -115,8 +115,10 @@ def load_golden(folder: Path) -> dict[str, Any] | None:
 
 
 def forget_looks(folder: Path) -> None:
-    """Before a run's model changes: what the golden photos expect, and what was seen of the test images, would be of
-    the one before."""
+    """Delete what would be of the model before, as a run's model is about to change.
+
+    That is what the golden photos expect, and what was seen of the test images.
+    """
     for file in (folder / "golden" / "golden.json", folder / "test" / "result.json"):
         file.unlink(missing_ok=True)
 

@@ -23,6 +23,10 @@ class Whole(nn.Module):
     tell, the distance is 0 and none of these is false.
     """
 
+    mean: Tensor
+    std: Tensor
+    reference: Tensor
+
     def __init__(self, contents: Contents):
         super().__init__()
         self.body, self.head = contents.model
@@ -59,6 +63,7 @@ def write_onnx(contents: Contents, target: Path) -> None:
             verbose=False,
         )
     about = {name: json.dumps(value, ensure_ascii=False) for name, value in contents.about().items()}
+    assert program is not None  # as always with `dynamo`
     program.model.metadata_props.update(about)
     program.save(target)
 

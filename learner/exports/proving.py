@@ -61,7 +61,7 @@ def prove(kind: str, path: Path, contents: Contents) -> Finding:
                 f"{figure(worst)}, and at most {figure(TOLERANCE)} is allowed."
             )
         largest = max(largest, worst)
-        if contents.knows_strangers and answer.get("distance") is not None:
+        if contents.threshold is not None and answer.get("distance") is not None:
             _compare_distance(name, golden, answer, contents.threshold)
     if told.get("wrongly_known"):
         raise ModelError(f'{_not_proven(name)}: it says "none of these" where it must not, or the other way round.')

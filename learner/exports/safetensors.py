@@ -13,6 +13,7 @@ from learner.exports.contents import Contents
 from learner.models.backbones import build
 from learner.models.checkpoint import save_model
 from learner.models.heads import AttentionPool
+from learner.models.network import body_of
 from learner.recipe.backbones import SMALL_CNN
 
 _SIZES = {
@@ -99,32 +100,32 @@ def _sequence(name: str, first: str = "") -> str:
 
 def _architecture(contents: Contents) -> dict[str, Any]:
     """How the network is built without Thaw: layers as `[class of torch.nn, sizes …]`, and the body's names of them."""
-    arch, (body, head) = contents.spec.arch, contents.model
+    arch, body, head = contents.spec.arch, body_of(contents.model), contents.model[1]
     backbone = build(arch, "random")
     if arch == SMALL_CNN:
-        layers = [layer for stage in body for layer in stage]
+        layers = [layer for stage in body for layer in stage.children()]
         flat = nn.Sequential(*layers).state_dict()
         names = {f"0.{ours}": plain for ours, plain in zip(body.state_dict(), flat, strict=True)}
-        architecture = {"body_layers": _listed(layers)}
+        architecture: dict[str, Any] = {"body_layers": _listed(layers)}
     else:
         names = {f"0.{ours}": theirs for ours, theirs in backbone.timm_names.items()}
         slim = arch.split(".")[0] in timm.list_models(module="vgg")  # its two widest layers are no part of its features
         architecture = {"timm_options": {"mlp_ratio": 1 / 4096} if slim else {}}
-    attention = [part for part in head if isinstance(part, AttentionPool)]
+    attention = [part for part in head.children() if isinstance(part, AttentionPool)]
     if attention:
         architecture["look_layers"] = _listed(attention[0].look)
-    architecture["head_layers"] = _listed(part for part in head if part not in attention)
+    architecture["head_layers"] = _listed(part for part in head.children() if part not in attention)
     return architecture | {"body_names": names}
 
 
-def _listed(layers: Iterable[nn.Module]) -> list[list]:
-    listed = []
+def _listed(layers: Iterable[nn.Module]) -> list[list[Any]]:
+    listed: list[list[Any]] = []
     for layer in layers:
         kind = type(layer).__name__
         sizes = _SIZES[kind]
         if sizes is None:
             listed.append(["Identity"])
-        elif kind == "Linear":
+        elif isinstance(layer, nn.Linear):
             listed.append([kind, layer.in_features, layer.out_features, layer.bias is not None])
         else:
             listed.append([kind, *(getattr(layer, name) for name in sizes)])

@@ -68,7 +68,9 @@ def _fetch(folder: Path) -> None:
         ready.mkdir()
         with tarfile.open(archives[0]) as archive:
             for name in FILES:
-                (ready / name).write_bytes(archive.extractfile(f"package/dist/{name}").read())
+                entry = archive.extractfile(f"package/dist/{name}")
+                assert entry is not None  # it is a file
+                (ready / name).write_bytes(entry.read())
         shutil.rmtree(folder, ignore_errors=True)
         ready.replace(folder)
 

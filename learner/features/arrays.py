@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,8 @@ class RowWriter:
 
     def __init__(self, store: RowStore):
         self._store = store
-        self._file = None
+        self._file: BufferedWriter | None = None
+        self._checksum = 0
         self.bytes = 0
 
     def add(self, names: list[str], rows: np.ndarray) -> None:
@@ -207,13 +209,12 @@ class RowWriter:
             raise DiskError(f"The cache cannot be written ({error.strerror}).") from error
 
     def _add(self, names: list[str], rows: np.ndarray) -> None:
-        if self._file is None:
-            self._open()
+        file = self._file or self._open()
         data = np.ascontiguousarray(rows, self._store.dtype).reshape(len(names), -1).view(np.uint8)
         if data.nbytes != len(names) * self._store.row_bytes:
             raise ValueError(f"{rows.shape} is not {len(names)} rows of {self._store.shape}")
-        self._file.write(data)
-        self._checksum = zlib.crc32(data, self._checksum)
+        file.write(data.data)
+        self._checksum = zlib.crc32(data.data, self._checksum)
         self._names += names
         self.bytes += data.nbytes
         if len(self._names) * self._store.row_bytes >= PART_BYTES:
@@ -237,12 +238,13 @@ class RowWriter:
         self._file = None
         self._store._look()
 
-    def _open(self) -> None:
+    def _open(self) -> BufferedWriter:
         self._folder = self._store.folder / f".{uuid.uuid4().hex}"
         self._folder.mkdir(parents=True)
         self._file = (self._folder / "rows.bin").open("wb")
         self._names: list[str] = []
         self._checksum = 0
+        return self._file
 
 
 @dataclass

@@ -176,14 +176,15 @@ class FeatureCache:
             return lambda chunk: (chunk, rows[np.array(chunk)], None)
         store = self._pixel_store()
         whole = not store.missing(item.file.sha256 for item in items)
-        rows = store.reader([item.file.sha256 for item in items]) if whole else None
-        pixels = Pixels([item.file for item in items], self.decoder, rows)
+        decoded = store.reader([item.file.sha256 for item in items]) if whole else None
+        pixels = Pixels([item.file for item in items], self.decoder, decoded)
+        views = self._views if augmented else None
 
         def fetch(chunk):
             draws = None
-            if augmented:
+            if views is not None:
                 part = [items[index] for index in chunk]
-                draws = self._views.draw([item.file for item in part], np.array([item.view for item in part]))
+                draws = views.draw([item.file for item in part], np.array([item.view for item in part]))
             return chunk, pixels[np.array(chunk)], draws
 
         return fetch
@@ -209,13 +210,14 @@ class FeatureCache:
         return self._stores[name]
 
     def _key(self, cut: int, augmented: bool) -> str:
+        views = self._views if augmented else None
         decides = {
             "format": FORMAT,
             "weights": self._digest(cut),
             "preprocess": asdict(self._preprocess),
             "precision": self._network.precision.name,
             "device": self._device.type,
-            "views": {"augment": asdict(self._views.augment), "seed": self._views.seed} if augmented else None,
+            "views": {"augment": asdict(views.augment), "seed": views.seed} if views else None,
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -228,7 +230,7 @@ class FeatureCache:
         """Of the architecture and every tensor of the first `cut` stages."""
         if cut not in self._digests:
             sha = hashlib.sha256(self._arch.encode())
-            for stage in list(self._network[0])[:cut]:
+            for stage in list(self._network.body)[:cut]:
                 for name, tensor in stage.state_dict().items():
                     sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
                     sha.update(tensor.detach().cpu().contiguous().numpy().data)
@@ -236,7 +238,7 @@ class FeatureCache:
         return self._digests[cut]
 
     def _stage_names(self) -> list[str]:
-        return [name for name, _ in self._network[0].named_children()]
+        return [name for name, _ in self._network.body.named_children()]
 
     @property
     def _dtype(self) -> np.dtype:

@@ -166,11 +166,11 @@ class ImageLoader(DataLoader):
         views = self.views.of_epoch(self.epoch, indices, len(self.targets)) if self.views else None
         draws = None
         if self.features is not None:
-            places = indices if views is None else indices * self.views.count + views
+            places = indices if views is None or self.views is None else indices * self.views.count + views
             rows = torch.from_numpy(self.features[places]).view(self.feature_dtype)
         else:
             rows = torch.from_numpy(self.pixels[indices])
-            if views is not None:
+            if views is not None and self.views is not None:
                 draws = torch.from_numpy(self.views.draw([self.pixels.files[index] for index in indices], views))
         if self.device.type == "cuda":
             rows = rows.pin_memory()

@@ -32,7 +32,7 @@ def make_preview(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> P
     unfinished.mkdir(parents=True)
     try:
         for number, image in enumerate(_some(train)):
-            original = read_squished(image_path(store.workspace, version.name, image), recipe.image_size)
+            original = read_squished(image_path(store.workspace, version.name, image), recipe.side)
             pictures = [original, *_views(original, image.sha256, recipe)]
             for view, picture in enumerate(pictures):
                 picture.save(unfinished / f"{number}-{view}.jpg", quality=90)

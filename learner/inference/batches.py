@@ -270,6 +270,7 @@ def batch_pictures(workspace: Workspace, batch_id: str) -> Path:
 
 
 def remove(batch: Batch) -> None:
+    """Delete its pictures and answers; a batch that is gone already is no mistake."""
     gone = batch.folder.with_name(f".{uuid.uuid4().hex}")
     with suppress(FileNotFoundError):
         batch.folder.rename(gone)

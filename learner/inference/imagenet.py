@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ import timm
 import torch
 from fastcore.basics import chunked
 from timm.data import ImageNetInfo
-from torch import Tensor, nn
+from torch import Tensor
 
 from learner.datasets import dataset_folder, natural_key
 from learner.datasets.images import read_squished
@@ -21,7 +21,7 @@ from learner.errors import DatasetError, ImageError, WeightsError
 from learner.features.loaders import ahead
 from learner.features.preprocess import Preprocess
 from learner.inference.predictor import Prediction
-from learner.models.backbones import read_weights
+from learner.models.backbones import TimmModel, read_weights
 from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
 from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store
@@ -44,12 +44,12 @@ def class_names() -> tuple[str, ...]:
 class ImageNetModel:
     """A pretrained network with its own classifier, in evaluation mode."""
 
-    def __init__(self, arch: str, model: nn.Module, source: WeightsSource):
+    def __init__(self, arch: str, model: TimmModel, source: WeightsSource):
         self.arch, self.source = arch, source
         config = model.pretrained_cfg
         self.image_size = config["input_size"][-1]
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.eval().requires_grad_(False).to(self._device, memory_format=torch.channels_last)
+        self._model = model.eval().requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
         self._preprocess = Preprocess(self.image_size, tuple(config["mean"]), tuple(config["std"]))
 
     @classmethod
@@ -80,7 +80,7 @@ class ImageNetModel:
         Images are squished to a square, as everywhere in Thaw.
         """
         chunks = chunked(sources, BATCH)
-        for chunk, images in ahead(lambda chunk=chunk: (chunk, [self._read(one) for one in chunk]) for chunk in chunks):
+        for chunk, images in ahead(partial(self._read_all, chunk) for chunk in chunks):
             readable = [image for image in images if not isinstance(image, str)]
             probs = iter(self._probs(np.stack(readable))) if readable else iter(())
             for source, image in zip(chunk, images, strict=True):
@@ -89,6 +89,9 @@ class ImageNetModel:
                     continue
                 best, order = next(probs).topk(top_k)
                 yield Prediction(source, [class_names()[index] for index in order.tolist()], best.tolist())
+
+    def _read_all(self, chunk: list[Path | BinaryIO]) -> tuple[list[Path | BinaryIO], list[np.ndarray | str]]:
+        return chunk, [self._read(source) for source in chunk]
 
     def _read(self, source: Path | BinaryIO) -> np.ndarray | str:
         try:
@@ -141,7 +144,7 @@ def ask_about(
     ]
 
 
-def _load(arch: str, source: WeightsSource) -> nn.Module:
+def _load(arch: str, source: WeightsSource) -> TimmModel:
     """timm's whole network, classifier included."""
     if not timm.is_model(arch):
         raise WeightsError(f"{arch!r} is not an architecture that timm knows, so ImageNet has not taught it.")

@@ -22,7 +22,8 @@ from learner.features.loaders import ahead
 from learner.features.preprocess import Preprocess
 from learner.models.calibration import calibrated, distances, unit_length
 from learner.models.checkpoint import ModelSpec, load_model, load_reference
-from learner.models.network import Network, lowered
+from learner.models.heads import AttentionPool
+from learner.models.network import Network, body_of, lowered
 from learner.models.precision import Precision, precision_for_inference
 from learner.recipe import Augment
 from learner.store import Store
@@ -94,7 +95,7 @@ class Predictor:
         """(images, num_features) of length 1 each: of the training images that distances are measured from."""
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         precision = precision_for_inference(spec.precision, self.device)
-        network = Network(model[0], model[1], precision).to(self.device, memory_format=torch.channels_last)
+        network = Network(body_of(model), model[1], precision).to(self.device).to(memory_format=torch.channels_last)
         self.network = lowered(network)
         self._preprocess = Preprocess(spec.image_size, tuple(spec.mean), tuple(spec.std))
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
@@ -162,10 +163,14 @@ class Predictor:
         `draws` (images, 8) changes them first, as `learner.features.augment.draw` says.
         """
         maps = self.prepare(pixels, draws)
-        for index in range(len(self.network[0])):
+        for index in range(len(self.network.body)):
             maps = self.network.stage(index, maps)
         maps, head = maps.float(), self.network[1]
-        attention = head[0].attention(maps).squeeze(1).cpu().tolist() if self.shows_attention else None
+        attention = None
+        if self.shows_attention:
+            pool = head.get_submodule("0")
+            assert isinstance(pool, AttentionPool)
+            attention = pool.attention(maps).squeeze(1).cpu().tolist()
         return Look(head(maps).cpu().numpy(), unit_length(maps.mean((2, 3)).cpu().numpy()), attention)
 
     def prepare(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> torch.Tensor:

@@ -92,6 +92,7 @@ class Worker:
 
     def _close(self) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
+        assert self._process is not None and self._run_id is not None
         code = self._process.returncode
         ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         self._store.runs.requeue(self._run_id, f"The training process ended {ending} before the run was done.")

@@ -8,9 +8,10 @@ import difflib
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -26,6 +27,15 @@ from learner.workspace import Workspace
 
 CHECK_PIXELS = 96
 HEAD_CONVS = ("conv_head", "final_conv")
+
+
+class TimmModel(nn.Module):
+    """What a network of timm's has besides, for the type checker only: timm does not say it of all of them."""
+
+    pretrained_cfg: dict[str, Any]
+    num_features: int
+    forward_features: Callable[[Tensor], Tensor]
+    group_matcher: Callable[..., dict[str, Any]]
 
 
 @dataclass
@@ -76,9 +86,11 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
     model = _create(arch)
     body = _cut(arch, model)
     config = model.pretrained_cfg
-    source = weights
-    if not isinstance(source, WeightsSource):
-        source = find_weights(arch, weights, workspace, hub_id=config.get("hf_hub_id"))
+    source = (
+        weights
+        if isinstance(weights, WeightsSource)
+        else find_weights(arch, weights, workspace, hub_id=config.get("hf_hub_id"))
+    )
     timm_name = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
     backbone = Backbone(
         arch=arch,
@@ -163,7 +175,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return _flatten(_read(path), str(path))
 
 
-def _create(arch: str) -> nn.Module:
+def _create(arch: str) -> TimmModel:
     """timm's model with its own random initialisation and no classifier."""
     if not timm.is_model(arch):
         near = difflib.get_close_matches(arch.lower(), timm.list_models(), n=4)
@@ -177,7 +189,7 @@ def _create(arch: str) -> nn.Module:
         raise BackboneError(f"backbone: timm cannot make {arch!r}: {_first_line(error)}. {_what_works()}") from error
 
 
-def _cut(arch: str, model: nn.Module) -> nn.Sequential:
+def _cut(arch: str, model: TimmModel) -> nn.Sequential:
     """The stages of `model`, which together compute exactly what its `forward_features` does."""
     side = model.pretrained_cfg["input_size"][-1] if model.pretrained_cfg.get("fixed_input_size") else CHECK_PIXELS
     images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -212,7 +224,7 @@ def _is_feature_map(features: object, channels: int) -> bool:
     return isinstance(features, Tensor) and features.ndim == 4 and features.shape[1] == channels
 
 
-def _units(model: nn.Module, called: list[nn.Module]) -> Iterator[tuple[str, nn.Module, int | None]]:
+def _units(model: TimmModel, called: list[nn.Module]) -> Iterator[tuple[str, nn.Module, int | None]]:
     """The outermost layers that were called, in this order, with their names and timm's group numbers.
 
     A Sequential that spans several groups is replaced by its children. Layers without parameters have no group.

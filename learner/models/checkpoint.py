@@ -57,8 +57,11 @@ class ModelSpec:
     format: int = FORMAT
 
     def threshold(self, coverage: float = USUAL_COVERAGE) -> float:
-        """The distance beyond which an image is none of the classes, so that the share `coverage` (0 to 1) of images
-        like the validation images is still answered. Infinite where the model cannot say "none of these"."""
+        """The distance beyond which an image is none of the classes.
+
+        The share `coverage` (0 to 1) of images like the validation images is still answered. Infinite where the model
+        cannot say "none of these".
+        """
         if not self.neighbours:
             return float("inf")
         return float(np.interp(coverage, np.linspace(0, 1, len(self.distances)), self.distances))
@@ -122,5 +125,6 @@ def read_spec(path: Path) -> ModelSpec:
 def build_model(spec: ModelSpec) -> nn.Sequential:
     """The architecture that `spec` names, its weights not loaded."""
     body = build(spec.arch, weights="random").body
-    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), tuple(spec.map_size))
+    height, width = spec.map_size
+    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), (height, width))
     return nn.Sequential(body, head)

@@ -60,9 +60,11 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     )
 
 
-def portable(head: nn.Sequential) -> nn.Sequential:
+def portable(head: nn.Module) -> nn.Sequential:
     """The same head made of torch's own classes only, so that a pickle of it opens where Thaw is not installed."""
-    return nn.Sequential(*(fx.symbolic_trace(part) if isinstance(part, AttentionPool) else part for part in head))
+    return nn.Sequential(
+        *(fx.symbolic_trace(part) if isinstance(part, AttentionPool) else part for part in head.children())
+    )
 
 
 def _layers(width: int, head: Head, num_classes: int) -> list[nn.Module]:

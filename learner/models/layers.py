@@ -20,8 +20,9 @@ from learner.store import Store
 
 @torch.no_grad()
 def layers_of(network: Network, image_size: int) -> list[dict[str, Any]]:
-    """Every layer in the order in which one image passes through: stage (`head` for the head's), name, kind, output
-    shape without the batch, parameters.
+    """Every layer in the order in which one image passes through.
+
+    Of each: stage (`head` for the head's), name, kind, output shape without the batch, parameters.
 
     The image is black, (1, 3, `image_size`, `image_size`). The network is left as it was, in each part's own mode. A
     layer is a module with parameters of its own, or without parts; names that are mere numbers become the kind and a
@@ -30,15 +31,15 @@ def layers_of(network: Network, image_size: int) -> list[dict[str, Any]]:
     layers: dict[nn.Module, dict[str, Any]] = {}
     modes = {module: module.training for module in network.modules()}
     hooks = []
-    for stage, part in [*network[0].named_children(), ("head", network[1])]:
+    for stage, part in [*network.body.named_children(), ("head", network[1])]:
         for name, module in _named(part):
-            row = {"stage": stage, "name": name, "kind": type(module).__name__}
+            row: dict[str, Any] = {"stage": stage, "name": name, "kind": type(module).__name__}
             row["parameters"] = sum(parameter.numel() for parameter in module.parameters(recurse=False))
             hooks.append(module.register_forward_hook(_note(layers, row)))
     try:
         x = torch.zeros(1, 3, image_size, image_size, device=next(network.parameters()).device)
         network.eval()
-        for index in range(len(network[0])):
+        for index in range(len(network.body)):
             x = network.stage(index, x)
         network[1](x.float())
     finally:
@@ -77,7 +78,7 @@ def list_layers(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> No
     backbone = build(recipe.backbone, "random")  # weights have no part in it
     precision = Precision("fp32", "")
     body_only = Network(backbone.body, nn.Identity(), precision)
-    height, width, _ = body_only.shapes(recipe.image_size)[-1]
+    height, width, _ = body_only.shapes(recipe.side)[-1]
     head = build_head(recipe.head, backbone.num_features, classes, (height, width))
-    layers = layers_of(Network(backbone.body, head, precision), recipe.image_size)
+    layers = layers_of(Network(backbone.body, head, precision), recipe.side)
     keep_answer(layers_file(store.workspace, recipe, classes), layers)

@@ -18,6 +18,13 @@ Shape = tuple[int, int, int]
 _WEIGHTED = (nn.Conv2d, nn.Linear)
 
 
+def body_of(model: nn.Sequential) -> nn.Sequential:
+    """The stages of `Sequential(body, head)`."""
+    body = model[0]
+    assert isinstance(body, nn.Sequential)  # for the type checker, to which it may be any module
+    return body
+
+
 class Network(nn.Sequential):
     """`Sequential(body, head)`: images (batch, 3, height, width) in, logits (batch, classes) out.
 
@@ -31,14 +38,19 @@ class Network(nn.Sequential):
         self.skip = 0
         self._widest: dict[tuple[int, torch.Size], int] = {}
 
+    @property
+    def body(self) -> nn.Sequential:
+        """The stages."""
+        return body_of(self)
+
     def forward(self, x: Tensor) -> Tensor:
-        for index in range(self.skip, len(self[0])):
+        for index in range(self.skip, len(self.body)):
             x = self.stage(index, x)
         return self[1](x.float())
 
     def stage(self, index: int, x: Tensor) -> Tensor:
         """The output of one stage; `x` is (batch, channels, height, width)."""
-        module = self[0][index]
+        module = self.body[index]
         with self.precision.autocast(x.device):
             if module.training or x.device.type != "cpu" or len(x) == 1:
                 return module(x)
@@ -51,7 +63,7 @@ class Network(nn.Sequential):
         twin = lowered(self)
         x = torch.zeros(1, 3, image_size, image_size, device=next(self.parameters()).device)
         shapes = [(image_size, image_size, 3)]
-        for index in range(len(self[0])):
+        for index in range(len(self.body)):
             x = twin.stage(index, x)
             shapes.append((x.shape[2], x.shape[3], x.shape[1]))
         return shapes
@@ -63,11 +75,11 @@ class Network(nn.Sequential):
             sizes = [image.nbytes]
             hooks = [
                 module.register_forward_hook(lambda _module, _input, output: sizes.append(output.nbytes))
-                for module in self[0][index].modules()
+                for module in self.body[index].modules()
             ]
             try:
                 with torch.no_grad():
-                    self[0][index](image)
+                    self.body[index](image)
             finally:
                 for hook in hooks:
                     hook.remove()

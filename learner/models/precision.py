@@ -2,12 +2,14 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from learner.errors import RecipeError
+from learner.recipe.parts import PrecisionName
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[PrecisionName, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 VOLTA = (7, 0)
 """First CUDA compute capability whose matrix units take fp16."""
 
@@ -16,8 +18,7 @@ VOLTA = (7, 0)
 class Precision:
     """A number format for the stages of a backbone; the head and the loss stay in fp32."""
 
-    name: str
-    """`fp32`, `bf16` or `fp16`."""
+    name: PrecisionName
     reason: str
     """A sentence for a person."""
 
@@ -38,7 +39,7 @@ class Precision:
         return torch.autocast(device.type, self.dtype) if self.is_low else nullcontext()
 
 
-def precisions(wanted: str, device: torch.device) -> list[Precision]:
+def precisions(wanted: PrecisionName | Literal["auto"], device: torch.device) -> list[Precision]:
     """Those to choose from for a recipe's `precision`, the likeliest first; which is fastest depends on the backbone.
 
     On a CPU with units for bf16, VGG16 trains several times faster in it, while depthwise convolutions have slow
@@ -66,7 +67,7 @@ def precisions(wanted: str, device: torch.device) -> list[Precision]:
 
 def precision_for_inference(trained_in: str, device: torch.device) -> Precision:
     """What a model was trained in, where this device does that at full speed; else fp32, which is never far from it."""
-    choice = {precision.name: precision for precision in precisions("auto", device)}
+    choice: dict[str, Precision] = {precision.name: precision for precision in precisions("auto", device)}
     return choice.get(trained_in, Precision("fp32", f"This device is not made for {trained_in}."))
 
 

@@ -130,7 +130,7 @@ def _search(arch: str, workspace: Workspace, hub_id: str | None = None) -> tuple
     else:
         looks += [lambda: _in_cache(hub_id), lambda: _on_hub(hub_id)]
     looks.append(lambda: _in_package(arch))
-    tried = []
+    tried: list[str] = []
     for look in looks:
         found = look()
         if isinstance(found, WeightsSource):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 
 from learner.recipe import Recipe
+from learner.recipe.parts import PrecisionName
 from learner.wording import duration
 from learner.workspace import Workspace
 
@@ -31,7 +32,7 @@ class Speed:
     batch_size: int
     device: str
     """A person's name for it: `CPU, 2 threads`."""
-    precision: str
+    precision: PrecisionName
     precision_reason: str
     forward: list[float]
     """Inference."""
@@ -50,21 +51,32 @@ class Speed:
 
     def or_faster(self, other: "Speed") -> "Speed":
         """Of two measurements of the same the shorter times: nothing makes a machine faster than it is."""
-        names = ("forward", "lowest", "above", "update")
-        shorter = {name: list(map(min, getattr(self, name), getattr(other, name))) for name in names}
-        return replace(self, augment=min(self.augment, other.augment), **shorter)
+        return replace(
+            self,
+            augment=min(self.augment, other.augment),
+            forward=list(map(min, self.forward, other.forward)),
+            lowest=list(map(min, self.lowest, other.lowest)),
+            above=list(map(min, self.above, other.above)),
+            update=list(map(min, self.update, other.update)),
+        )
 
     def at(self, image_size: int | None) -> "Speed":
         """About what it is at another size: convolutions and rows grow with the number of pixels."""
-        if image_size in (None, self.image_size):
+        if image_size is None or image_size == self.image_size:
             return self
         ratio = (image_size / self.image_size) ** 2
-        scaled = {
-            name: [ratio * value for value in getattr(self, name)[:-1]] + [getattr(self, name)[-1]]
-            for name in ("forward", "lowest", "above")
-        }
-        rows = [round(ratio * size) for size in self.row_bytes]
-        return replace(self, image_size=image_size, augment=ratio * self.augment, row_bytes=rows, **scaled)
+        forward, lowest, above = (
+            [ratio * value for value in groups[:-1]] + groups[-1:] for groups in (self.forward, self.lowest, self.above)
+        )
+        return replace(
+            self,
+            image_size=image_size,
+            forward=forward,
+            lowest=lowest,
+            above=above,
+            augment=ratio * self.augment,
+            row_bytes=[round(ratio * size) for size in self.row_bytes],
+        )
 
 
 @dataclass
@@ -96,7 +108,7 @@ class PhasePlan:
     @property
     def expected_s(self) -> float:
         """Of features and epochs together."""
-        return self.cached_s if self.cached else self.uncached_s
+        return self.cached_s if self.cached and self.cached_s is not None else self.uncached_s
 
     def add(self, seconds: float) -> None:
         """Let it cost so much more, whether it is cached or not: reading the images in a size of its own."""
@@ -113,7 +125,7 @@ class RunPlan:
     """Decoding every image once, before the first phase."""
     decode_disk: int
     phases: list[PhasePlan]
-    precision: str
+    precision: PrecisionName
     precision_reason: str
     device: str
     true_decode_s: float | None = None
@@ -125,8 +137,8 @@ class RunPlan:
     @property
     def was_right(self) -> bool:
         """Whether the phases that have run took about as long as expected; a second more or less always does."""
-        ran = [phase for phase in self.phases if phase.true_s is not None]
-        expected, true = sum(phase.expected_s for phase in ran), sum(phase.true_s for phase in ran)
+        ran = [(phase.expected_s, phase.true_s) for phase in self.phases if phase.true_s is not None]
+        expected, true = sum(expected_s for expected_s, _ in ran), sum(true_s for _, true_s in ran)
         return abs(true - expected) <= max(TOLERANCE * expected, 1.0)
 
     @property
@@ -326,6 +338,7 @@ def load_speeds(workspace: Workspace, recipe: Recipe) -> list[Speed]:
 
 
 def save_speeds(workspace: Workspace, recipe: Recipe, speeds: list[Speed]) -> None:
+    """Keep what was measured for a recipe's backbone, image size and batch size, in place of what was known before."""
     try:
         kept = json.loads(workspace.speeds.read_text("utf-8"))
     except (OSError, ValueError):

@@ -38,7 +38,7 @@ def amounts_of(store: Store, recipe: Recipe) -> Amounts:
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
     paths = [image_path(store.workspace, version.name, image) for image in train]
-    return amounts_for(store.workspace, paths, len(valid), recipe.image_size)
+    return amounts_for(store.workspace, paths, len(valid), recipe.side)
 
 
 def amounts_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Amounts:

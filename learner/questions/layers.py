@@ -19,9 +19,10 @@ def layers_file(workspace: Workspace, recipe: Recipe, classes: int) -> Path:
 def read_layers(workspace: Workspace, recipe: Recipe, classes: int) -> list[dict[str, Any]] | None:
     """As `learner.models.layers.layers_of` gives them; None until they were listed."""
     try:
-        return json.loads(layers_file(workspace, recipe, classes).read_text("utf-8"))
+        layers: list[dict[str, Any]] = json.loads(layers_file(workspace, recipe, classes).read_text("utf-8"))
     except (OSError, ValueError):
         return None
+    return layers
 
 
 def learning_parameters(layers: list[dict[str, Any]], stages: list[str], first: int) -> tuple[int, int]:

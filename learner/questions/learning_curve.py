@@ -103,7 +103,7 @@ VERDICTS: dict[Verdict, str] = {
 
 def _overall(curve: LearningCurve) -> str:
     kind = verdict(curve.twice)
-    if kind == "unknown":
+    if kind == "unknown" or curve.twice is None:
         return (
             f"What more photos would bring cannot be told yet: {count(curve.checked, 'validation photo')} and "
             f"{count(curve.learnt, 'training photo')} leave it too uncertain."

@@ -13,8 +13,10 @@ VIEWS = 6
 
 
 def preview_folder(workspace: Workspace, recipe: Recipe) -> Path:
-    """Where the pictures of a settled recipe lie once they are made: `0-0.jpg` is the first image as it is, `0-1.jpg`
-    its first view."""
+    """Where the pictures of a settled recipe lie once they are made.
+
+    `0-0.jpg` is the first image as it is, `0-1.jpg` its first view.
+    """
     said = [recipe.dataset, recipe.version, recipe.image_size, recipe.seed, recipe.views, asdict(recipe.augment)]
     return answer_file(workspace, "previews", said).with_suffix("")
 

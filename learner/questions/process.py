@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from learner.errors import ThawError
 from learner.jobs.process import NICENESS, environment
@@ -39,7 +39,7 @@ ANSWERED_BY: dict[Question, str] = {
 what `ask` was given, and `tell`, which takes a sentence on how far it is; it keeps the answer itself."""
 
 
-def ask(store: Store, question: Question, file: Path, *about: Recipe | str | int | float) -> subprocess.Popen:
+def ask(store: Store, question: Question, file: Path, *about: Recipe | str | int | float) -> subprocess.Popen[str]:
     """Start looking for an answer, whose progress stands beside `file`. Most take seconds to load torch."""
     forget_progress(file)
     said = [{"recipe": value.to_dict()} if isinstance(value, Recipe) else value for value in about]
@@ -53,8 +53,9 @@ def ask(store: Store, question: Question, file: Path, *about: Recipe | str | int
     )
 
 
-def why_it_failed(process: subprocess.Popen, otherwise: str) -> str:
+def why_it_failed(process: subprocess.Popen[str], otherwise: str) -> str:
     """Of a process of `ask` that has ended: the reason it gave, `otherwise` where it gave none; empty after success."""
+    assert process.stderr is not None  # `ask` wants it
     said = process.stderr.read().strip()
     if not process.returncode:
         return ""
@@ -69,7 +70,7 @@ def main() -> None:
     question, file, said = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.nice(NICENESS)
-    module, _, function = ANSWERED_BY[question].partition(":")
+    module, _, function = ANSWERED_BY[cast(Question, question)].partition(":")
     about = [Recipe.from_dict(value["recipe"]) if isinstance(value, dict) else value for value in said]
     try:
         answer = getattr(importlib.import_module(module), function)

@@ -91,6 +91,7 @@ def strategy_for(images_per_class: int, accuracy: float, chance: float) -> Strat
 
 
 def is_separable(accuracy: float, chance: float) -> bool:
+    """Whether a linear model of that accuracy shows that frozen features are good enough: see `SEPARABLE`."""
     return accuracy - chance >= SEPARABLE * (1 - chance)
 
 

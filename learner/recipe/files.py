@@ -61,14 +61,15 @@ def _apply(values: dict[str, Any], change: str) -> None:
     *parents, last = key.split(".")
     place: Any = values
     for step, name in enumerate([*parents, last]):
+        at: str | int = name
         if isinstance(place, list):
             if not name.isdecimal() or int(name) >= len(place):
                 there = f"0 to {len(place) - 1}"
                 raise RecipeError([f"{key}: there is no entry {name!r}, only {there}"], "--set")
-            name = int(name)
+            at = int(name)
         elif not isinstance(place, dict):
             raise RecipeError([f"{key}: {'.'.join(parents[:step])} has no parts"], "--set")
         if step == len(parents):
-            place[name] = parse_yaml(text, f"--set {key}")
+            place[at] = parse_yaml(text, f"--set {key}")
         else:
-            place = place[name] if isinstance(place, list) else place.setdefault(name, {})
+            place = place.setdefault(name, {}) if isinstance(place, dict) else place[at]

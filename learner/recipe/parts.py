@@ -15,6 +15,9 @@ CYCLED_MOMENTUM, STEADY_MOMENTUM = 0.95, 0.9
 MOMENTUM_DIP = 0.1
 """one_cycle lowers the momentum by this while the rate is high (Smith 2018, arXiv:1803.09820)."""
 
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+"""A number format that a backbone can compute in."""
+
 CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 

@@ -25,6 +25,7 @@ MAX_DEPTH = 20
 
 
 def default_phases() -> list[Phase]:
+    """What is trained where a recipe names no phases: the head alone, then everything."""
     return [
         Phase(name="Warm-up", trainable="head", epochs=2),
         Phase(name="Fine-tuning", trainable="all", epochs=3),
@@ -162,7 +163,9 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """YAML that `from_yaml` reads back to an equal recipe."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+        layout = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 100}
+        text: str = yaml.safe_dump(self.to_dict(), **layout)
+        return text
 
     def check(self, stages: list[str] | None = None) -> None:
         """Raise RecipeError with every mistake; `stages` are the backbone's, where they are known."""
@@ -185,6 +188,12 @@ class Recipe:
             if problems:
                 raise RecipeError(problems)
 
+    @property
+    def side(self) -> int:
+        """`image_size` in pixels, of a recipe that is settled: `auto` is decided by then."""
+        assert self.image_size != "auto"
+        return self.image_size
+
     def command(self, *flags: str) -> str:
         """The shell command that does the same: `default` with only what differs set."""
         mine, usual = self.to_dict(), Recipe(dataset=self.dataset).to_dict()
@@ -200,7 +209,11 @@ _ADAPTER = TypeAdapter(Recipe)
 def setting_help() -> dict[str, str]:
     """The docstring of every key of a recipe, a phase, the augmentation and the head, by the key's name."""
     parts = (Phase, Augment, Head, Recipe)  # a name that two of them have, such as image_size, is the recipe's
-    return {name: field.description or "" for part in parts for name, field in part.__pydantic_fields__.items()}
+    return {
+        name: field.description or ""
+        for part in parts
+        for name, field in part.__pydantic_fields__.items()  # type: ignore[union-attr]  # pydantic's decorator adds it
+    }
 
 
 def choose_image_size(image_size: int | Literal["auto"], typical_side: int) -> int:
@@ -227,11 +240,11 @@ def parse_yaml(text: str, source: str) -> Any:
         raise RecipeError([f"it is not valid YAML: {' '.join(str(error).split())}"], source) from None
 
 
-class _Refused(yaml.YAMLError):
+class _Refused(yaml.YAMLError):  # type: ignore[misc]  # yaml brings no types
     """Valid YAML that no recipe needs."""
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml brings no types
     """Values as a person writes them: nothing stands for anything else, and nothing lies deep."""
 
     _depth = 0

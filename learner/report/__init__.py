@@ -175,6 +175,7 @@ def _phases(told: Collected) -> list[dict[str, str]]:
 
 def _environment(told: Collected) -> list[tuple[str, str]]:
     run = told.run
+    assert run.started_at is not None and run.finished_at is not None  # it has a result
     return [
         ("Device", run.facts["device"]),
         ("Precision", told.recipe.precision),

@@ -82,7 +82,9 @@ def collect(store: Store, run_id: int) -> Collected:
     version = store.datasets.version_by_id(run.dataset_version_id)
     rows = rows_of(store, version)
     predictions = load_predictions(folder)
-    before = load_predictions(store.workspace.run_folder(run.baseline)) if _has_result(store, run.baseline) else None
+    before = None
+    if run.baseline is not None and _has_result(store, run.baseline):
+        before = load_predictions(store.workspace.run_folder(run.baseline))
     paired = None if before is None else pair_predictions(before, predictions)
     file = store.checkpoint(run_id)
     with file.open("rb") as opened:

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from threading import Lock
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.typing import RcKeyType
 
 from learner.questions.learning_curve import LearningCurve
 from learner.recipe import Phase
@@ -25,7 +27,7 @@ SHADES = LinearSegmentedColormap.from_list("plum", ["#fbf9fc", "#4a2a5e"])
 MOST_NUMBERED = 20
 MOST_NAMED = 60
 LONGEST_NAME = 18
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be copied, and every script has its letters
     "font.family": "sans-serif",
     "font.size": 10,
@@ -152,7 +154,7 @@ def growth(curve: LearningCurve) -> str:
 def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
     """Inches; the axes from above to below, with one shared x-axis."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
-    return figure, figure.subplots(rows, 1, sharex=True, squeeze=False, subplot_kw={"facecolor": "none"})[:, 0]
+    return figure, figure.subplots(rows, 1, sharex=True, squeeze=False, subplot_kw={"facecolor": "none"})[:, 0].tolist()
 
 
 def _svg(figure: Figure, name: str, told: str) -> str:
@@ -161,14 +163,15 @@ def _svg(figure: Figure, name: str, told: str) -> str:
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(drawn, format="svg", metadata={"Date": None})
     text = drawn.getvalue()
-    box = re.search(r'viewBox="[^"]*"', text)[0]
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box is not None  # matplotlib always writes one
     body = re.sub(r"<metadata>.*?</metadata>", "", text[text.index(">", text.index("<svg")) + 1 :], flags=re.DOTALL)
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
     width = f"{figure.get_figwidth() * 96:.0f}px"
-    return f'<svg role="img" aria-label="{escape(told)}" style="width:100%;max-width:{width}" {box}>{body}'
+    return f'<svg role="img" aria-label="{escape(told)}" style="width:100%;max-width:{width}" {box[0]}>{body}'
 
 
 def _spans(epochs: Sequence[Epoch], phases: Sequence[Phase]) -> list[tuple[float, float, Phase]]:

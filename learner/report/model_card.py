@@ -126,6 +126,7 @@ def _data(told: Collected) -> str:
 
 def _training(told: Collected) -> str:
     run = told.run
+    assert run.started_at is not None and run.finished_at is not None  # it has a result
     return (
         f"On {escaped(run.facts['device'])} in {duration(run.finished_at - run.started_at)}, computed in "
         f"{told.recipe.precision}; the best epoch was {run.best_epoch}. Python and packages: "

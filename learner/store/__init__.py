@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
@@ -30,6 +31,13 @@ __all__ = [
     "Worker",
     "Workspace",
 ]
+
+
+class Body(TypedDict):
+    """What of a recipe says where its body comes from."""
+
+    weights: str
+    backbone: NotRequired[str]
 
 
 class Store:
@@ -77,7 +85,7 @@ class Store:
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
         return run_id
 
-    def weights_of(self, recipe: Recipe) -> dict[str, str]:
+    def weights_of(self, recipe: Recipe) -> Body:
         """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere.
 
         Raises RunError or ModelError for a run that is not there or has no model, RecipeError for another backbone.

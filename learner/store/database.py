@@ -5,8 +5,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from learner.errors import DatabaseAway, StoreError, ThawError, is_disk_full
 
@@ -57,8 +58,9 @@ def open_database(url: str, lock_folder: Path) -> Engine:
             "right to write there, or set THAW_HOME to another folder."
         ) from error
     except DatabaseError as error:
-        told = _in_words(error.orig, parsed) if parsed.get_backend_name() == "sqlite" else None
-        raise told or _unopened(error.orig, parsed) from error
+        cause = error.orig or error
+        told = _in_words(cause, parsed) if parsed.get_backend_name() == "sqlite" else None
+        raise told or _unopened(cause, parsed) from error
     _tell_in_words(engine, parsed)
     return engine
 
@@ -69,7 +71,7 @@ def _connect(parsed: URL) -> Engine:
     engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
-    def prepare(connection, _record):
+    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")

@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import CursorResult, Engine, Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from learner.errors import DatasetError
-from learner.store.tables import Content, Dataset, DatasetVersion, Draft, Image, SetAside
+from learner.store.tables import Base, Content, Dataset, DatasetVersion, Draft, Image, SetAside
 
 MIN_CLASSES = 2
+
+Edits = list[dict[str, Any]]
+"""As `Draft` keeps them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Datasets:
     def add_version(
         self,
         name: str,
-        images: list[dict],
+        images: list[dict[str, Any]],
         set_aside: list[tuple[str, str]],
         note: str,
         fingerprint: str,
@@ -128,9 +132,9 @@ class Datasets:
             .order_by(Image.label, Image.split)
         )
         with self.session() as session:
-            return [tuple(row) for row in session.execute(query)]
+            return [(label, split, images) for label, split, images in session.execute(query)]
 
-    def add_contents(self, contents: list[dict]) -> None:
+    def add_contents(self, contents: list[dict[str, Any]]) -> None:
         """Keep what was measured of pictures (columns of `Content`); those that are known stay as they are."""
         if not contents:
             return
@@ -179,7 +183,9 @@ class Datasets:
         return draft or Draft(edits=[], undone=[], revision=0)
 
     def change_draft(
-        self, name: str, change: Callable[[list[dict], list[dict]], tuple[list[dict], list[dict]]]
+        self,
+        name: str,
+        change: Callable[[Edits, Edits], tuple[Edits, Edits]],
     ) -> Draft:
         """Replace the edits and the undone ones of `name` by what `change` makes of them; one writer at a time."""
         with self.session() as session, session.begin():
@@ -188,10 +194,15 @@ class Datasets:
             touched = session.execute(
                 update(Draft).where(Draft.dataset_id == dataset_id).values(revision=Draft.revision + 1)
             )
-            if not touched.rowcount:
-                row = {"dataset_id": session.scalar(select(dataset_id)), "edits": [], "undone": [], "revision": 1}
+            if not cast("CursorResult[Any]", touched).rowcount:  # of an update it always is one
+                row: dict[str, Any] = {
+                    "dataset_id": session.scalar(select(dataset_id)),
+                    "edits": [],
+                    "undone": [],
+                    "revision": 1,
+                }
                 session.execute(_insert_for(self._engine.dialect.name)(Draft).values(row).on_conflict_do_nothing())
-            draft = session.scalar(select(Draft).where(Draft.dataset_id == dataset_id).with_for_update())
+            draft = session.scalars(select(Draft).where(Draft.dataset_id == dataset_id).with_for_update()).one()
             draft.edits, draft.undone = change(list(draft.edits), list(draft.undone))
         return draft
 
@@ -200,7 +211,7 @@ class Datasets:
             return list(session.scalars(select(SetAside).where(SetAside.version_id == version_id)))
 
     @staticmethod
-    def _versions():
+    def _versions() -> Select[int, str, int, float, str, str, int | None]:
         return select(
             DatasetVersion.id,
             Dataset.name,
@@ -212,11 +223,11 @@ class Datasets:
         ).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
 
 
-def _pieces(rows: list[dict], size: int = 500) -> Iterator[list[dict]]:
+def _pieces(rows: list[dict[str, Any]], size: int = 500) -> Iterator[list[dict[str, Any]]]:
     """Databases limit how many values one statement may carry."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def _insert_for(dialect: str):
-    return (postgresql if dialect == "postgresql" else sqlite).insert
+def _insert_for(dialect: str) -> Callable[[type[Base]], postgresql.Insert | sqlite.Insert]:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert

@@ -7,6 +7,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
+    """All tables, and how a column keeps what SQL has no type for."""
+
     type_annotation_map: ClassVar = {
         dict[str, Any]: JSON,
         list[float]: JSON,

@@ -92,22 +92,22 @@ def measure(recipe: Recipe, choice: list[Precision], device: torch.device) -> li
     backbone = build(recipe.backbone, "random")
     head = build_head(Head(), backbone.num_features, 2, (1, 1))  # the recipe's own is never far from it
     networks = [
-        Network(deepcopy(backbone.body), deepcopy(head), precision).to(device, memory_format=torch.channels_last)
+        Network(deepcopy(backbone.body), deepcopy(head), precision).to(device).to(memory_format=torch.channels_last)
         for precision in choice
     ]
-    shapes = networks[0].shapes(recipe.image_size)
+    shapes = networks[0].shapes(recipe.side)
     twins = [lowered(network) for network in networks]
     share = BUDGET_S / len(backbone.body) / len(choice)
     timed = [
         _stage_s(networks, twins, index, shapes[index], recipe.batch_size, share) for index in range(len(backbone.body))
     ]
     timed.append(_head_s([network[1] for network in networks], shapes[-1], recipe.batch_size, device))
-    augment = _augment_s(recipe.image_size, device)
+    augment = _augment_s(recipe.side, device)
     return [
         Speed(
             arch=recipe.backbone,
             stages=backbone.stages,
-            image_size=recipe.image_size,
+            image_size=recipe.side,
             batch_size=recipe.batch_size,
             device=device_name(device),
             precision=precision.name,
@@ -163,7 +163,7 @@ def _stage_s(
         each(infer, twins, xs),
         each(train, networks, xs, False),
         each(train, networks, xs, True),
-        _update_s([network[0][index] for network in networks], device),
+        _update_s([network.body[index] for network in networks], device),
         strict=True,
     )
     return [
@@ -212,8 +212,8 @@ def _optimizer_of(module: nn.Module) -> torch.optim.Optimizer:
 def _augment_s(image_size: int, device: torch.device) -> float:
     images = torch.rand(8, 3, image_size, image_size, device=device)
     draws = np.stack([draw(Augment(rotate=10, lighting=0.2), 0, "0" * 64, view) for view in range(8)])
-    draws = torch.from_numpy(draws).to(device)
-    [seconds] = _seconds([lambda: apply(images, draws)], device)
+    changes = torch.from_numpy(draws).to(device)
+    [seconds] = _seconds([lambda: apply(images, changes)], device)
     return seconds / len(images)
 
 

@@ -81,6 +81,7 @@ class Reporter(Callback):
             self._count()
         else:
             self.position.totals.validation_s += time.monotonic() - self._batch_began
+        assert self._plan is not None  # `begin_phase` was called
         self.progression.batch(
             self.position.phase, self._plan, self.n_epoch, self.epoch + 1, self.iter + 1, batches, self.training
         )
@@ -168,6 +169,7 @@ class Reporter(Callback):
     @property
     def is_phase_over(self) -> bool:
         """Whether all epochs are done, or the validation loss of this phase has not fallen for `patience` epochs."""
+        assert self._phase is not None  # `begin_phase` was called
         patience = self._phase.patience
         if self.position.epoch >= self._phase.epochs:
             return True

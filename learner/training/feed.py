@@ -56,8 +56,10 @@ class Feed:
         plan.true_features_s = time.monotonic() - began
 
     def look_at(self, files: list[LabelledFile]) -> ImageLoader:
-        """These images as they are, in that order, from the deepest outputs that are kept for the weights that the
-        network has now; the network then starts there."""
+        """These images as they are, in that order, from the deepest outputs that are kept for the present weights.
+
+        The network then starts there.
+        """
         self._cache.weights_changed()
         items = [Item(file) for file in files]
         cut, valid = self._cache.deepest(items), self._dls.valid

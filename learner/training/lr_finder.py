@@ -140,12 +140,12 @@ class _GrowingRate(Callback):
 @contextmanager
 def _as_it_was(loader: ImageLoader) -> Iterator[None]:
     """Put the loader, and everything that is drawn at random, back to where they stood."""
-    states, own, kept = random_states(), loader.rng.getstate(), dict(vars(loader))
+    states, own, kept = random_states(), loader.rng.getstate(), dict(loader.__dict__)
     try:
         yield
     finally:
-        vars(loader).clear()
-        vars(loader).update(kept)
+        loader.__dict__.clear()
+        loader.__dict__.update(kept)
         loader.rng.setstate(own)
         restore_random(states)
 
@@ -190,7 +190,7 @@ def _find(store: Store, recipe: Recipe, phase_index: int, tell: Tell) -> RateFin
 def _learner(store: Store, trial: Trial, phase: Phase, tell: Tell) -> Learner:
     """A Learner whose frozen stages are left out where their outputs can be kept, ready for that phase."""
     recipe = trial.recipe
-    size = phase.image_size or recipe.image_size
+    size = phase.image_size or recipe.side
     # One view an image is enough here; a run that keeps more of them finds this one.
     views = Views(recipe.augment, 1, recipe.seed) if recipe.augment.changes_anything else None
     cache = trial.cache(store, size, views)
@@ -261,4 +261,5 @@ def _methods(steps: int) -> dict[str, Callable[..., Any]]:
 
 
 def _readable(rates: list[float], losses: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(torch.tensor(values[SKIPPED_FIRST:-SKIPPED_LAST]) for values in (rates, losses))
+    kept = slice(SKIPPED_FIRST, -SKIPPED_LAST)
+    return torch.tensor(rates[kept]), torch.tensor(losses[kept])

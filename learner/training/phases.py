@@ -11,7 +11,7 @@ from fastai.metrics import accuracy, error_rate
 from fastai.torch_core import params
 from torch import nn
 
-from learner.models.network import Network
+from learner.models.network import Network, body_of
 from learner.recipe import Phase, Recipe
 from learner.training.callbacks import GatherGradients, LossScaling, StartBatch
 from learner.training.optimizers import optimizer_of
@@ -41,7 +41,7 @@ def build_learner(network: Network, dls: DataLoaders, loss: BaseLoss | None = No
 
 def stage_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:
     """The parameters of `Sequential(body, head)`: one list a stage, then the head's."""
-    return [params(stage) for stage in model[0]] + [params(model[1])]
+    return [params(stage) for stage in body_of(model)] + [params(model[1])]
 
 
 def prepare_phase(learn: Learner, phase: Phase, stages: list[str]) -> None:
@@ -77,4 +77,5 @@ def mixing(recipe: Recipe) -> list[Callback]:
 
 
 def has_batch_norm(body: nn.Module) -> bool:
+    """Whether any layer normalises by the batch."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in body.modules())

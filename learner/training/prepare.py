@@ -102,7 +102,7 @@ class Prepared:
             "backbone": self.backbone.arch,
             "stages": stages,
             "stage_parameters": [sum(p.numel() for p in stage.parameters()) for stage in self.backbone.body],
-            "layers": layers_of(self.network, self.recipe.image_size),
+            "layers": layers_of(self.network, self.recipe.side),
             "rates": [phase.group_rates(stages, batch_norm) for phase in self.recipe.phases],
             "classes": self.spec.classes,
             "image_size": self.recipe.image_size,
@@ -142,7 +142,7 @@ def prepare(store: Store, run: Run, has_begun: bool) -> Prepared:
 
     set_seed(recipe.seed, reproducible=True)
     spec = _spec(recipe, backbone, summary.classes)
-    network = _network(recipe, backbone, spec, speed).to(device, memory_format=torch.channels_last)  # twice as fast
+    network = _network(recipe, backbone, spec, speed).to(device).to(memory_format=torch.channels_last)  # twice as fast
     data = _data(store.workspace, recipe, backbone, network, spec, images, image_size)
     missing = data.cache.missing_pixels(images.train_files + images.valid_files)
     amounts = replace(amounts, undecoded=missing, kept=data.feed.kept_cuts())
@@ -174,19 +174,20 @@ def _spec(recipe: Recipe, backbone: Backbone, classes: list[str]) -> ModelSpec:
         arch=backbone.arch,
         stages=backbone.stages,
         classes=classes,
-        image_size=recipe.image_size,
+        image_size=recipe.side,
         mean=list(backbone.mean),
         std=list(backbone.std),
         num_features=backbone.num_features,
         precision=recipe.precision,
         head=asdict(recipe.head),
-        map_size=list(map_size(backbone.body, recipe.image_size)),
+        map_size=list(map_size(backbone.body, recipe.side)),
         augment=asdict(recipe.augment),
     )
 
 
 def _network(recipe: Recipe, backbone: Backbone, spec: ModelSpec, speed: Speed) -> Network:
-    head = build_head(recipe.head, spec.num_features, len(spec.classes), tuple(spec.map_size))
+    height, width = spec.map_size
+    head = build_head(recipe.head, spec.num_features, len(spec.classes), (height, width))
     return Network(backbone.body, head, Precision(speed.precision, speed.precision_reason))
 
 

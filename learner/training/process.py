@@ -125,6 +125,7 @@ def _interrupt(_signal, _frame):
 
 
 def main() -> None:
+    """Execute the run whose id is the argument. Ctrl-C and SIGTERM end it with exit code 130; it can go on later."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)

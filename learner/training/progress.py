@@ -146,6 +146,7 @@ class Progression:
 
     def skip(self, index: int, epochs: int) -> None:
         """So many epochs of that phase will not be run, as it ended early."""
+        assert self._plan is not None
         plan = self._plan.phases[index]
         skipped = epochs * (plan.train_s + plan.valid_s)
         self._spent_s += skipped
@@ -159,23 +160,34 @@ class Progression:
             self._part, self._part_pace = part, _Pace(self._spent_s)
         if time.monotonic() - self._last_report < REPORT_EVERY_S:
             return
+        assert self._plan is not None  # `expect` was called
         expected = self._plan.expected_s
         share = min(self._spent_s / expected, 1.0) if expected else 0.0
         left = max(expected - self._spent_s, 0.0)
         if index is None:
-            here, phase = left, {}
+            here, phase_done = left, None
         else:
             total = self._plan.phases[index].expected_s
-            before = self._plan.decode_s + sum(phase.expected_s for phase in self._plan.phases[:index])
+            before = self._plan.decode_s + sum(part.expected_s for part in self._plan.phases[:index])
             spent = min(max(self._spent_s - before, 0.0), total)
-            here, phase = total - spent, {"phase_done": spent / total if total else 0.0}
+            here, phase_done = total - spent, spent / total if total else 0.0
+        seconds_left = phase_seconds_left = None
         pace = self._run.pace(self._spent_s, expected)
         if pace is not None:
             # What is under way goes on as it has gone; of what comes later, only the plan and the whole run tell.
             own = self._part_pace.pace(self._spent_s, here) or pace
-            left = own * here + pace * (left - here)
-            phase |= {"phase_seconds_left": own * here} if index is not None else {}
-        self._write(Progress(message, done=share, seconds_left=left if pace is not None else None, **where, **phase))
+            seconds_left = own * here + pace * (left - here)
+            phase_seconds_left = own * here if index is not None else None
+        self._write(
+            Progress(
+                message,
+                done=share,
+                seconds_left=seconds_left,
+                phase_done=phase_done,
+                phase_seconds_left=phase_seconds_left,
+                **where,
+            )
+        )
 
     def _write(self, progress: Progress) -> None:
         self._last_report = time.monotonic()

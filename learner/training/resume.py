@@ -103,7 +103,9 @@ def restore_random(states: dict[str, Any]) -> None:
 
 def random_states() -> dict[str, Any]:
     """Of every random generator, for `restore_random`."""
-    name, keys, *rest = np.random.get_state()
+    state = np.random.get_state(legacy=True)
+    assert isinstance(state, tuple)  # as `legacy` says
+    name, keys, *rest = state
     return {
         "python": random.getstate(),
         "numpy": [name, keys.tolist(), *rest],

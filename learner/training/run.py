@@ -159,7 +159,7 @@ class _Training:
         began, earlier_s = time.monotonic(), plan.true_s or 0.0
         epochs = [epoch for epoch in self.store.runs.epochs(self.run.id) if epoch.phase == index]
         reporter.begin_phase(phase, plan, epochs)
-        self._use_size(phase.image_size or self.recipe.image_size)
+        self._use_size(phase.image_size or self.recipe.side)
         if phase.image_size:
             self.data.feed.decode(plan.features_s, self.progression, index)
         self.data.feed.begin(index, plan, self.progression)
@@ -259,6 +259,7 @@ class _Training:
     def _take_over_phases(self) -> None:
         """Make the ends of the parent's phases this run's own, so that the parent may be deleted."""
         run = self.run
+        assert run.parent is not None and run.parent_phase is not None
         for phase in range(run.parent_phase + 1):
             own, theirs = self._phase_end(phase), self.store.workspace.phase_end(run.parent, phase)
             if own.exists():

@@ -73,15 +73,15 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     backbone = build(recipe.backbone, recipe.weights, store.workspace)
     recipe.check(backbone.stages)
     device = pick_device()
-    amounts = amounts_for(store.workspace, [file.path for file in files], len(valid), recipe.image_size)
+    amounts = amounts_for(store.workspace, [file.path for file in files], len(valid), recipe.side)
     speed = speed_of_run(store.workspace, recipe, device, amounts)
     recipe = replace(recipe, precision=speed.precision)
     precision = Precision(speed.precision, speed.precision_reason)
     classes = summarize(store, version).classes
-    height, width, _ = Network(backbone.body, torch.nn.Identity(), precision).shapes(recipe.image_size)[-1]
+    height, width, _ = Network(backbone.body, torch.nn.Identity(), precision).shapes(recipe.side)[-1]
     set_seed(recipe.seed)
     head = build_head(recipe.head, backbone.num_features, len(classes), (height, width))
-    network = Network(backbone.body, head, precision).to(device, memory_format=torch.channels_last)
+    network = Network(backbone.body, head, precision).to(device).to(memory_format=torch.channels_last)
     counts = Counter(file.label for file in files)
     if most_images is not None and most_images < len(files):
         order = Order.of(files, recipe.seed, oversample=False).of_epoch(0, len(files))

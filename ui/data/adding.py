@@ -167,6 +167,7 @@ def from_camera(store: Store) -> None:
         ):
             with telling_errors():
                 check_name(name)
+                assert pile is not None  # it holds the photos
                 start_import(
                     store.workspace, pile.finish(), name, delete_source_after=True, choice=Choice("folders"), mode="add"
                 )

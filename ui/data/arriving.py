@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from learner.datasets.importing import Mode
 from learner.datasets.jobs import ImportJob, cancel, dismiss, import_found, jobs, listing
 from learner.datasets.layouts import KINDS, Choice, Listing, Proposal, preview
 from learner.datasets.names import plural
@@ -242,7 +243,7 @@ def declare_groups(job: ImportJob, choice: Choice, found: Listing) -> Choice:
 
 def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal | None) -> None:
     name = st.text_input("Name of the data set", value=job.name, max_chars=80, key=f"name-{job.id}")
-    mode = "replace"
+    mode: Mode = "replace"
     if name in store.datasets.names():
         add = f"Add these images to {plain(name)}"
         instead = f"Replace what {plain(name)} holds (its old versions stay)"

@@ -121,20 +121,20 @@ def show_actions(working: Working, chosen: list[Taken], labels: list[str], where
             label_visibility="collapsed",
             width=220,
         )
-        if st.button("Relabel", disabled=none or not label, key=f"relabel-{key}"):
+        if st.button("Relabel", disabled=none or not label, key=f"relabel-{key}") and label:
             done(working, Edit("relabel", paths, to=label))
         split = st.selectbox(
             "Split",
             ["train", "valid", "test", ""],
             index=None,
-            format_func=SPLIT_NAMES.get,
+            format_func=SPLIT_NAMES.__getitem__,
             placeholder="Split",
             disabled=none,
             key=f"move-{key}",
             label_visibility="collapsed",
             width=140,
         )
-        if st.button("Move", disabled=none or split is None, key=f"moving-{key}"):
+        if st.button("Move", disabled=none or split is None, key=f"moving-{key}") and split is not None:
             done(working, Edit("move", paths, to=split))
 
 

@@ -25,7 +25,7 @@ def show_split(working: Working) -> None:
     if fixed:
         st.markdown("The data set has validation images of its own, so every recipe uses those.")
     else:
-        fraction = left.selectbox("Validation share", list(SHARES), index=2, format_func=SHARES.get)
+        fraction = left.selectbox("Validation share", list(SHARES), index=2, format_func=SHARES.__getitem__)
         seed = int(middle.number_input("Seed", 0, 2**32 - 1, usual.seed, help="Another seed draws another split."))
         folds = int(
             right.number_input(
@@ -133,7 +133,9 @@ def show_test_set(working: Working, seed: int) -> None:
         "after many tries. Whole groups are drawn, some of every class."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        share = st.selectbox("Share", list(SHARES), index=2, format_func=SHARES.get, key="test-share", width=120)
+        share = st.selectbox(
+            "Share", list(SHARES), index=2, format_func=SHARES.__getitem__, key="test-share", width=120
+        )
         if st.button("Draw a test set", key=f"draw-{working.key}"):
             try:
                 drawn = draw_test_set(working.rows, seed, share)

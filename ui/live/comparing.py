@@ -59,9 +59,9 @@ def _name(run: Run) -> str:
 def _line(epochs: Sequence[Epoch], shown: str, against: str) -> list[tuple[float, float]]:
     minutes = accumulate(epoch.seconds / 60 for epoch in epochs)
     return [
-        (epoch.epoch if against == EPOCHS else minute, epoch.accuracy if shown == ACCURACY else epoch.valid_loss)
+        (epoch.epoch if against == EPOCHS else minute, figure)
         for epoch, minute in zip(epochs, minutes, strict=True)
-        if shown == ACCURACY or epoch.valid_loss is not None
+        if (figure := epoch.accuracy if shown == ACCURACY else epoch.valid_loss) is not None
     ]
 
 
@@ -71,14 +71,16 @@ def _show_table(runs: dict[int, Run], curves: dict[int, list[Epoch]]) -> None:
     rows = []
     for compared in compare(curves):
         gains = [gain.gain for gain in phase_gains(curves[compared.run_id]) if gain.gain is not None]
-        there = compared.epochs_until is not None
+        there = "–"
+        if compared.epochs_until is not None and compared.seconds_until is not None:
+            there = f"epoch {compared.epochs_until}, {duration(compared.seconds_until)}"
         rows.append(
             {
                 "Run": compared.run_id,
                 "Best accuracy": accuracy_text(runs[compared.run_id]),
                 "Epochs": compared.epochs,
                 "Time": duration(compared.seconds),
-                until: f"epoch {compared.epochs_until}, {duration(compared.seconds_until)}" if there else "–",
+                until: there,
                 "Later phases gained": ", ".join(points(gain) for gain in gains) or "–",
             }
         )

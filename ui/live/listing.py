@@ -67,7 +67,7 @@ def _row(run: Run, waiting: Sequence[int], curve: Sequence[tuple[int, float]]) -
         "Status": status_text(run, waiting),
         "Accuracy by epoch": [accuracy for _, accuracy in curve],
         "Best accuracy": accuracy_text(run),
-        "Thawing gained": 100 * (curve[-1][1] - first) if len(ends) > 1 else None,
+        "Thawing gained": 100 * (curve[-1][1] - first) if first is not None and len(ends) > 1 else None,
         "Data set": dataset_text(run),
         "Started": None if run.started_at is None else datetime.fromtimestamp(run.started_at),
         "Took": "–" if run.status in ACTIVE else took(run),

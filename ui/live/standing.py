@@ -35,7 +35,7 @@ def show_standing(store: Store, run: Run, recipe: Recipe, series: str | None) ->
 def facts_line(run: Run) -> str:
     facts = run.facts
     parts = [f"{run.recipe['dataset']}, version {run.recipe['version']}"]
-    if run.parent is not None:
+    if run.parent is not None and run.parent_phase is not None:
         parts.append(f"began from the end of phase {run.parent_phase + 1} of run {run.parent}")
     if "backbone" in facts:
         parts.append(f"{facts['backbone']} at {facts['image_size']} px on {facts['device']}")
@@ -54,7 +54,9 @@ def series_text(run: Run, runs: Sequence[Run]) -> str | None:
         return None
     names = ", ".join(str(other.id) for other in members)
     text = f"{ordinal([other.id for other in members].index(run.id) + 1)} of {len(members)} repeats (runs {names})"
-    done = spread([other.best_accuracy for other in members if other.status == "finished"])
+    done = spread(
+        [other.best_accuracy for other in members if other.status == "finished" and other.best_accuracy is not None]
+    )
     if done is None:
         return f"{text}; the mean follows when they have finished."
     if done.deviation is None:
@@ -123,14 +125,18 @@ def _show_machine(progress: dict[str, Any]) -> None:
 
 
 def _show_ending(store: Store, run: Run) -> None:
-    kept = run.best_accuracy is not None
-    if run.status in ("finished", "stopped") and kept:
-        st.markdown(f"**{percent(run.best_accuracy)}** of the validation images right, in {took(run)}.")
+    best = run.best_accuracy
+    if run.status in ("finished", "stopped") and best is not None:
+        st.markdown(f"**{percent(best)}** of the validation images right, in {took(run)}.")
     elif run.status == "failed":
         st.error(plain(run.reason))
     elif run.status == "paused":
         st.info(f"{plain(run.reason) or 'Paused.'} Nothing is lost: resume it whenever you like.")
     else:
         st.warning(plain(run.reason) or "The run was stopped before anything was learnt, so there is no model to keep.")
-    if run.status in ("failed", "interrupted", "paused") and kept and store.workspace.checkpoint(run.id).exists():
-        st.caption(f"Its best model so far is kept: {percent(run.best_accuracy)}, from epoch {run.best_epoch}.")
+    if (
+        run.status in ("failed", "interrupted", "paused")
+        and best is not None
+        and store.workspace.checkpoint(run.id).exists()
+    ):
+        st.caption(f"Its best model so far is kept: {percent(best)}, from epoch {run.best_epoch}.")

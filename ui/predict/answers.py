@@ -115,7 +115,7 @@ def show_many(
             help=f"Unsure: less than {100 * UNSURE_BELOW:.0f} % for the first answer.",
         )
         view = st.segmented_control("As", [PICTURES, TABLE], default=PICTURES, key="predict-view") or PICTURES
-    shown = kinds.get(kind) or pictures
+    shown = kinds.get(kind or EVERY) or pictures
     key = f"{batch.id}-{kind}"
     actions = st.container()
     if view == TABLE:
@@ -226,7 +226,7 @@ def short(name: str) -> str:
 
 
 def in_words(asked: Asked, answer: Answer, coverage: float) -> str:
-    """`cat 93.4 %`"""
+    """`cat 93.4 %`."""
     if answer.error:
         return "not read"
     if asked.is_none(answer, coverage):

@@ -82,13 +82,13 @@ def from_dataset(store: Store) -> None:
         st.caption("There is no data set yet.")
         return
     with st.container(horizontal=True):
-        usual = names.index(state.current_dataset(names))
+        usual = names.index(state.current_dataset(names) or names[0])
         name = st.selectbox("Data set", names, index=usual, key="predict-dataset", width=240)
         rows = [row for row in rows_of(store, store.datasets.version(name)) if not row.excluded]
         labels = sorted({row.label for row in rows}, key=natural_key)
         label = st.selectbox("Class", [ANY, *labels], key=f"predict-class-{name}", width=240)
         splits = ["", *(split for split in ("train", "valid", "test") if any(row.split == split for row in rows))]
-        split = st.selectbox("Split", splits, format_func=SPLITS.get, key=f"predict-split-{name}", width=160)
+        split = st.selectbox("Split", splits, format_func=SPLITS.__getitem__, key=f"predict-split-{name}", width=160)
     rows = [row for row in rows if label in (ANY, row.label) and split in ("", row.split)]
     if not rows:
         st.caption("There are no such pictures.")

@@ -35,8 +35,9 @@ def mark_buttons(batch: Batch, asked: Asked, pictures: Sequence[Picture], answer
             key=f"label-{key}",
             width=240,
         )
-        if st.button("Mark as that", disabled=not (some and label and label.strip()), key=f"as-{key}"):
-            _mark(batch, {picture.number: Mark(label.strip()) for picture in some})
+        name = (label or "").strip()
+        if st.button("Mark as that", disabled=not (some and name), key=f"as-{key}"):
+            _mark(batch, {picture.number: Mark(name) for picture in some})
         if st.button("Wrong", disabled=not some, key=f"wrong-{key}", icon=":material/close:"):
             _mark(batch, {number: Mark(wrong=answer) for number, answer in first.items()})
         taken_back = [picture.number for picture in some if picture.number in marks]

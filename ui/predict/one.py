@@ -1,5 +1,6 @@
 """One picture: what the model says of it, what spoke for that, and which training photos are most like it."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def show_one(
         mark_buttons(batch, asked, [picture], {picture.number: answer}, f"one-{picture.number}")
     with right:
         show_heat_map(store, run, model, asked, batch.path(picture), picture, answer, shown)
-    show_nearest(store, run, answer)
+    show_nearest(store, run, answer.nearest)
     show_untouched(store, batch.path(picture))
 
 
@@ -123,18 +124,20 @@ def heat_map(_predictor: "Predictor", _file: Path, model: str, sha256: str, inde
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def attention(_predictor: "Predictor", _file: Path, model: str, sha256: str) -> np.ndarray:
-    return np.array(_predictor.look(np.stack([_predictor.read(_file)])).attention[0])
+    looked = _predictor.look(np.stack([_predictor.read(_file)])).attention
+    assert looked is not None  # asked only of models that show it
+    return np.array(looked[0])
 
 
-def show_nearest(store: Store, run: Run, answer: Answer) -> None:
+def show_nearest(store: Store, run: Run, nearest: Sequence[int]) -> None:
     """The most similar training photos with their classes, where the run kept which those are."""
     folder = store.workspace.run_folder(run.id)
     table = folder / "train" / "predictions.csv"
-    if not answer.nearest or not table.exists():
+    if not nearest or not table.exists():
         return
     rows = training_rows(str(folder), table.stat().st_mtime_ns)
     dataset, _ = store.runs.dataset_of(run)
-    near = [rows[place] for place in answer.nearest if place < len(rows)]
+    near = [rows[place] for place in nearest if place < len(rows)]
     st.markdown("Most similar training photos")
     figures = (
         f'<figure><img src="{thumbnail_url(dataset, sha256_of(file))}" alt="{escape(label)}: {escape(path)}">'

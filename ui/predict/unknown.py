@@ -1,4 +1,4 @@
-""" "None of these": how many known pictures may be turned away for it, and what that brings."""
+"""How many known pictures may be turned away for "none of these", and what that brings."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ CANNOT_TELL = (
 
 
 def turned_away(coverage: float) -> str:
-    """`1 of 20 known pictures is turned away`"""
+    """`1 of 20 known pictures is turned away`."""
     if coverage == 1:
         return "no known picture is turned away"
     return f"1 of {round(1 / (1 - coverage)):,} known pictures is turned away"

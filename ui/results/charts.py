@@ -18,7 +18,9 @@ MOST_NAMED = 60
 """Classes up to which the axes carry names: beyond, the tooltip tells them."""
 
 
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percent: bool) -> alt.LayerChart:
+def confusion(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percent: bool
+) -> alt.LayerChart | alt.FacetChart:
     """Rows are the true classes, columns what was predicted; shaded by the share of the true class.
 
     A click on a cell selects it (`CELL`).
@@ -71,7 +73,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], as_percen
     return alt.layer(cells, figures, frames).properties(**size)
 
 
-def calibration(bins: Sequence[Mapping[str, float]], dark: bool) -> alt.LayerChart:
+def calibration(bins: Sequence[Mapping[str, float]], dark: bool) -> alt.LayerChart | alt.FacetChart:
     """How often answers were right, by how sure the model was; larger circles for more images, and the diagonal."""
     ink = INKS[dark]
     axis = alt.Axis(format=".0%", grid=False, values=[0, 0.2, 0.4, 0.6, 0.8, 1])
@@ -98,7 +100,7 @@ def calibration(bins: Sequence[Mapping[str, float]], dark: bool) -> alt.LayerCha
 
 def one_against_rest(
     lines: Mapping[str, tuple[Sequence[Sequence[float]], float]], is_roc: bool, dark: bool
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """ROC or precision–recall curves, a line a class, named in the legend with the area below it."""
     inks = LINES[dark]
     named = {name: f"{name}: {area:.3f}" for name, (_, area) in lines.items()}

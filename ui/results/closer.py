@@ -24,8 +24,10 @@ BARS = 5
 
 
 def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], stage: str, strength: float) -> None:
-    """The photo in row `place` of the predictions, with its probabilities; and with its heat maps in `stage`, and what
-    is like it, unless that is empty."""
+    """The photo in row `place` of the predictions, with its probabilities.
+
+    Unless `stage` is empty, its heat maps there and what is like it come too.
+    """
     row = shown.predictions(split).loc[place]
     st.markdown(f"**{plain(row['path'])}**")
     file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
@@ -54,7 +56,7 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
                 width="stretch",
             )
         [said] = predictor.predict([file], top_k=1)
-        show_nearest(shown.store, shown.run, said)
+        show_nearest(shown.store, shown.run, said.nearest)
 
 
 def predictor_of(shown: Shown) -> "Predictor":

@@ -85,7 +85,7 @@ def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[s
             label_visibility="collapsed",
             width=220,
         )
-        if st.button("Relabel", disabled=none or not label, key=f"fix-relabel-{key}"):
+        if st.button("Relabel", disabled=none or not label, key=f"fix-relabel-{key}") and label:
             _correct(shown, Edit("relabel", some, to=label))
         if st.button(
             "Set aside", disabled=none, key=f"fix-aside-{key}", help="Kept, but used for nothing: blurred, twice, odd."

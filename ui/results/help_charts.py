@@ -1,5 +1,7 @@
 """The chart of a learning curve. Plain values in, a chart out."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -9,7 +11,7 @@ from ui.charts import INKS
 PHONE_TICKS = 5
 
 
-def growth(curve: LearningCurve, dark: bool) -> alt.LayerChart:
+def growth(curve: LearningCurve, dark: bool) -> alt.LayerChart | alt.FacetChart:
     """Accuracy of every head over its photos (logarithmic), the fitted law, its band, and where the photos end."""
     ink = INKS[dark]
     line = pd.DataFrame(curve.line, columns=["photos", "accuracy", "low", "high"])
@@ -29,7 +31,7 @@ def growth(curve: LearningCurve, dark: bool) -> alt.LayerChart:
         scale=alt.Scale(type="log", domain=[curve.sizes[0], 2 * now], nice=False),
         axis=alt.Axis(grid=False, values=_ticks(curve.sizes[0], now), format=",d", labelOverlap=True),
     )
-    upright = {
+    upright: dict[str, Any] = {
         "title": "Accuracy of a linear head",
         "scale": alt.Scale(domain=domain, nice=False),
         "axis": alt.Axis(format=".0%", values=_steps(domain[0])),

@@ -10,8 +10,10 @@ from ui.questions import show_question
 
 
 def look_button(store: Store, run_id: int, what: Literal["results", "test"], label: str, primary: bool = False) -> None:
-    """A button that has a run's model look at images; `results` makes what a run's end makes, `test` asks the test
-    images."""
+    """A button that has a run's model look at images.
+
+    `results` makes what a run's end makes, `test` asks the test images.
+    """
     folder = store.workspace.run_folder(run_id)
     file = split_folder(folder, "test" if what == "test" else "valid") / "result.json"
     asking = partial(ask, store, what, file, run_id)

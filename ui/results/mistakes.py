@@ -10,7 +10,7 @@ import streamlit as st
 
 from learner.datasets import dataset_folder
 from learner.datasets.problems import Taken
-from learner.evaluation.results import SPLIT_TITLES, confused_pairs
+from learner.evaluation.results import SPLIT_TITLES, SplitName, confused_pairs
 from learner.inference.batches import model_key
 from learner.wording import count, percent
 from ui.components import pager
@@ -39,9 +39,9 @@ TRUE, SAID, WHICH, MATRIX = "mistakes-true", "mistakes-said", "mistakes-which", 
 
 def show_mistakes(shown: Shown) -> None:
     splits = shown.splits
-    split = "valid"
+    split: SplitName = "valid"
     if len(splits) > 1:
-        split = st.segmented_control(
+        chosen = st.segmented_control(
             "Of which images",
             splits,
             default="valid",
@@ -51,6 +51,7 @@ def show_mistakes(shown: Shown) -> None:
             help="Mistakes on training images are the likeliest wrong labels: the model has learnt them and still says "
             "something else.",
         )
+        split = chosen or split
     result, table = shown.result(split), shown.predictions(split)
     working = working_on(shown.store, shown.dataset)
     show_corrections(shown, working)
@@ -99,14 +100,16 @@ def show_pairs(result: dict) -> None:
             )
 
 
-def show_photos(shown: Shown, working: Working, split: str, table: "pd.DataFrame", classes: Sequence[str]) -> None:
+def show_photos(
+    shown: Shown, working: Working, split: SplitName, table: "pd.DataFrame", classes: Sequence[str]
+) -> None:
     st.subheader("Photos")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         options = [ANY, *classes]
         true = st.selectbox("Shows", options, key=TRUE, width=200)
         said = st.selectbox("Model said", options, key=SAID, width=200)
         st.session_state.setdefault(WHICH, WRONG)  # a default beside a key that cells set is warned of
-        which = st.segmented_control("Which", [WRONG, RIGHT, BOTH], required=True, key=WHICH)
+        which = st.segmented_control("Which", [WRONG, RIGHT, BOTH], required=True, key=WHICH) or WRONG
         order = st.selectbox("Sort", [MOST_WRONG, LEAST_SURE, FARTHEST, BY_NAME], key="mistakes-sort", width=230)
     rows = chosen_rows(table, true, said, which, order)
     if rows.empty:

@@ -9,10 +9,11 @@ from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
 from learner.store import Run
-from learner.wording import count, duration, percent, percent_with_interval
+from learner.wording import count, percent, percent_with_interval
 from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart
+from ui.live.naming import took
 from ui.names import plain
 from ui.results import charts
 from ui.results.looking import look_button
@@ -64,7 +65,9 @@ def show_figures(shown: Shown) -> None:
 def show_spread(shown: Shown) -> None:
     """How far runs of the same recipe with other seeds, or on other folds, lie apart."""
     for what, runs in related_runs(shown.run, shown.store.runs.all()).items():
-        found = spread([run.best_accuracy for run in runs])
+        found = spread([run.best_accuracy for run in runs if run.best_accuracy is not None])
+        if found is None or found.deviation is None:
+            continue
         ids = ", ".join(str(run.id) for run in sorted(runs, key=lambda run: run.id))
         st.markdown(
             f"**{100 * found.mean:.1f} ± {100 * found.deviation:.1f} %** over {found.runs} {what} (runs {ids}): mean "
@@ -73,8 +76,10 @@ def show_spread(shown: Shown) -> None:
 
 
 def related_runs(run: Run, runs: list[Run]) -> dict[str, list[Run]]:
-    """Finished runs that differ from `run` in their seed alone, or in their fold alone, `run` among them; only kinds of
-    which there are two or more."""
+    """Finished runs that differ from `run` in their seed alone, or in their fold alone, `run` among them.
+
+    Only kinds of which there are two or more.
+    """
     found = {}
     for what, key in (("seeds", "seed"), ("folds", "fold")):
 
@@ -102,7 +107,7 @@ def show_test_set(shown: Shown) -> None:
         )
         return
     looks = shown.store.runs.test_looks(shown.dataset)
-    result = shown.result("test")
+    result = shown.found("test")
     if result is not None:
         figure = percent_with_interval(result["accuracy"], result["accuracy_interval"])
         st.markdown(f"**{figure}** right of {count(result['images'], 'test image')}, by this run.")
@@ -218,10 +223,9 @@ def show_training(run: Run) -> None:
     st.subheader("What was trained")
     plan = RunPlan.from_facts(run.facts)
     how = f" Computed in {plan.precision}, {plans.kept_text(plan)}." if plan else ""
-    took = duration(run.finished_at - run.started_at)
     st.caption(
         f"{run.facts['backbone']} at {run.facts['image_size']} px. {plain(run.facts['weights']['reason'])}{how} "
-        f"Took {took}."
+        f"Took {took(run)}."
     )
     for phase, rates in zip(Recipe.from_dict(run.recipe).phases, run.facts["rates"], strict=True):
         st.markdown(f"**{plain(phase.name)}**, {count(phase.epochs, 'epoch')}")

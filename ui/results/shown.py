@@ -33,9 +33,15 @@ class Shown:
     @property
     def splits(self) -> list[SplitName]:
         """Those that there are results on."""
-        return [split for split in SPLITS if self.result(split) is not None]
+        return [split for split in SPLITS if self.found(split) is not None]
 
-    def result(self, split: SplitName = "valid") -> dict[str, Any] | None:
+    def result(self, split: SplitName = "valid") -> dict[str, Any]:
+        """Figures on images of one of `splits`."""
+        found = self.found(split)
+        assert found is not None
+        return found
+
+    def found(self, split: SplitName) -> dict[str, Any] | None:
         """Figures on those images; None where the run has none."""
         return _result(str(self.folder), split, _stamp(self.folder, split, "result.json"))
 

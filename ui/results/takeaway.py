@@ -121,8 +121,9 @@ def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
     elif kind.kind == "safetensors":
         _show_lines("Load it without Thaw", read_loading_lines(path))
     elif kind.kind == "onnx":
-        side = load_golden(store.workspace.run_folder(run.id))["image_size"]
-        _show_lines("Use it in Python", ONNX_LINES.format(side=side))
+        golden = load_golden(store.workspace.run_folder(run.id))
+        assert golden is not None  # the export was proven with them
+        _show_lines("Use it in Python", ONNX_LINES.format(side=golden["image_size"]))
     else:
         st.caption("Unpack it and open index.html; it needs no internet. It may also be put on any web site as it is.")
     st.caption(f"SHA-256 of {proof.sealed}")

@@ -76,7 +76,7 @@ def in_short(lr: Rates) -> str:
     return rate_text(high) if low == high else f"{rate_text(low)} to {rate_text(high)}"
 
 
-def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
+def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart | alt.FacetChart:
     """Loss over the rate, which is logarithmic; suggestions are named, the chosen one is bold."""
     ink = INKS[dark]
     top = MAX_RISE * max(found.losses[: max(1, len(found.losses) // 3)])
@@ -96,7 +96,7 @@ def find_chart(found: RateFind, dark: bool = False) -> alt.LayerChart:
     return alt.layer(line, *named).properties(height=240, description=told)
 
 
-def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.LayerChart:
+def _mark(row: int, name: str, rate: float, chosen: bool, ink: str) -> alt.LayerChart | alt.FacetChart:
     """A suggestion: a line with its name at its top, which begins below the names that stand to its left."""
     told = alt.Chart(pd.DataFrame([{"rate": rate, "name": f"{name} {_rounded(rate)}"}])).encode(x=alt.X("rate:Q"))
     top = alt.YValue(4 + 16 * row)

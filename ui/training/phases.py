@@ -63,7 +63,7 @@ def read_row(row: dict[str, Any], by_part: dict[str, float]) -> tuple[dict[str, 
         wrong.append(f"{LOW_NAME} or {HIGH_NAME}: leave both empty, as this phase has rates part by part.")
     elif low is not None and high is None:
         wrong.append(f"{HIGH_NAME}: give it too, as the lowest stage has a rate of its own.")
-    elif low is not None and low > high:
+    elif low is not None and high is not None and low > high:
         wrong.append(
             f"{LOW_NAME}: {rate_text(low)} is more than the head's {rate_text(high)}; the lowest stage is to learn "
             "slowest."

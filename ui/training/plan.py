@@ -55,7 +55,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
         show_cost(plan, recipe.repeats)
     elif trouble:
         st.warning(f"That cannot be told. {plain(trouble)}")
-    else:
+    elif settled:
         show_measuring(store, settled)
 
 

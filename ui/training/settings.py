@@ -69,7 +69,7 @@ def choose(fields: Fields, where, path: str, options: dict[str, str], value: str
         NAMES[name],
         list(options),
         index=list(options).index(value),
-        format_func=options.get,
+        format_func=options.__getitem__,
         help=HELP[name],
         key=key(name),
         **how,

@@ -8,7 +8,7 @@ import streamlit as st
 from learner.errors import ThawError
 from learner.models.weights import WeightsSource, choose_backbone
 from learner.recipe.backbones import KNOWN_BACKBONES, KnownBackbone, known_backbone
-from learner.store import Run, Store
+from learner.store import Store
 from ui import state
 from ui.names import plain
 from ui.training.fields import HELP, NAMES, Fields, key
@@ -142,7 +142,7 @@ def _of_run(store: Store, backbone: str, weights: str, place) -> Chosen:
     except ThawError as error:
         place.error(plain(str(error)) if name else "No run has finished yet. Train one first, or choose other weights.")
         return Chosen(backbone, weights, None, weights)
-    arch = _arch(run)
+    arch: str = run.facts["backbone"]
     if backbone not in (AUTO, arch):
         place.error(f"Run {run.id} trained {plain(LABELS.get(arch, arch))}. Choose that as the backbone, or Automatic.")
         return Chosen(backbone, weights, None, weights)
@@ -152,10 +152,6 @@ def _of_run(store: Store, backbone: str, weights: str, place) -> Chosen:
 
 def _arch_of_run(store: Store, run_id: int) -> str | None:
     try:
-        return _arch(store.runs.get(run_id))
+        return store.runs.get(run_id).facts.get("backbone")
     except ThawError:
         return None
-
-
-def _arch(run: Run) -> str | None:
-    return run.facts.get("backbone")

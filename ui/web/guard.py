@@ -105,8 +105,11 @@ def _with_headers(send: Send, host: str) -> Send:
 
 
 def _policy(host: str) -> str:
-    """As strict as Streamlit bears: Vega compiles expressions (`unsafe-eval`), emotion writes styles into the page, and
-    components of our own come as `blob:` modules. Nothing may be fetched from anywhere else."""
+    """As strict as Streamlit bears. Nothing may be fetched from anywhere else.
+
+    Vega compiles expressions (`unsafe-eval`), emotion writes styles into the page, and components of our own come as
+    `blob:` modules.
+    """
     return "; ".join(
         [
             "default-src 'self'",

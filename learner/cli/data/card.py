@@ -46,18 +46,18 @@ def card(
         return
     out.print(work.title, markup=False)
     print_counts(counts)
-    sizes = table_of("Size", "Images", right=("Size", "Images"))
+    by_size = table_of("Size", "Images", right=("Size", "Images"))
     for (width, height), number in list(figures.sizes.items())[:SIZES]:
-        sizes.add_row(f"{width} × {height} px", f"{number:,}")
-    out.print(sizes)
+        by_size.add_row(f"{width} × {height} px", f"{number:,}")
+    out.print(by_size)
     out.print(
         f"Typically {figures.median_width} × {figures.median_height} px; {count(len(figures.sizes), 'size')} in all."
     )
-    light = table_of("Mean grey level", "Images", right=("Mean grey level", "Images"))
+    by_light = table_of("Mean grey level", "Images", right=("Mean grey level", "Images"))
     for low, high, number in figures.brightness:
         if number:
-            light.add_row(f"{low:.0f}–{high:.0f}", f"{number:,}")
-    out.print(light)
+            by_light.add_row(f"{low:.0f}–{high:.0f}", f"{number:,}")
+    out.print(by_light)
     if figures.treated:
         out.print(f"{count(figures.treated, 'image')} of more than 8 bits. The first: {figures.treatment}")
     if png is not None:

@@ -7,6 +7,7 @@ from fnmatch import filter as fitting
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from learner.cli.data.showing import Name
 from learner.cli.data.working import Working, tell_how_to_save, working_on
@@ -32,6 +33,8 @@ Paths = Annotated[
 
 
 class Side(StrEnum):
+    """Where an image can be moved to."""
+
     TRAIN = "train"
     VALID = "valid"
     TEST = "test"
@@ -43,6 +46,7 @@ def edit_(context: typer.Context, name: Name) -> None:
     """The name is looked up by each command, so that its --help needs no data set."""
     context.obj = name
     if context.invoked_subcommand is None:
+        assert isinstance(context.command, TyperGroup)
         raise DatasetError(f"Say what to do with {name}: {', '.join(context.command.commands)}.")
 
 

@@ -13,7 +13,8 @@ from learner.cli.data.arriving import Arrival
 from learner.datasets.layouts import KINDS, Choice, Proposal, preview
 from learner.errors import DatasetError
 
-Kind = StrEnum("Kind", {kind.upper(): kind for kind in KINDS})
+Kind = StrEnum("Kind", {kind.upper(): kind for kind in KINDS})  # type: ignore[misc]  # its members are not written out
+AUTOMATIC = Kind("auto")
 _COLUMNS = ("file_column", "label_column", "split_column", "group_column", "weight_column")
 
 
@@ -22,7 +23,7 @@ class LayoutOptions:
     """What a person said about the layout; what is left out is left to Thaw."""
 
     layout: Annotated[Kind, typer.Option(help="How classes are told, where what was recognised is not right.")] = (
-        Kind.AUTO
+        AUTOMATIC
     )
     pattern: Annotated[
         str, typer.Option(help="A regular expression for paths; its first group, or the one named label, is the class.")
@@ -49,8 +50,8 @@ class LayoutOptions:
 
     def proposal(self, arrival: Arrival) -> Proposal:
         """What they bring in. Raises DatasetError when they contradict each other or do not fit the source."""
-        groups = {"group_pattern": self.group_pattern, "group_seconds": self.group_seconds}
-        proposal = preview(arrival.listing, replace(self._choice(arrival), **groups))
+        choice = replace(self._choice(arrival), group_pattern=self.group_pattern, group_seconds=self.group_seconds)
+        proposal = preview(arrival.listing, choice)
         proposal = self._renamed(arrival, proposal, self._classes(proposal))
         if self.merge_alike:
             proposal = self._renamed(arrival, proposal, _merged(proposal))
@@ -79,7 +80,7 @@ class LayoutOptions:
         return replace(choice, **{key: value for key, value in said.items() if value})
 
     def _classes(self, proposal: Proposal) -> dict[str, str]:
-        names = {}
+        names: dict[str, str] = {}
         for pair in self.classes or []:
             old, sign, new = pair.partition("=")
             if not sign or not new.strip():
@@ -99,7 +100,7 @@ class LayoutOptions:
 
 def _merged(proposal: Proposal) -> dict[str, str]:
     """Of classes that look alike, each smaller one → the one with the most images."""
-    names = {}
+    names: dict[str, str] = {}
     for alike in proposal.merges:
         most = max(alike, key=lambda name: sum(proposal.counts[name].values()))
         names |= {name: most for name in alike if name != most}
@@ -123,7 +124,7 @@ def with_layout_options(command: Callable) -> Callable:
         said = {one.name: given.pop(one.name) for one in fields(LayoutOptions)}
         return command(**given, wanted=LayoutOptions(**said))
 
-    with_options.__signature__ = inspect.Signature(parameters)
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # `inspect` looks for it
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
 

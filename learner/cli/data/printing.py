@@ -54,6 +54,7 @@ def print_list(heading: str, rows: Sequence[tuple[str, str]], indent: str = "") 
 
 
 def summary_dict(summary: Summary) -> dict[str, Any]:
+    """What `--json` tells of a version of a data set."""
     version = summary.version
     return {
         "name": version.name,

@@ -29,7 +29,7 @@ def draw(path: Path, title: str, counts: Mapping[str, Mapping[str, int]], card: 
     figure = Figure((_WIDTH, sum(heights) + 1.5), layout="constrained")
     left_out = f"; the {MOST_CLASSES} largest of {len(counts)} classes" if len(counts) > MOST_CLASSES else ""
     figure.suptitle(title + left_out)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
     _draw_balance(top, shown)
     sizes, light = middle.subplots(1, 2)
     _draw_sizes(sizes, card)

@@ -129,7 +129,7 @@ def table(
     to: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The table to write.")],
     version: Number = None,
 ) -> None:
-    """Write a table of all images. It has path, class, split, group, why one is not used …"""
+    """Write a table of all images. It has path, class, split, group, why one is not used, and more."""
     store = Store()
     rows = rows_of(store, store.datasets.version(name, version))
     write_csv(to, list(COLUMNS), ([getattr(row, column) for column in COLUMNS] for row in rows))

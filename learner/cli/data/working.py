@@ -13,6 +13,8 @@ from learner.store import Store, VersionInfo
 
 @dataclass(frozen=True)
 class Working:
+    """A data set's newest version with the edits that are not saved yet."""
+
     store: Store
     version: VersionInfo
     edits: list[Edit]
@@ -21,7 +23,7 @@ class Working:
 
     @property
     def title(self) -> str:
-        """`pets, version 2 with 3 edits that are not saved`"""
+        """`pets, version 2 with 3 edits not saved`."""
         edits = f" with {plural(len(self.edits), 'edit')} not saved" if self.edits else ""
         return f"{self.version.name}, version {self.version.number}{edits}"
 
@@ -38,4 +40,5 @@ def working_on(store: Store, name: str) -> Working:
 
 
 def tell_how_to_save(name: str) -> None:
+    """Say that the edits are not a version yet, and which command makes them one."""
     out.print(f"Not saved yet. Make it a version: python -m learner data save {shlex.quote(name)}", markup=False)

@@ -57,7 +57,10 @@ def facts_of(store: Store, version: VersionInfo) -> Facts:
         Content.sha256.in_(select(Image.sha256).where(Image.version_id == version.id))
     )
     with store.datasets.session() as session:
-        measured = {sha256: Measured(*values) for sha256, *values in session.execute(query)}
+        measured = {
+            sha256: Measured(num_bytes, brightness, contrast, sharpness, camera)
+            for sha256, num_bytes, brightness, contrast, sharpness, camera in session.execute(query)
+        }
     return Facts(measured, [(row.path, row.reason) for row in store.datasets.set_aside(version.id)])
 
 

@@ -43,7 +43,7 @@ def known_set(key: str) -> "Known":
 
 
 def what(job: Job) -> str:
-    """`The import of pets`"""
+    """`The import of pets`, or `The look at pets.zip`."""
     return f"The import of {job.request['name']}" if job.request["name"] else f"The look at {title_of(job)}"
 
 

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import psutil
 
@@ -162,6 +162,7 @@ def ask_to_stop(job: Job) -> None:
 
 
 def remove(job: Job) -> None:
+    """Delete the job's folder with all that it kept."""
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
@@ -199,7 +200,7 @@ def run(folder: Path) -> None:
 
 
 def _kind(job: Job) -> Kind:
-    return importlib.import_module(KINDS[job.request["kind"]])
+    return cast(Kind, importlib.import_module(KINDS[job.request["kind"]]))
 
 
 def _as_written(workspace: Workspace, folder: Path) -> Job:

@@ -168,7 +168,7 @@ def read_splits(images: list[Parts], tree: SplitFolders) -> Reading:
     depth = class_depth([rest for rest in rests.values() if len(rest) > 1])
     for parts in images:
         rest, folder = rests.get(parts), tree.around_of(parts)
-        if rest is None:
+        if rest is None or folder is None:
             found = Found("", reason=f"It lies beside {joined(tree.names)}, so its class and its split are not known.")
         elif len(rest) < depth + 2:
             found = Found(

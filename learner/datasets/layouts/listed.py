@@ -105,7 +105,7 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
     used = {file_column, split_column}
     weight = weight_column(table, used)
     group = group_column(table, used | {weight})
-    label, named = label_column(table, used | {weight, group})
+    label, is_named = label_column(table, used | {weight, group})
     if not label:
         return None, False
     choice = Choice(
@@ -117,7 +117,7 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
         group_column=group,
         weight_column=weight,
     )
-    return choice, named
+    return choice, is_named
 
 
 def _tells_splits(cells: list[str]) -> bool:

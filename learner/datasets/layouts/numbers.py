@@ -23,8 +23,8 @@ def number_of(path: str) -> int | None:
 def numbered_run(images: list[str]) -> int:
     """How many images there are if they are one run, such as `image_0001.jpg` to `image_1360.jpg`; 0 otherwise."""
     starts = {re.sub(r"\d+$", "", path.rpartition(".")[0]) for path in images}
-    numbers = {number_of(path) for path in images}
-    if len(starts) != 1 or None in numbers or len(numbers) != len(images):
+    numbers = {number for path in images if (number := number_of(path)) is not None}
+    if len(starts) != 1 or len(numbers) != len(images):
         return 0
     return len(images) if min(numbers) in (0, 1) and max(numbers) - min(numbers) == len(images) - 1 else 0
 

@@ -57,8 +57,7 @@ def resolved(listing: Listing, choice: Choice) -> Choice:
     from learner.datasets.layouts.recognising import recognise  # which reads with each layout to find out what fits
 
     best = recognise(listing)[0].choice
-    always = {"classes": choice.classes, "group_pattern": choice.group_pattern, "group_seconds": choice.group_seconds}
-    return replace(best, **always)
+    return replace(best, classes=choice.classes, group_pattern=choice.group_pattern, group_seconds=choice.group_seconds)
 
 
 def summed_up(listing: Listing, images: list[str], choice: Choice) -> Proposal:

@@ -75,6 +75,7 @@ def _text(value: Any) -> str:
 
 
 def main() -> None:
+    """Write the rows of the Excel file on stdin to stdout, one as JSON a line, within the limits in the arguments."""
     most = json.loads(sys.argv[1])
     data = sys.stdin.buffer.read()
     limit_itself(most["memory"], most["seconds"])

@@ -46,6 +46,7 @@ class Table:
 
 
 def is_table(path: str) -> bool:
+    """Whether the name ends as that of a table does which can be read."""
     return suffix_of(path) in TABLE_SUFFIXES
 
 

@@ -9,6 +9,7 @@ _SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def title_of(choice: Choice) -> str:
+    """What the choice takes for the class, as a heading."""
     if choice.kind == "names" and choice.pattern == INNERMOST_FOLDER:
         return "The innermost folder is the class"
     if choice.kind == "numbered":

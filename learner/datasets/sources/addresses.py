@@ -24,7 +24,7 @@ def checked_addresses(host: str, port: int) -> list[str]:
         raise DatasetError(
             f"No computer is known by the name {shown(host)}. Check the address, and that this computer is online."
         ) from error
-    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if os.environ.get(PRIVATE_SETTING) != "1" and not all(map(is_public, addresses)):
         raise DatasetError(
             f"{shown(host)} is on this machine or in a private network, which Thaw does not download from. Whoever "

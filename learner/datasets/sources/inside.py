@@ -48,6 +48,7 @@ def read_name(name: str) -> tuple[str, str]:
 
 
 def is_archive_name(path: str) -> bool:
+    """Whether the name ends as that of an archive does which can be read."""
     return suffix_of(path) in ARCHIVE_SUFFIXES
 
 

@@ -127,14 +127,19 @@ def _members(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
     headers = _Headers(stream)
     stream.seek(0)
     try:
-        tar = tarfile.TarFile(fileobj=headers, mode="r", encoding="utf-8", errors="surrogateescape")
+        tar = tarfile.TarFile(
+            fileobj=headers,  # type: ignore[arg-type]  # what reads needs no `write` and no `close`
+            mode="r",
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
         place = -1
         while (member := tar.next()) is not None:
             if member.size < 0 or not place < member.offset < tar.offset:
                 raise tarfile.ReadError("an entry leads backwards")
             place = member.offset
             yield member
-            tar.members.clear()  # it would keep every entry in memory
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep every entry; its types leave `members` out
             headers.left = limits.MAX_HEADER_BYTES
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):

@@ -95,7 +95,7 @@ def _asked(pool: httpcore.ConnectionPool, address: httpx.URL) -> Iterator[httpco
     """The answer to a request for `address`; whatever goes wrong until its end is a DatasetError."""
     url = httpcore.URL(scheme=address.raw_scheme, host=address.raw_host, port=address.port, target=address.raw_path)
     timeouts = {"connect": CONNECT_S, "read": STALLED_S, "write": STALLED_S, "pool": CONNECT_S}
-    headers = {"Host": address.netloc, **_HEADERS}
+    headers: list[tuple[str | bytes, str | bytes]] = [("Host", address.netloc), *_HEADERS.items()]
     host = _host(address)
     try:
         with pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response:

@@ -121,7 +121,7 @@ class _File(io.BufferedReader):
         if size is not None and size > limits.MAX_DIRECTORY_BYTES:
             raise zipfile.BadZipFile(f"A list of {size} bytes")
         data = super().read(size)
-        limits.check_count(Path(self.raw.name).name, data.count(_ENTRY_SIGNATURE))
+        limits.check_count(Path(self.name).name, data.count(_ENTRY_SIGNATURE))
         return _with_readable_names(data) if data.startswith(_ENTRY_SIGNATURE) else data
 
 

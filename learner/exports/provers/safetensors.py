@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 
 target = Path(sys.argv[1])
 os.chdir(target.parent)
-lines = {}
+lines: dict[str, Any] = {}
 exec(compile(target.with_suffix(".py").read_text("utf-8"), target.with_suffix(".py").name, "exec"), lines)
 about, predict = lines["about"], lines["predict"]
 photos = []

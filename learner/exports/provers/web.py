@@ -35,6 +35,7 @@ LONGEST_S = 600
 
 
 def main() -> None:
+    """Hold the page's answers, in a browser where there is one, against its model's; print what was seen as JSON."""
     folder = Path(sys.argv[1])
     about = json.loads((folder / "about.js").read_text("utf-8").removeprefix("window.thawAbout = ").rstrip(";\n"))
     told = by_onnxruntime(folder)
