@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from learner.datasets.disk import freed_by
+from learner.datasets.disk import bytes_in
 from learner.datasets.uploads import uploads_bytes
 from learner.features.arrays import BUDGET_VARIABLE, Budget
 from learner.inference.batches import LIMIT_SETTING, batches_bytes
@@ -17,7 +17,7 @@ LOG_BYTES = 1_000_000
 
 
 @dataclass
-class Kept:
+class StorageKind:
     """One kind of what grows with use."""
 
     what: str
@@ -28,7 +28,7 @@ class Kept:
     """What keeps it from growing without an end, for a person."""
 
 
-def everything_kept(store: Store) -> list[Kept]:
+def storage_kinds(store: Store) -> list[StorageKind]:
     """Every kind, with its size now."""
     workspace = store.workspace
     caches = _folders(workspace.features.parent)
@@ -36,17 +36,19 @@ def everything_kept(store: Store) -> list[Kept]:
     budget = f"{BUDGET_VARIABLE}, together with {{}}; the longest unused goes first"
     deleted = [workspace.run_folder(run.id) for run in store.runs.deleted()]
     return [
-        Kept("Feature cache", freed_by(workspace.features), "cache/features", budget.format("thumbnails")),
-        Kept("Thumbnails", freed_by(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")),
-        Kept("Other answers", freed_by(*others), "cache", "one small file an answer; `cache clear`"),
-        Kept("Uploads", uploads_bytes(workspace), "uploads", "7 days, an unfinished upload 1 hour"),
-        Kept("Predictions", batches_bytes(workspace), "predictions", f"14 days, and {LIMIT_SETTING}"),
-        Kept("Deleted runs", freed_by(*deleted), "runs", "1 day, as long as they can be had back"),
-        Kept("Logs", freed_by(*_logs(workspace)), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
+        StorageKind("Feature cache", bytes_in(workspace.features), "cache/features", budget.format("thumbnails")),
+        StorageKind(
+            "Thumbnails", bytes_in(workspace.thumbnails), "cache/thumbnails", budget.format("the feature cache")
+        ),
+        StorageKind("Other answers", bytes_in(*others), "cache", "one small file an answer; `cache clear`"),
+        StorageKind("Uploads", uploads_bytes(workspace), "uploads", "7 days, an unfinished upload 1 hour"),
+        StorageKind("Predictions", batches_bytes(workspace), "predictions", f"14 days, and {LIMIT_SETTING}"),
+        StorageKind("Deleted runs", bytes_in(*deleted), "runs", "1 day, as long as they can be had back"),
+        StorageKind("Logs", bytes_in(*_logs(workspace)), "runs, uploads", f"{file_size(2 * LOG_BYTES)} each"),
     ]
 
 
-def tidy(store: Store) -> None:
+def clean_up(store: Store) -> None:
     """Bring what is bounded back within its bounds: deleted runs, logs, thumbnails and the feature cache."""
     for run_id in store.runs.purge():
         shutil.rmtree(store.workspace.run_folder(run_id), ignore_errors=True)
@@ -59,7 +61,7 @@ def clear_cache(workspace: Workspace) -> int:
     """Remove all that can be made again; returns the bytes that it took."""
     freed = 0
     for folder in _folders(workspace.features.parent):
-        freed += freed_by(folder)
+        freed += bytes_in(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return freed
 

@@ -6,10 +6,10 @@ from learner.store import Store
 from learner.wording import count
 from ui import state
 from ui.data.adding import add_sample_button, show_ways
-from ui.data.arriving import show_arrivals
 from ui.data.bar import show_bar
 from ui.data.card import show_card
 from ui.data.checking import show_checks
+from ui.data.imports import show_arrivals
 from ui.data.pictures import show_pictures
 from ui.data.splitting import show_split
 from ui.data.versions import show_versions

@@ -9,7 +9,7 @@ from ui import state
 from ui.frame import empty, page
 from ui.names import plain
 from ui.predict.answers import show_batch
-from ui.predict.arriving import open_batch, show_recent, show_ways
+from ui.predict.inputs import open_batch, show_recent, show_ways
 
 CLASSES_SHOWN = 12
 

@@ -8,13 +8,13 @@ from learner.wording import count, percent_with_interval
 from ui import state
 from ui.frame import empty, next_step, page
 from ui.results.compare import show_compare
-from ui.results.helping import show_help
-from ui.results.keeping import show_keeping
-from ui.results.looking import look_button
+from ui.results.documents import show_keeping
+from ui.results.learning_curve import show_help
 from ui.results.mistakes import show_mistakes
 from ui.results.overview import show_overview
 from ui.results.shown import Shown
 from ui.results.takeaway import show_takeaway
+from ui.results.test_images import look_button
 
 
 def show_to_take(shown: Shown) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; two trainings on two cores crawl with more
 
 from learner.datasets import add_dataset
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.recipe import Phase, Recipe
 from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store, database
@@ -193,5 +193,5 @@ def trained_home(tmp_path_factory) -> Path:
     keep_small_speeds(store.workspace)
     run_id = store.submit(TWO_PHASES, running=True)
     assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
-    keep_speed(store, settle(store, Recipe("pets", backbone=FALLBACK_ARCH)))
+    keep_speed(store, resolve_recipe(store, Recipe("pets", backbone=FALLBACK_ARCH)))
     return home

@@ -25,15 +25,15 @@ def correct(store: Store, run_id: int, *edits: Edit) -> None:
     add_edit(store, name, *_pinned(store, run_id), *edits)
 
 
-def take_back(store: Store, dataset: str) -> None:
+def revert(store: Store, dataset: str) -> None:
     """Undo the last correction; with the first one goes the split that was written for its sake."""
     undo(store, dataset)
     if _is_pin_alone(edits_of(store, dataset)):
         undo(store, dataset)
 
 
-def do_again(store: Store, dataset: str) -> None:
-    """Redo what `take_back` took back last."""
+def reapply(store: Store, dataset: str) -> None:
+    """Redo what `revert` took back last."""
     redo(store, dataset)
     if _is_pin_alone(edits_of(store, dataset)):
         redo(store, dataset)

@@ -6,9 +6,9 @@ Needs no torch.
 from collections.abc import Callable
 from typing import Any
 
+from learner.datasets.fact_backfill import measure_missing
 from learner.datasets.importing import Report
 from learner.datasets.jobs.processes import Job
-from learner.datasets.measuring import measure_missing
 from learner.datasets.names import plural
 from learner.jobs.process import use_patient_threads
 from learner.store import Store

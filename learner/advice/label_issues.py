@@ -22,8 +22,8 @@ from torch import nn
 
 from learner.datasets import dataset_folder, train_valid_split
 from learner.datasets.checks.label_issues import LabelIssues
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.importing import ImportProgress
-from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from learner.features.arrays import Budget, DiskError, RowStore
@@ -109,12 +109,12 @@ def find_label_issues(
 def _describe(
     store: Store,
     version: VersionInfo,
-    rows: list[Taken],
+    rows: list[ImageRow],
     progress: Report,
     cancelled: Callable[[], bool],
     arch: str,
     weights: str,
-) -> tuple[list[Taken], np.ndarray]:
+) -> tuple[list[ImageRow], np.ndarray]:
     """The rows whose images can be read, and (rows, features) of floats: each stage's output, averaged over area."""
     progress(ImportProgress(0, len(rows), "Loading a pretrained network."))
     backbone = build(arch, weights, store.workspace)
@@ -198,7 +198,7 @@ def _reduce(features: np.ndarray) -> np.ndarray:
 
 
 def _out_of_fold(
-    rows: list[Taken], features: np.ndarray, labels: np.ndarray, classes: int, cancelled: Callable[[], bool]
+    rows: list[ImageRow], features: np.ndarray, labels: np.ndarray, classes: int, cancelled: Callable[[], bool]
 ) -> np.ndarray:
     """(rows, classes) probabilities, each row's from a model that saw neither it nor anything that belongs to it."""
     from sklearn.linear_model import LogisticRegression

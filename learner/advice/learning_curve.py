@@ -18,9 +18,9 @@ from learner.datasets import split_by
 from learner.datasets.grouping import components
 from learner.errors import DatasetError
 from learner.evaluation.intervals import holm
-from learner.jobs.device import device_to_itself
+from learner.jobs.device import exclusive_device
 from learner.jobs.process import Tell
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.learning_curve import LearningCurve, curve_file, read_curve
 from learner.recipe import Recipe
@@ -57,7 +57,7 @@ def measure_curve(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> 
     `learner.training.trial.set_up` raises.
     """
     began = time.monotonic()
-    settled = settle(store, recipe)
+    settled = resolve_recipe(store, recipe)
     found = read_curve(store.workspace, settled)
     if found is not None:
         return found
@@ -67,14 +67,14 @@ def measure_curve(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> 
     share = min(1.0, MOST_IMAGES / sum(map(len, sides)))
     train, valid = (sample(side, share) for side in sides)
     _require_enough(train, valid, version.name)
-    with device_to_itself(store.workspace):
+    with exclusive_device(store.workspace):
         trial = set_up(store, settled)
         features = frozen_features(store, trial, [*train, *valid], tell)
         place = {label: index for index, label in enumerate(trial.classes)}
         targets = np.array([place[image.label] for image in (*train, *valid)])
         cut = len(train)
         beginnings = growing_subsets(train)
-        right = heads_right(features[:cut], targets[:cut], features[cut:], targets[cut:], beginnings, tell)
+        right = correct_by_subset(features[:cut], targets[:cut], features[cut:], targets[cut:], beginnings, tell)
     of_class = Counter(image.label for image in sides[0])
     told = conclude(
         right, [len(subsets[0]) for subsets in beginnings], targets[cut:], trial.classes, of_class, len(sides[0])
@@ -125,7 +125,7 @@ def growing_subsets(images: Sequence[Image]) -> list[list[list[int]]]:
     return [found[size] for size in sorted(found)]
 
 
-def heads_right(
+def correct_by_subset(
     train: np.ndarray,
     train_targets: np.ndarray,
     valid: np.ndarray,
@@ -161,8 +161,8 @@ def conclude(
 ) -> dict:
     """The measured part of a `LearningCurve`.
 
-    `right` is that of `heads_right`, `targets` (images,) of class indices; `of_class` and `total` count all training
-    images.
+    `right` is that of `correct_by_subset`, `targets` (images,) of class indices; `of_class` and `total` count all
+    training images.
     """
     horizon = np.array([total, 1.5 * total, 2 * total])
     line_at = np.append(

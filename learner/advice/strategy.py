@@ -13,15 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from learner.datasets import dataset_folder, train_valid_split
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError
 from learner.features.arrays import DiskError
 from learner.features.cache import Item
 from learner.features.loaders import LabelledFile
-from learner.jobs.device import device_to_itself
+from learner.jobs.device import exclusive_device
 from learner.jobs.process import Tell
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.strategy import (
     RECIPE_OF,
@@ -51,7 +51,7 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     what `learner.training.trial.set_up` raises.
     """
     began = time.monotonic()
-    settled = settle(store, recipe)
+    settled = resolve_recipe(store, recipe)
     found = read_recommendation(store.workspace, settled)
     if found is not None:
         return found
@@ -59,7 +59,7 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     version = store.datasets.version(settled.dataset, settled.version)
     usable = [row for row in rows_of(store, version) if not row.excluded and row.split != "test"]
     rows = sample(usable)
-    with device_to_itself(store.workspace):
+    with exclusive_device(store.workspace):
         trial = set_up(store, settled)
         features = frozen_features(store, trial, rows, tell)
     tell("Learning a linear model, five times")
@@ -87,12 +87,12 @@ def recommend(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> Reco
     return found
 
 
-def sample(rows: list[Taken]) -> list[Taken]:
+def sample(rows: list[ImageRow]) -> list[ImageRow]:
     """At most `MOST_IMAGES`, of every class its share, of classes that can be tried; always the same ones.
 
     Raises DatasetError when there are fewer than two of these.
     """
-    by_class: dict[str, list[Taken]] = defaultdict(list)
+    by_class: dict[str, list[ImageRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row.sha256):
         by_class[row.label].append(row)
     by_class = {label: rows for label, rows in by_class.items() if len(rows) >= FEWEST}
@@ -105,7 +105,7 @@ def sample(rows: list[Taken]) -> list[Taken]:
     return [row for rows in by_class.values() for row in rows[: max(FEWEST, round(share * len(rows)))]]
 
 
-def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
+def probe(rows: list[ImageRow], features: np.ndarray) -> tuple[np.ndarray, float]:
     """Whether a linear model tells each image right that saw neither it nor what belongs to it; and the chance level.
 
     The chance level is the accuracy of always saying the largest class. `features` is (rows, numbers). What belongs
@@ -132,7 +132,7 @@ def probe(rows: list[Taken], features: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array(list(right.values())), max(tried.values()) / len(right)
 
 
-def frozen_features(store: Store, trial: Trial, rows: list[Image] | list[Taken], tell: Tell) -> np.ndarray:
+def frozen_features(store: Store, trial: Trial, rows: list[Image] | list[ImageRow], tell: Tell) -> np.ndarray:
     """(rows, channels): the body's last feature map, averaged over its area; the maps are kept as a run keeps them."""
     base = dataset_folder(store.workspace, trial.recipe.dataset)
     items = [Item(LabelledFile(base / row.file, row.label, row.sha256)) for row in rows]

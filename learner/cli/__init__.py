@@ -13,10 +13,10 @@ from learner.api import dataset_named, export_with_progress
 from learner.cli import asking, exporting, predicting, reporting
 from learner.cli.cache import cache
 from learner.cli.data import data
-from learner.cli.plans import foresee, plan_dict, print_plan
+from learner.cli.plans import forecast, plan_dict, print_plan
 from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
-from learner.cli.runs import ends_its_run, runs, train_here
+from learner.cli.runs import ending_claimed_run, runs, train_here
 from learner.errors import RunError, ThawError
 from learner.recipe import read_recipe, recipe_for
 from learner.store import Store
@@ -52,7 +52,7 @@ def main(program: str = "python -m learner") -> None:
 
 
 @app.command()
-@ends_its_run()
+@ending_claimed_run()
 def train(
     dataset: Annotated[str, typer.Option(help="A data set's name, or a folder or archive, which is added first.")],
     recipe: Annotated[
@@ -85,7 +85,7 @@ def train(
     if named and not as_json:
         out.print(f"The recipe is {recipe}, as the data set has its name. To use another: --recipe default")
     if dry_run:
-        foreseen = foresee(store, plan, quiet=as_json)
+        foreseen = forecast(store, plan, quiet=as_json)
         if as_json:
             print_json(plan_dict(*foreseen))
         else:
@@ -122,12 +122,12 @@ def train(
 @app.command()
 def worker() -> None:
     """Train queued runs, one after another, until Ctrl-C."""
-    from learner.housekeeping import tidy
+    from learner.housekeeping import clean_up
     from learner.jobs.worker import work
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    work(Store(), tidy)
+    work(Store(), clean_up)
 
 
 predicting.add_to(app)

@@ -20,10 +20,10 @@ def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from learner.features.arrays import Budget
-    from learner.housekeeping import everything_kept
+    from learner.housekeeping import storage_kinds
 
     store = Store()
-    workspace, kinds = store.workspace, everything_kept(store)
+    workspace, kinds = store.workspace, storage_kinds(store)
     budget, used = Budget.of(workspace), kinds[0].bytes + kinds[1].bytes
     stores = len(list(workspace.features.glob("*/")))
     if as_json:
@@ -45,12 +45,12 @@ def cache_show(context: typer.Context, as_json: AsJson = False) -> None:
 @cache.command("clear")
 def cache_clear(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove all that can be made again, thumbnails too; a run that needs any of it computes that again."""
-    from learner.datasets.disk import freed_by
+    from learner.datasets.disk import bytes_in
     from learner.housekeeping import clear_cache
 
     workspace = Workspace.current()
     folder = workspace.features.parent
-    held = freed_by(*folder.glob("*/"))
+    held = bytes_in(*folder.glob("*/"))
     if not held:
         out.print("The cache is empty.")
         return

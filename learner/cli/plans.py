@@ -17,14 +17,14 @@ from learner.wording import duration, file_size
 READING, TOGETHER = "Reading images", "Together"
 
 
-def foresee(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsSource, RunPlan]:
+def forecast(store: Store, recipe: Recipe, quiet: bool) -> tuple[Recipe, WeightsSource, RunPlan]:
     """A recipe with everything decided, its weights, and its plan; measures this machine first where it has to.
 
     Raises what the run would: DatasetError, WeightsError, BackboneError, RecipeError.
     """
-    from learner.planning.estimate import expected_plan, settle
+    from learner.planning.estimate import expected_plan, resolve_recipe
 
-    settled = settle(store, recipe)
+    settled = resolve_recipe(store, recipe)
     _, weights = choose_backbone(recipe.backbone, settled.weights, store.workspace)
     plan = expected_plan(store, settled)
     if plan is None:

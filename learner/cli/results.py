@@ -12,7 +12,7 @@ from rich.text import Text
 from learner.advice.corrections import correct
 from learner.advice.corrections import retrain as submit_again
 from learner.cli.printing import AsJson, out, print_json, print_result, run_dict, table_of, write_csv
-from learner.cli.runs import ends_its_run, train_here
+from learner.cli.runs import ending_claimed_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
 from learner.evaluation.intervals import holm
@@ -229,7 +229,7 @@ def move(
 
 
 @results.command()
-@ends_its_run()
+@ending_claimed_run()
 def retrain(
     run: RunId,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,

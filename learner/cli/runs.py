@@ -108,7 +108,7 @@ def runs_pause(run_id: RunId) -> None:
 
 
 @contextmanager
-def ends_its_run() -> Iterator[None]:
+def ending_claimed_run() -> Iterator[None]:
     """Ctrl-C ends the run that this process has claimed, too, where its training has not taken care of that yet."""
     try:
         yield
@@ -118,7 +118,7 @@ def ends_its_run() -> Iterator[None]:
 
 
 @runs.command("resume")
-@ends_its_run()
+@ending_claimed_run()
 def runs_resume(
     run_id: RunId,
     here: Annotated[bool, typer.Option("--here", help="Train here and now instead of leaving it to a worker.")] = False,
@@ -182,11 +182,11 @@ def runs_move(
 @runs.command("delete")
 def runs_delete(run_id: RunId) -> None:
     """Delete a run with its model; that can be undone for a day."""
-    from learner.housekeeping import tidy
+    from learner.housekeeping import clean_up
 
     store = Store()
     store.runs.delete(run_id)
-    tidy(store)  # no worker may be there to do it
+    clean_up(store)  # no worker may be there to do it
     out.print(f"Run {run_id} was deleted. Bring it back: python -m learner runs undelete {run_id}")
 
 

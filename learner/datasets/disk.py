@@ -35,7 +35,7 @@ def why_not_kept(what: str, error: OSError, folder: Path) -> str:
     return f"{begins}: {error.strerror or error}. Look at that folder and its disk, then try again."
 
 
-def freed_by(*paths: Path) -> int:
+def bytes_in(*paths: Path) -> int:
     """Bytes that removing these files, and folders with all in them, would free; 0 for what is not there.
 
     A file that also lies elsewhere under another name stays on the disk, so it does not count.

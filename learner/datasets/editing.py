@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.files import import_lock
+from learner.datasets.finalizing import finalize_rows
 from learner.datasets.grouping import bursts
 from learner.datasets.layouts import groups_by_pattern
 from learner.datasets.names import joined, natural_key, plural, sentence
-from learner.datasets.problems import Taken
 from learner.datasets.rows import fingerprint_of, rows_of
-from learner.datasets.settling import settle
 from learner.datasets.splits import Split
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
@@ -131,7 +131,7 @@ def discard(store: Store, name: str) -> None:
     store.datasets.change_draft(name, lambda edits, undone: ([], [*undone, *reversed(edits)]))
 
 
-def edited(images: Sequence[Taken], edits: Iterable[Edit]) -> list[Taken]:
+def edited(images: Sequence[ImageRow], edits: Iterable[Edit]) -> list[ImageRow]:
     """`images` after `edits`, in the same order. Raises DatasetError when one of them cannot be done."""
     rows = {image.path: image for image in images}
     for edit in edits:
@@ -181,12 +181,12 @@ def restore(store: Store, name: str, number: int) -> VersionInfo:
     note = f"Version {number} restored."
     if tested and tested != {row.sha256 for row in rows if row.split == "test"}:
         undecided = [replace(row, split="") if row.split == "test" else row for row in rows]
-        rows = settle(undecided, tested, store.datasets.contents(old.id))
+        rows = finalize_rows(undecided, tested, store.datasets.contents(old.id))
         note += " The test set stays as it was."
     return _add_version(store, newest, rows, note, number)
 
 
-def difference(before: Sequence[Taken], after: Sequence[Taken]) -> Difference:
+def difference(before: Sequence[ImageRow], after: Sequence[ImageRow]) -> Difference:
     """What changed between two lists of images of one data set."""
     old, new = ({image.path: image for image in images} for images in (before, after))
     both = [(old[path], new[path]) for path in old.keys() & new.keys()]
@@ -202,7 +202,7 @@ def difference(before: Sequence[Taken], after: Sequence[Taken]) -> Difference:
     )
 
 
-def _add_version(store: Store, newest: VersionInfo, rows: list[Taken], note: str, parent: int) -> VersionInfo:
+def _add_version(store: Store, newest: VersionInfo, rows: list[ImageRow], note: str, parent: int) -> VersionInfo:
     return store.datasets.add_version(
         newest.name,
         [vars(row) for row in rows],
@@ -213,8 +213,8 @@ def _add_version(store: Store, newest: VersionInfo, rows: list[Taken], note: str
     )
 
 
-def _apply(rows: dict[str, Taken], edit: Edit) -> None:
-    change: Callable[[Taken], Taken]
+def _apply(rows: dict[str, ImageRow], edit: Edit) -> None:
+    change: Callable[[ImageRow], ImageRow]
     if edit.action == "rename":
         change = partial(replace, label=edit.to)
         chosen = [row for row in rows.values() if row.label in edit.classes]
@@ -228,7 +228,7 @@ def _apply(rows: dict[str, Taken], edit: Edit) -> None:
         rows[row.path] = change(row)
 
 
-def _change(rows: dict[str, Taken], edit: Edit, chosen: list[Taken]) -> Callable[[Taken], Taken]:
+def _change(rows: dict[str, ImageRow], edit: Edit, chosen: list[ImageRow]) -> Callable[[ImageRow], ImageRow]:
     value = dict(zip(edit.paths, edit.each or [edit.to] * len(edit.paths), strict=True))
     if edit.action == "exclude":
         return partial(replace, excluded=True, reason=edit.to or BY_HAND)
@@ -280,7 +280,7 @@ def _edit(row: dict[str, Any]) -> Edit:
     return Edit(**values)
 
 
-def declare_groups(store: Store, version: VersionInfo, rows: Sequence[Taken], pattern: str, seconds: float) -> Edit:
+def declare_groups(store: Store, version: VersionInfo, rows: Sequence[ImageRow], pattern: str, seconds: float) -> Edit:
     """The edit that groups `rows` of `version` by a pattern in their paths or by the moment they were taken.
 
     See `Choice.group_pattern` and `Choice.group_seconds`. Raises DatasetError when both or none are given, the pattern

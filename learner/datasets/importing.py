@@ -15,14 +15,14 @@ from typing import Literal, get_args
 from sqlalchemy.exc import OperationalError
 
 from learner.datasets.disk import why_not_kept
+from learner.datasets.exclusions import ImageRow, SetAsideRows, exclude_doubtful, exclude_small_classes, require_any
 from learner.datasets.files import Incoming, clear_unfinished, import_lock
+from learner.datasets.finalizing import finalize_rows
 from learner.datasets.grouping import bursts
 from learner.datasets.images import examining
 from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
 from learner.datasets.names import check_name, first_free, natural_key, plural, sentence
-from learner.datasets.problems import SetAsideRows, Taken, exclude_doubtful, exclude_small_classes, require_any
 from learner.datasets.rows import fingerprint_of, rows_of
-from learner.datasets.settling import settle
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from learner.store import Content, Store, VersionInfo
@@ -135,7 +135,9 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
 
         total = len(plan.layout.placed)
         telling.now(ImportProgress(total, total, "Comparing the images with each other."))
-        rows = settle(rows, {row.sha256 for row in earlier if row.split == "test"}, _contents(store, newest, incoming))
+        rows = finalize_rows(
+            rows, {row.sha256 for row in earlier if row.split == "test"}, _contents(store, newest, incoming)
+        )
         telling.now(ImportProgress(total, total, "Writing the data set down.", 0.0))
         fingerprint = fingerprint_of(rows)
         if newest is None or newest.fingerprint != fingerprint:
@@ -156,7 +158,7 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
         raise
 
 
-def _with_bursts(taken: list[Taken], incoming: Incoming, seconds: float) -> list[Taken]:
+def _with_bursts(taken: list[ImageRow], incoming: Incoming, seconds: float) -> list[ImageRow]:
     """`taken`, with a group for those that are in a burst and in no declared group."""
     if not seconds:
         return taken
@@ -164,7 +166,7 @@ def _with_bursts(taken: list[Taken], incoming: Incoming, seconds: float) -> list
     return [replace(image, group=image.group or found.get(image.sha256, "")) for image in taken]
 
 
-def _together(earlier: list[Taken], taken: list[Taken]) -> tuple[list[Taken], list[str]]:
+def _together(earlier: list[ImageRow], taken: list[ImageRow]) -> tuple[list[ImageRow], list[str]]:
     """The rows of the next version, those that stay first, and notes about them."""
     notes = []
     there = {row.sha256 for row in earlier}
@@ -209,16 +211,16 @@ def _all_set_aside(store: Store, newest: VersionInfo | None, set_aside: SetAside
 
 def _take_all(
     source: Source, placed: list[Placed], incoming: Incoming, telling: "_Telling"
-) -> tuple[list[Taken], SetAsideRows]:
+) -> tuple[list[ImageRow], SetAsideRows]:
     entries = {entry.path: entry for entry in source.entries}
-    taken: list[Taken] = []
+    taken: list[ImageRow] = []
     unreadable: SetAsideRows = []
     telling.start(len(placed))
     with ThreadPoolExecutor(THREADS, thread_name_prefix="import") as pool:
         try:
             results = _in_order(pool, lambda item: _take(source, entries[item.source_path], item, incoming), placed)
             for done, (item, result) in enumerate(results, start=1):
-                if isinstance(result, Taken):
+                if isinstance(result, ImageRow):
                     taken.append(result)
                 else:
                     unreadable.append((item.path, result))
@@ -230,8 +232,8 @@ def _take_all(
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Placed], Taken | str], placed: list[Placed]
-) -> Iterator[tuple[Placed, Taken | str]]:
+    pool: ThreadPoolExecutor, work: Callable[[Placed], ImageRow | str], placed: list[Placed]
+) -> Iterator[tuple[Placed, ImageRow | str]]:
     """`pool.map` with a short queue: results are taken as they come, so memory does not grow with the data set."""
     waiting: deque = deque()
     for item in placed:
@@ -243,7 +245,7 @@ def _in_order(
         yield item, future.result()
 
 
-def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Taken | str:
+def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> ImageRow | str:
     """Read, verify, measure and copy one image; returns the reason instead when it cannot be used."""
     from learner.datasets.facts import measure  # brings numpy and scipy, which pages need not wait for
 
@@ -256,7 +258,7 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Tak
             incoming.contents.append(measure(examined, sha256, len(data)))
     except ImageError as error:
         return str(error)
-    return Taken(
+    return ImageRow(
         item.path,
         file,
         item.label,

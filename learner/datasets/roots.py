@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learner.datasets.names import is_ignored, natural_key, shown
-from learner.datasets.sources.inside import is_archive_name
+from learner.datasets.sources.entry_names import is_archive_name
 from learner.errors import DatasetError
 
 SETTING = "THAW_SERVER_FOLDERS"
@@ -17,7 +17,7 @@ MAX_PLACES = 2000
 
 
 @dataclass(frozen=True)
-class Place:
+class FolderEntry:
     """A folder or an archive on the server that can be imported."""
 
     path: Path
@@ -51,7 +51,7 @@ def check_server_path(path: str) -> Path:
     return resolved
 
 
-def browse(path: str) -> list[Place]:
+def browse(path: str) -> list[FolderEntry]:
     """The folders and archives in the folder `path`, folders first. Raises DatasetError like `check_server_path`.
 
     Hidden ones and links that lead out of the allowed roots are left out.
@@ -66,15 +66,15 @@ def browse(path: str) -> list[Place]:
     return places[:MAX_PLACES]
 
 
-def _place(file: Path) -> Place | None:
+def _place(file: Path) -> FolderEntry | None:
     if is_ignored(file.name):
         return None
     try:
         resolved = check_server_path(str(file)) if file.is_symlink() else file
         if resolved.is_dir():
-            return Place(resolved, shown(file.name), True, 0)
+            return FolderEntry(resolved, shown(file.name), True, 0)
         if resolved.is_file() and is_archive_name(file.name):
-            return Place(resolved, shown(file.name), False, resolved.stat().st_size)
+            return FolderEntry(resolved, shown(file.name), False, resolved.stat().st_size)
     except (DatasetError, OSError):
         return None
     return None

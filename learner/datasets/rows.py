@@ -7,21 +7,21 @@ from dataclasses import fields
 
 from sqlalchemy import select
 
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import natural_key
-from learner.datasets.problems import Taken
 from learner.store import Image, Store, VersionInfo
 
-COLUMNS = tuple(field.name for field in fields(Taken))
+COLUMNS = tuple(field.name for field in fields(ImageRow))
 
 
-def rows_of(store: Store, version: VersionInfo) -> list[Taken]:
+def rows_of(store: Store, version: VersionInfo) -> list[ImageRow]:
     """Every image of `version`, excluded ones too, in the order they came in; 25,000 take a fraction of a second."""
     query = select(*(getattr(Image, name) for name in COLUMNS)).where(Image.version_id == version.id).order_by(Image.id)
     with store.datasets.session() as session:
-        return [Taken(**dict(zip(COLUMNS, row, strict=True))) for row in session.execute(query)]
+        return [ImageRow(**dict(zip(COLUMNS, row, strict=True))) for row in session.execute(query)]
 
 
-def fingerprint_of(rows: Iterable[Taken]) -> str:
+def fingerprint_of(rows: Iterable[ImageRow]) -> str:
     """SHA-256 over what a person decides and sees of every image, in whatever order they come."""
     digest = hashlib.sha256()
     for row in sorted(rows, key=lambda row: row.path):
@@ -31,7 +31,7 @@ def fingerprint_of(rows: Iterable[Taken]) -> str:
     return digest.hexdigest()
 
 
-def counts_of(rows: Iterable[Taken]) -> dict[str, dict[str, int]]:
+def counts_of(rows: Iterable[ImageRow]) -> dict[str, dict[str, int]]:
     """Images in use by class, in natural order, then by split."""
     pairs = Counter((row.label, row.split) for row in rows if not row.excluded)
     counts: dict[str, dict[str, int]] = {}

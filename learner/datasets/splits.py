@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.grouping import components
-from learner.datasets.problems import Taken
 from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.store import Image
 
-AnyImage = TypeVar("AnyImage", Image, Taken)
+AnyImage = TypeVar("AnyImage", Image, ImageRow)
 
 LARGEST_SHARE = 0.5
 """Of a class: a larger group of near duplicates is torn where the class could not be checked otherwise."""
@@ -22,9 +22,9 @@ LARGEST_SHARE = 0.5
 class Split:
     """Images by side, each in order of their paths."""
 
-    train: list[Taken]
-    valid: list[Taken]
-    test: list[Taken]
+    train: list[ImageRow]
+    valid: list[ImageRow]
+    test: list[ImageRow]
     prevented: int
     """Validation images that would have had one of their own group in training, had each been drawn by itself."""
     torn: int
@@ -80,7 +80,7 @@ def train_valid_split(
 
 
 def describe_split(
-    images: Iterable[Taken], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
+    images: Iterable[ImageRow], seed: int, valid_fraction: float, grouped: bool = True, folds: int = 0, fold: int = 1
 ) -> Split:
     """The sides of `train_valid_split`, and how many leaks grouping prevented and could not prevent."""
     images = list(images)
@@ -95,13 +95,13 @@ def describe_split(
     return Split(train, valid, test, max(alone - torn, 0), torn)
 
 
-def has_own_split(images: Iterable[Image] | Iterable[Taken]) -> bool:
+def has_own_split(images: Iterable[Image] | Iterable[ImageRow]) -> bool:
     """Whether some images are there for validation and others are not, so that no seed decides."""
     splits = {image.split for image in images} - {"test"}
     return "valid" in splits and len(splits) > 1
 
 
-def draw_test_set(rows: Iterable[Taken], seed: int, fraction: float) -> list[Taken]:
+def draw_test_set(rows: Iterable[ImageRow], seed: int, fraction: float) -> list[ImageRow]:
     """Rows for a test set: about `fraction` of each class, whole groups, never a class's last image.
 
     Raises DatasetError when there is a test set already or `fraction` is out of range.
@@ -191,5 +191,5 @@ def _leaks(train: list[AnyImage], valid: list[AnyImage]) -> int:
     )
 
 
-def _lot(seed: int, image: Image | Taken) -> tuple[bytes, str]:
+def _lot(seed: int, image: Image | ImageRow) -> tuple[bytes, str]:
     return hashlib.sha256(f"{seed} {image.sha256}".encode()).digest(), image.path

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from learner.datasets.disk import freed_by, why_not_kept
+from learner.datasets.disk import bytes_in, why_not_kept
 from learner.datasets.names import first_free, shown
 from learner.errors import DatasetError
 from learner.workspace import Workspace
@@ -153,7 +153,7 @@ def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
 
 def uploads_bytes(workspace: Workspace) -> int:
     """What uploads, and imports that are not done, take on the disk."""
-    return freed_by(workspace.uploads)
+    return bytes_in(workspace.uploads)
 
 
 def remove_upload(workspace: Workspace, source: Path) -> None:

@@ -17,7 +17,7 @@ EVEN = 0.05
 """Where the weights differ by no more than this share of the highest, the network looked everywhere alike."""
 
 
-def looks_everywhere(attention: "Weights") -> bool:
+def is_uniform(attention: "Weights") -> bool:
     """Whether there is nothing to see in the weights (rows of 0 to 1)."""
     import numpy as np
 
@@ -36,7 +36,7 @@ def overlay(picture: Image.Image, attention: "Weights", strength: float = STRONG
 
     weights = np.asarray(attention, dtype=np.float32)
     spread = float(weights.max() - weights.min())
-    if looks_everywhere(attention):
+    if is_uniform(attention):
         return picture.convert("RGB")
     shown = Image.fromarray((weights - weights.min()) / spread).resize(picture.size, Image.Resampling.BICUBIC)
     alpha = np.clip(np.asarray(shown), 0, 1)[..., None] * strength

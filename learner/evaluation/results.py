@@ -114,7 +114,7 @@ def load_golden(folder: Path) -> dict[str, Any] | None:
     return _read_json(folder / "golden" / "golden.json")
 
 
-def forget_looks(folder: Path) -> None:
+def discard_stale_results(folder: Path) -> None:
     """Delete what would be of the model before, as a run's model is about to change.
 
     That is what the golden photos expect, and what was seen of the test images.

@@ -47,14 +47,14 @@ class Contents:
         return cls(model.float(), spec, load_reference(checkpoint), read_golden(checkpoint.parent / "golden"), coverage)
 
     @property
-    def knows_strangers(self) -> bool:
+    def supports_none_of_these(self) -> bool:
         """Whether it can say "none of these"."""
         return self.reference is not None and self.spec.neighbours > 0
 
     @property
     def threshold(self) -> float | None:
         """The distance beyond which an image is none of the classes; None where the model cannot tell."""
-        return self.spec.threshold(self.coverage) if self.knows_strangers else None
+        return self.spec.threshold(self.coverage) if self.supports_none_of_these else None
 
     def about(self, pictures: bool = True) -> dict[str, Any]:
         """What a reader of any format needs to know, as plain values that fit into JSON.
@@ -65,7 +65,7 @@ class Contents:
             "classes": self.spec.classes,
             "image_size": self.spec.image_size,
             "temperature": self.spec.temperature,
-            "neighbours": self.spec.neighbours if self.knows_strangers else 0,
+            "neighbours": self.spec.neighbours if self.supports_none_of_these else 0,
             "coverage": self.coverage,
             "threshold": self.threshold,
             "golden": [

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from learner.exports.contents import Contents, with_temperature
-from learner.models.heads import portable
+from learner.models.heads import as_plain_torch
 
 
 def write_learner(contents: Contents, target: Path) -> None:
@@ -41,7 +41,7 @@ def write_learner(contents: Contents, target: Path) -> None:
         )
         rows = DataFrame({"image": [str(blank)] * 2, "label": [spec.classes[0]] * 2})
         dls = block.dataloaders(rows, bs=1, num_workers=0, device="cpu")
-        plain = nn.Sequential(contents.model[0], portable(with_temperature(contents.model[1], spec.temperature)))
+        plain = nn.Sequential(contents.model[0], as_plain_torch(with_temperature(contents.model[1], spec.temperature)))
         learn = Learner(dls, plain, loss_func=CrossEntropyLossFlat(), metrics=[accuracy, error_rate])
         learn.thaw = contents.about()
         for photo in learn.thaw["golden"]:

@@ -15,7 +15,7 @@ from learner.exports.contents import Contents
 INPUT, OUTPUTS = "pixels", ["probabilities", "distance", "none_of_these"]
 
 
-class Whole(nn.Module):
+class ExportedNetwork(nn.Module):
     """Everything from pixels to answers.
 
     Takes `pixels` (images, image_size, image_size, 3) of bytes, RGB, squished; gives `probabilities` (images, classes),
@@ -53,7 +53,7 @@ def write_onnx(contents: Contents, target: Path) -> None:
     side = contents.spec.image_size
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
-            Whole(contents).eval(),
+            ExportedNetwork(contents).eval(),
             (torch.zeros(2, side, side, 3, dtype=torch.uint8),),
             dynamo=True,
             external_data=False,

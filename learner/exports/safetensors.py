@@ -48,7 +48,7 @@ def write_safetensors(contents: Contents, target: Path) -> None:
 def loading_lines(contents: Contents, stem: str = "model") -> str:
     """Python that loads `stem.safetensors` with torch and timm; the same that the proof runs."""
     head, own = contents.spec.head, contents.spec.arch == SMALL_CNN
-    attends, knows = head["kind"] == "attention", contents.knows_strangers
+    attends, contains_name = head["kind"] == "attention", contents.supports_none_of_these
     pooling = _POOLING.get(head["kind"] if head["kind"] != "fc" else head["pool"], _POOLING["average"])
     create = 'timm.create_model(about["arch"], num_classes=0, **about["timm_options"])'
     lines = [
@@ -87,7 +87,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
                 '    distance = 1 - likeness[0].topk(about["neighbours"]).values[-1]',
                 '    return probabilities, distance > about["threshold"], distance  # the second: none of these',
             ]
-            if knows
+            if contains_name
             else ["    return probabilities, False, None  # this model cannot say: none of these"]
         ),
     ]

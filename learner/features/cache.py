@@ -42,7 +42,7 @@ class Item:
         return self.file.sha256 if self.view is None else f"{self.file.sha256}:{self.view}"
 
 
-def every_view(files: list[LabelledFile], views: Views | None) -> list[Item]:
+def all_views(files: list[LabelledFile], views: Views | None) -> list[Item]:
     """Every image in each of its views, an image's views next to each other."""
     if views is None:
         return [Item(file) for file in files]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from learner.datasets.sources import open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
-from learner.inference.batches import COVERAGES, Answer, Asked, Batch, Picture
+from learner.inference.batches import COVERAGES, Answer, AnswersInfo, Batch, Picture
 
 if TYPE_CHECKING:
     from learner.inference.predictor import Predictor
@@ -24,7 +24,7 @@ Tell = Callable[[int, int, str, float | None], None]
 Stopped = Callable[[], bool]
 
 
-def take_in(batch: Batch, tell: Tell, stopped: Stopped) -> None:
+def ingest(batch: Batch, tell: Tell, stopped: Stopped) -> None:
     """Download what is at an address, open archives, and keep every file of a batch, one at a time.
 
     Raises DatasetError when there is nothing to look at, ImportCancelled when `stopped` says so; it can be begun again.
@@ -67,7 +67,7 @@ def predict_batch(batch: Batch, predictor: "Predictor", run_id: int, model: str,
     """
     spec = predictor.spec
     thresholds = {str(coverage): spec.threshold(coverage) for coverage in COVERAGES} if spec.neighbours else {}
-    about = Asked(run_id, spec.classes, spec.stages, bool(spec.neighbours), thresholds)
+    about = AnswersInfo(run_id, spec.classes, spec.stages, bool(spec.neighbours), thresholds)
     file = batch.answers_file(model)
     batch.write_asked(model, about)
     _cut_torn_line(file)

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from learner.datasets.disk import freed_by
+from learner.datasets.disk import bytes_in
 from learner.datasets.files import written_whole
 from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.uploads import upload_folder
@@ -74,7 +74,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswersInfo:
     """The model that answered."""
 
     run: int
@@ -118,7 +118,7 @@ class Batch:
         return _folder(self.workspace) / self.id
 
     @property
-    def is_taken_in(self) -> bool:
+    def is_ingested(self) -> bool:
         return (self.folder / "pictures.jsonl").exists()
 
     @property
@@ -142,12 +142,12 @@ class Batch:
         rows = _read_lines(self.answers_file(model))
         return {row["number"]: Answer(**row) for row in rows}
 
-    def asked(self, model: str) -> Asked | None:
+    def asked(self, model: str) -> AnswersInfo | None:
         """None before that model was asked."""
         values = _read_json(self.answers_file(model).with_suffix(".json"), None)
-        return Asked(**values) if values else None
+        return AnswersInfo(**values) if values else None
 
-    def write_asked(self, model: str, asked: Asked) -> None:
+    def write_asked(self, model: str, asked: AnswersInfo) -> None:
         _write_json(self.answers_file(model).with_suffix(".json"), asdict(asked))
 
     def answers_file(self, model: str) -> Path:
@@ -214,7 +214,7 @@ def begin(workspace: Workspace, title: str, kind: str = "files", url: str = "") 
 
 
 def begin_upload(workspace: Workspace, source: Path) -> Batch:
-    """A batch of a finished upload, whose files become the batch's own; `take_in` looks at them later."""
+    """A batch of a finished upload, whose files become the batch's own; `ingest` looks at them later."""
     files = sum(path.is_file() for path in source.rglob("*")) if source.is_dir() else 1
     named = source.name != "upload" or not source.is_dir()  # several files lie in a folder that is called so
     batch = begin(workspace, source.name if named else count(files, "file"))
@@ -292,7 +292,7 @@ def clear_old(workspace: Workspace, days: float = KEPT_DAYS) -> None:
 def clear_beyond(workspace: Workspace, limit_bytes: int) -> None:
     """Remove batches, the oldest first, until all take no more. The newest stays, and those that are in use."""
     kept = recent(workspace)
-    sizes = {batch.id: freed_by(batch.folder) for batch in kept}
+    sizes = {batch.id: bytes_in(batch.folder) for batch in kept}
     total = sum(sizes.values())
     for batch in reversed(kept[1:]):
         if total <= limit_bytes:
@@ -304,7 +304,7 @@ def clear_beyond(workspace: Workspace, limit_bytes: int) -> None:
 
 def batches_bytes(workspace: Workspace) -> int:
     """What all batches take on the disk; pictures that a data set holds too take nothing here."""
-    return freed_by(_folder(workspace))
+    return bytes_in(_folder(workspace))
 
 
 def _in_use(batch: Batch) -> bool:

@@ -95,7 +95,7 @@ def joining(batch: Batch) -> Joining | None:
     return Joining(**json.loads(file.read_text("utf-8"))) if file.exists() else None
 
 
-def came_of(store: Store, joined: Joining) -> tuple[int, list[tuple[str, str]]]:
+def images_added(store: Store, joined: Joining) -> tuple[int, list[tuple[str, str]]]:
     """How many of those are in use in the data set's newest version, and (path, reason) of those that are not."""
     wanted = set(joined.sha256s)
     rows = [row for row in rows_of(store, store.datasets.version(joined.dataset)) if row.sha256 in wanted]

@@ -67,7 +67,7 @@ class Prediction:
 
 
 @dataclass
-class Look:
+class BatchOutputs:
     """What a network made of a batch of images."""
 
     logits: np.ndarray
@@ -157,7 +157,7 @@ class Predictor:
         return np.asarray(read_squished(source, self.spec.image_size))
 
     @torch.inference_mode()
-    def look(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> Look:
+    def look(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> BatchOutputs:
         """`pixels` is (images, image_size, image_size, 3) of bytes; a few images, as all are in memory at once.
 
         `draws` (images, 8) changes them first, as `learner.features.augment.draw` says.
@@ -171,7 +171,7 @@ class Predictor:
             pool = head.get_submodule("0")
             assert isinstance(pool, AttentionPool)
             attention = pool.attention(maps).squeeze(1).cpu().tolist()
-        return Look(head(maps).cpu().numpy(), unit_length(maps.mean((2, 3)).cpu().numpy()), attention)
+        return BatchOutputs(head(maps).cpu().numpy(), unit_length(maps.mean((2, 3)).cpu().numpy()), attention)
 
     def prepare(self, pixels: np.ndarray, draws: np.ndarray | None = None) -> torch.Tensor:
         """What the first stage takes, (images, 3, image_size, image_size) on the device."""

@@ -36,7 +36,7 @@ def acquired(lock: FileLock, timeout_s: float) -> bool:
 
 
 @contextmanager
-def device_to_itself(workspace: Workspace) -> Iterator[None]:
+def exclusive_device(workspace: Workspace) -> Iterator[None]:
     """Keep runs waiting meanwhile. Raises RunError when one is training on this machine."""
     lock = device_lock(workspace)
     if not acquired(lock, timeout_s=0):

@@ -34,13 +34,13 @@ class Budget:
             yield
         finally:
             if num_bytes >= WORTH_GIVING_BACK:
-                give_back()
+                release_memory()
             with self._changed:
                 self._taken -= num_bytes
                 self._changed.notify_all()
 
 
-def keep_memory() -> None:
+def retain_memory() -> None:
     """Let glibc keep the memory of large activations for the next batch.
 
     Giving it back and asking for it again, as it does otherwise, costs over a quarter of the time of training VGG16
@@ -52,7 +52,7 @@ def keep_memory() -> None:
             mallopt(parameter, 2**31 - 1)
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return freed memory to the system. The GNU C library keeps it otherwise; others do so by themselves."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -44,11 +44,11 @@ def start_run(run_id: int, workspace: Workspace) -> subprocess.Popen:
 class Worker:
     """`run` works until `stop` is called from a signal handler or another thread.
 
-    `tidy` is called every ten minutes, to bring what grows on the disk back within its bounds.
+    `clean_up` is called every ten minutes, to bring what grows on the disk back within its bounds.
     """
 
-    def __init__(self, store: Store, tidy: Callable[[Store], None]):
-        self._store, self._tidy = store, tidy
+    def __init__(self, store: Store, clean_up: Callable[[Store], None]):
+        self._store, self._tidy = store, clean_up
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self._run_id: int | None = None
@@ -132,9 +132,9 @@ class Worker:
             self._tidy(self._store)
 
 
-def work(store: Store, tidy: Callable[[Store], None]) -> None:
+def work(store: Store, clean_up: Callable[[Store], None]) -> None:
     """Work until Ctrl-C or SIGTERM."""
-    worker = Worker(store, tidy)
+    worker = Worker(store, clean_up)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

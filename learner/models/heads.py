@@ -60,7 +60,7 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     )
 
 
-def portable(head: nn.Module) -> nn.Sequential:
+def as_plain_torch(head: nn.Module) -> nn.Sequential:
     """The same head made of torch's own classes only, so that a pickle of it opens where Thaw is not installed."""
     return nn.Sequential(
         *(fx.symbolic_trace(part) if isinstance(part, AttentionPool) else part for part in head.children())

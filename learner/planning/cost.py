@@ -135,7 +135,7 @@ class RunPlan:
         return self.decode_s + sum(phase.expected_s for phase in self.phases)
 
     @property
-    def was_right(self) -> bool:
+    def was_accurate(self) -> bool:
         """Whether the phases that have run took about as long as expected; a second more or less always does."""
         ran = [(phase.expected_s, phase.true_s) for phase in self.phases if phase.true_s is not None]
         expected, true = sum(expected_s for expected_s, _ in ran), sum(true_s for _, true_s in ran)
@@ -159,7 +159,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Amounts:
+class Workload:
     """How much there is to do."""
 
     train: int
@@ -175,7 +175,7 @@ class Amounts:
     """Cuts whose features an earlier run left, for every image and view."""
 
 
-def choose_speed(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> Speed:
+def choose_speed(recipe: Recipe, speeds: list[Speed], amounts: Workload) -> Speed:
     """Of the measured precisions the first, which is the machine's own, unless the other is done clearly sooner.
 
     Its reason says what the other would take. Neither the cache nor what is in it decides, since the precision, other
@@ -193,7 +193,7 @@ def choose_speed(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> Speed
     return replace(speeds[best], precision_reason=speeds[best].precision_reason + instead)
 
 
-def is_narrow(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> bool:
+def is_narrow(recipe: Recipe, speeds: list[Speed], amounts: Workload) -> bool:
     """Whether a measurement that is a little wrong would choose another precision."""
     if len(speeds) == 1:
         return False
@@ -201,12 +201,12 @@ def is_narrow(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> bool:
     return abs(other / own - (1 - NOISE)) < NOISE
 
 
-def _to_choose_from(recipe: Recipe, speeds: list[Speed], amounts: Amounts) -> list["RunPlan"]:
+def _to_choose_from(recipe: Recipe, speeds: list[Speed], amounts: Workload) -> list["RunPlan"]:
     recipe, amounts = replace(recipe, cache="auto"), replace(amounts, room=UNLIMITED, kept=frozenset())
     return [plan_run(recipe, speed, amounts) for speed in speeds]
 
 
-def plan_run(recipe: Recipe, speed: Speed, amounts: Amounts) -> RunPlan:
+def plan_run(recipe: Recipe, speed: Speed, amounts: Workload) -> RunPlan:
     """Decide for every phase whether the cache is worth it, and say what it will cost."""
     stages = speed.stages
     decode_disk = amounts.undecoded * speed.row_bytes[0]
@@ -291,7 +291,7 @@ def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, 
 
 
 def _epoch(
-    speed: Speed, amounts: Amounts, batch_size: int, start: int, cut: int, augments: bool, decode_s: float
+    speed: Speed, amounts: Workload, batch_size: int, start: int, cut: int, augments: bool, decode_s: float
 ) -> tuple[float, float]:
     """Seconds of training and of validation in one epoch, from the outputs of the first `start` stages."""
     train = (

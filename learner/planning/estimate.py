@@ -9,7 +9,7 @@ from learner.datasets import image_path, split_by, summarize
 from learner.datasets.images import read_squished
 from learner.features.arrays import Budget
 from learner.models.weights import choose_backbone
-from learner.planning.cost import Amounts, RunPlan, choose_speed, load_speeds, plan_run
+from learner.planning.cost import RunPlan, Workload, choose_speed, load_speeds, plan_run
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
 from learner.workspace import Workspace
@@ -17,7 +17,7 @@ from learner.workspace import Workspace
 FILES_TIMED = 6
 
 
-def settle(store: Store, recipe: Recipe) -> Recipe:
+def resolve_recipe(store: Store, recipe: Recipe) -> Recipe:
     """The recipe with what it leaves open decided as a run would: version, backbone and image size.
 
     Raises DatasetError, WeightsError where no backbone can be had, and what `Store.weights_of` raises.
@@ -33,17 +33,17 @@ def settle(store: Store, recipe: Recipe) -> Recipe:
     return replace(recipe, version=version.number, backbone=arch, image_size=size)
 
 
-def amounts_of(store: Store, recipe: Recipe) -> Amounts:
+def workload_of(store: Store, recipe: Recipe) -> Workload:
     """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
     paths = [image_path(store.workspace, version.name, image) for image in train]
-    return amounts_for(store.workspace, paths, len(valid), recipe.side)
+    return workload_for(store.workspace, paths, len(valid), recipe.side)
 
 
-def amounts_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Amounts:
+def workload_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Workload:
     """How much there is to do with these images and so many for validation. Raises ImageError."""
-    return Amounts(
+    return Workload(
         train=len(train),
         valid=valid,
         decode_s=decode_s(train, image_size),
@@ -52,7 +52,7 @@ def amounts_for(workspace: Workspace, train: list[Path], valid: int, image_size:
     )
 
 
-def expected_plan(store: Store, recipe: Recipe, amounts: Amounts | None = None) -> RunPlan | None:
+def expected_plan(store: Store, recipe: Recipe, amounts: Workload | None = None) -> RunPlan | None:
     """What a settled recipe would cost if nothing of it were in the cache; None until this machine was measured for it.
 
     `amounts` spares finding them out again. Raises RecipeError when a phase names a stage that the backbone lacks.
@@ -61,7 +61,7 @@ def expected_plan(store: Store, recipe: Recipe, amounts: Amounts | None = None) 
     if not speeds:
         return None
     recipe.check(speeds[0].stages)
-    amounts = amounts or amounts_of(store, recipe)
+    amounts = amounts or workload_of(store, recipe)
     return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
 
 

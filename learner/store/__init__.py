@@ -7,9 +7,9 @@ from typing import NotRequired, TypedDict
 from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
-from learner.store.belonging import require_own
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
+from learner.store.ownership import require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
@@ -49,7 +49,7 @@ class Store:
     def __init__(self, workspace: Workspace | None = None):
         self.workspace = workspace or Workspace.current()
         engine = open_database(self.workspace.database_url, self.workspace.root)
-        require_own(engine, self.workspace)
+        require_same_workspace(engine, self.workspace)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)

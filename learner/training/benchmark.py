@@ -18,7 +18,7 @@ from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network, Shape, lowered, row_bytes
 from learner.models.precision import Precision, precisions
-from learner.planning.cost import Amounts, Speed, choose_speed, is_narrow, load_speeds, save_speeds
+from learner.planning.cost import Speed, Workload, choose_speed, is_narrow, load_speeds, save_speeds
 from learner.recipe import Augment, Head, Recipe
 from learner.store import Store
 from learner.training.optimizers import build_optimizer
@@ -70,7 +70,7 @@ def measure_machine(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -
     speeds_of(store.workspace, recipe, pick_device())
 
 
-def speed_of_run(workspace: Workspace, recipe: Recipe, device: torch.device, amounts: Amounts) -> Speed:
+def speed_of_run(workspace: Workspace, recipe: Recipe, device: torch.device, amounts: Workload) -> Speed:
     """The speed in the precision that a run is to use.
 
     Where the kept measurement decides by little, this machine is looked at once more, and of both times the shorter

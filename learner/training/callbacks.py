@@ -21,7 +21,7 @@ from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
 from learner.training.position import EpochTotals, Position, finite, rank_of
-from learner.training.progress import Progression
+from learner.training.progress import ProgressReporter
 
 STEPS_AN_EPOCH = 25
 """Samples of loss and learning rates that are kept inside one epoch."""
@@ -40,7 +40,7 @@ class Reporter(Callback):
     order = 70  # after Recorder and ParamScheduler
 
     def __init__(
-        self, progression: Progression, position: Position, keep: Callable[[], None], remember: Callable[[], None]
+        self, progression: ProgressReporter, position: Position, keep: Callable[[], None], remember: Callable[[], None]
     ):
         """`keep` writes the best checkpoint, `remember` a resume point for `position`."""
         self.progression, self.position = progression, position

@@ -6,11 +6,11 @@ import numpy as np
 from fastai.data.core import DataLoaders
 
 from learner.features.arrays import DiskError
-from learner.features.cache import FeatureCache, Item, every_view
+from learner.features.cache import FeatureCache, Item, all_views
 from learner.features.loaders import ImageLoader, LabelledFile, Views
 from learner.models.network import Network
 from learner.planning.cost import PhasePlan
-from learner.training.progress import Progression
+from learner.training.progress import ProgressReporter
 
 
 class Feed:
@@ -19,7 +19,7 @@ class Feed:
     def __init__(self, network: Network, cache: FeatureCache, dls: DataLoaders, views: Views | None):
         self._network, self._cache, self._dls = network, cache, dls
         train, valid = (loader.pixels.files for loader in (dls.train, dls.valid))
-        self._train = every_view(train, views) if views is None or views.count else []
+        self._train = all_views(train, views) if views is None or views.count else []
         self._valid = [Item(file) for file in valid]
 
     def kept_cuts(self) -> frozenset[int]:
@@ -27,7 +27,7 @@ class Feed:
         cuts = range(1, len(self._cache.shapes))
         return frozenset(cut for cut in cuts if self._train and self._cache.has(cut, self._train + self._valid))
 
-    def decode(self, expected_s: float, progression: Progression, phase: int | None = None) -> float:
+    def decode(self, expected_s: float, progression: ProgressReporter, phase: int | None = None) -> float:
         """Decode the images that are not yet in their store, which should take `expected_s`; returns the true seconds.
 
         Raises ImageError, and StopAsked when asked to stop.
@@ -43,7 +43,7 @@ class Feed:
             loader.pixels = self._cache.pixels(loader.pixels.files, tick)
         return time.monotonic() - began
 
-    def begin(self, index: int, plan: PhasePlan, progression: Progression) -> None:
+    def begin(self, index: int, plan: PhasePlan, progression: ProgressReporter) -> None:
         """Compute what the phase keeps, and start its network and loaders from there.
 
         Changes `plan` where the disk has no room after all. Raises StopAsked when asked to stop.
@@ -69,7 +69,7 @@ class Feed:
         self._give(loader, cut, items)
         return loader
 
-    def _compute(self, index: int, plan: PhasePlan, progression: Progression) -> bool:
+    def _compute(self, index: int, plan: PhasePlan, progression: ProgressReporter) -> bool:
         items = self._train + self._valid
         cuts = [plan.cut, *plan.also]
         total = self._cache.missing(cuts, items)

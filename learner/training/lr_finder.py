@@ -22,11 +22,11 @@ from fastai.torch_core import set_seed
 
 from learner.errors import RunError
 from learner.features.arrays import DiskError
-from learner.features.cache import FeatureCache, every_view
+from learner.features.cache import FeatureCache, all_views
 from learner.features.loaders import ImageLoader, Views
-from learner.jobs.device import device_to_itself
+from learner.jobs.device import exclusive_device
 from learner.jobs.process import Tell
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.rates import CHOSEN, RateFind, rates_file, read_rates, scaled_to
 from learner.recipe import Phase, Recipe
@@ -70,17 +70,17 @@ def find_rates(store: Store, recipe: Recipe, phase_index: int, tell: Tell = lamb
     """
     if not 0 <= phase_index < len(recipe.phases):
         raise RunError(f"There is no phase {phase_index + 1}: the recipe has {len(recipe.phases)}.")
-    recipe = settle(store, recipe)
+    recipe = resolve_recipe(store, recipe)
     found = read_rates(store.workspace, recipe, phase_index)
     if found is not None:
         return found
-    with device_to_itself(store.workspace):
+    with exclusive_device(store.workspace):
         found = _find(store, recipe, phase_index, tell)
     keep_answer(rates_file(store.workspace, recipe, phase_index), found)
     return found
 
 
-def find_on(
+def find_rates_on(
     learn: Learner, recipe: Recipe, phase: Phase, stages: list[str], tell: Tell = lambda _: None
 ) -> tuple[list[float], list[float]]:
     """Rates of the fastest part, and the smoothed training losses at them, one a step.
@@ -172,7 +172,7 @@ def _find(store: Store, recipe: Recipe, phase_index: int, tell: Tell) -> RateFin
     learn = _learner(store, trial, phase, tell)
     if phase.first_trainable_group(stages) and not learn.model.skip:
         notes.append("Frozen stages were computed anew at every step, as their outputs could not be kept.")
-    rates, losses = find_on(learn, recipe, phase, stages, tell)
+    rates, losses = find_rates_on(learn, recipe, phase, stages, tell)
     suggestions = suggest(rates, losses)
     return RateFind(
         phase=phase.name,
@@ -201,7 +201,7 @@ def _learner(store: Store, trial: Trial, phase: Phase, tell: Tell) -> Learner:
     cut = phase.first_trainable_group(trial.backbone.stages)
     if cut and recipe.mix == "none" and recipe.cache != "off" and _kept(cache, cut, loader, tell):
         trial.network.skip = cut
-        loader.features = cache.features(cut, every_view(trial.train, views))
+        loader.features = cache.features(cut, all_views(trial.train, views))
         loader.feature_dtype = trial.network.precision.dtype
     dls = DataLoaders(loader, loader, device=trial.device)
     learn = build_learner(trial.network, dls, build_loss(recipe, trial.images_per_class, trial.device))
@@ -211,7 +211,7 @@ def _learner(store: Store, trial: Trial, phase: Phase, tell: Tell) -> Learner:
 
 def _kept(cache: FeatureCache, cut: int, loader: ImageLoader, tell: Tell) -> bool:
     """Whether the disk takes what leaves the frozen stages."""
-    items = every_view(loader.pixels.files, loader.views)
+    items = all_views(loader.pixels.files, loader.views)
     total, done = cache.missing([cut], items), 0
 
     def tick(images: int) -> None:

@@ -23,7 +23,7 @@ from learner.models.layers import layers_of
 from learner.models.network import Network
 from learner.models.precision import Precision
 from learner.planning.cost import RunPlan, Speed, plan_run
-from learner.planning.estimate import amounts_for
+from learner.planning.estimate import workload_for
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Image, Run, Store
 from learner.training.benchmark import device_name, pick_device, speed_of_run
@@ -71,7 +71,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """What a run trains. The network's weights and the plan's true seconds change; nothing else does."""
 
     workspace: Workspace
@@ -114,7 +114,7 @@ class Prepared:
         }
 
 
-def prepare(store: Store, run: Run, has_begun: bool) -> Prepared:
+def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     """Decide what a run leaves open, and build its network and loaders; what was decided before stays decided.
 
     `has_begun`: the network's state was kept, and takes the place of the pretrained weights. Writes the run's facts.
@@ -136,7 +136,7 @@ def prepare(store: Store, run: Run, has_begun: bool) -> Prepared:
     recipe = replace(recipe, version=version.number, backbone=backbone.arch, image_size=image_size)
     recipe.check(backbone.stages)
     device = pick_device()
-    amounts = amounts_for(store.workspace, [file.path for file in images.train_files], len(valid), image_size)
+    amounts = workload_for(store.workspace, [file.path for file in images.train_files], len(valid), image_size)
     speed = speed_of_run(store.workspace, recipe, device, amounts)
     recipe = replace(recipe, precision=speed.precision)
 
@@ -151,7 +151,7 @@ def prepare(store: Store, run: Run, has_begun: bool) -> Prepared:
         plan = plan_run(recipe, speed, amounts)
     counts = Counter(image.label for image in train)
     loss = build_loss(recipe, [counts[name] for name in spec.classes], device)
-    prepared = Prepared(store.workspace, recipe, backbone, network, device, spec, images, plan, loss, data)
+    prepared = PreparedRun(store.workspace, recipe, backbone, network, device, spec, images, plan, loss, data)
     weights = before.get("weights", asdict(backbone.source))
     store.runs.add_facts(run.id, weights=weights, **prepared.facts())
     return prepared

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 from learner.errors import DatabaseAway, RunStopped, ThawError, is_disk_full, is_out_of_memory
 from learner.jobs.device import acquired, device_lock
-from learner.jobs.memory import keep_memory
+from learner.jobs.memory import retain_memory
 from learner.jobs.process import NICENESS
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
-from learner.training.progress import Listener, Progression, RunTakenOver
+from learner.training.progress import Listener, ProgressReporter, RunTakenOver
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def execute(store: Store, run_id: int, listener: Listener | None = None, requeue
     One run at a time uses a device: this waits until the one before it is done. Where the database is locked or away
     it waits for that too, and goes on from the last resume point.
     """
-    keep_memory()
+    retain_memory()
     over = threading.Event()
     store.runs.take(run_id)
     threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
@@ -86,7 +86,7 @@ def _device_to_itself(store: Store, run_id: int) -> Iterator[None]:
     lock = device_lock(store.workspace)
     progression = None
     while not acquired(lock, WAIT_S):
-        progression = progression or Progression(store, run_id)
+        progression = progression or ProgressReporter(store, run_id)
         progression.say("Waiting until the run before it is done with this machine")
         if progression.stops_now:
             raise RunStopped("The run was stopped before anything was learnt.")

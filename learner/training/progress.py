@@ -82,7 +82,7 @@ class _Pace:
         return (time.monotonic() - self._began) / done if done > 0.01 * whole_s else None
 
 
-class Progression:
+class ProgressReporter:
     """A run's progress over all phases, written to the store; remembers what a person asked for."""
 
     def __init__(self, store: Store, run_id: int, listener: Listener | None = None):

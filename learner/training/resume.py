@@ -83,7 +83,7 @@ def remove_point(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process left half-written in a run's folder: ours, and safetensors' own `.tmp…`."""
     for pattern in ("*.part", "*.back", ".tmp*"):
         for file in folder.rglob(pattern):

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from learner.errors import RunError, RunStopped, is_out_of_memory
 from learner.evaluation.inspect import ModelOutputs, compute_outputs, reference_images, write_results
-from learner.evaluation.results import forget_looks
+from learner.evaluation.results import discard_stale_results
 from learner.exports import export_learner
-from learner.jobs.memory import give_back
+from learner.jobs.memory import release_memory
 from learner.models.checkpoint import load_weights, read_spec, save_model
 from learner.planning.cost import forget_speeds
 from learner.recipe import Phase, Recipe
@@ -26,16 +26,16 @@ from learner.store.runs import MOST_DEATHS
 from learner.training.callbacks import FrozenStagesEval, Gradients, Reporter, Samples, StopWhenNotFinite
 from learner.training.phases import build_learner, fit_phase, prepare_phase
 from learner.training.position import EpochTotals, Position, rank_of
-from learner.training.prepare import Prepared, prepare
-from learner.training.progress import Listener, Progression, StopAsked
+from learner.training.prepare import PreparedRun, prepare
+from learner.training.progress import Listener, ProgressReporter, StopAsked
 from learner.training.resume import (
     link_or_copy,
     load_point,
+    remove_partial_files,
     remove_point,
     restore_best,
     restore_random,
     save_point,
-    sweep,
 )
 from learner.wording import count
 
@@ -54,7 +54,7 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     Raises RunStopped when a stop came before the first epoch, RunTakenOver when another process executes the run by
     now, and another ThawError (RecipeError, WeightsError, RunError, …) for what a person can put right.
     """
-    progression = Progression(store, run_id, listener)
+    progression = ProgressReporter(store, run_id, listener)
     if store.runs.get(run_id).deaths == MOST_DEATHS - 1:  # the last try; the system ends what takes too much memory
         _halve_batch(store, run_id, "The training process died twice, perhaps for lack of memory.")
     while True:
@@ -65,19 +65,19 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
                 raise
             log.warning("Memory ran out: %s", error)
         gc.collect()  # the traceback that held the network is gone by now
-        give_back()
+        release_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _attempt(store: Store, run_id: int, progression: Progression) -> str:
+def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     """Prepare, train, write the result: once, in this process."""
     progression.say("Reading the data set and the weights")
     run, workspace = store.runs.get(run_id), store.workspace
     folder = workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    forget_looks(folder)
+    remove_partial_files(folder)
+    discard_stale_results(folder)
     point = load_point(workspace.resume_point(run_id))
     has_begun = point is not None or run.parent is not None or workspace.phase_end(run_id, 0).exists()
     prepared = prepare(store, run, has_begun)
@@ -111,7 +111,7 @@ def _halve_batch(store: Store, run_id: int, why: str) -> bool:
 class _Training:
     """The Learner of a prepared run, and where it stands in the run's phases."""
 
-    def __init__(self, store: Store, run: Run, prepared: Prepared, progression: Progression):
+    def __init__(self, store: Store, run: Run, prepared: PreparedRun, progression: ProgressReporter):
         self.store, self.run, self.progression = store, run, progression
         self.recipe, self.plan, self.images = prepared.recipe, prepared.plan, prepared.images
         self.prepared, self.data = prepared, prepared.data
@@ -215,7 +215,7 @@ class _Training:
         """
         if not self.best_model.exists():
             raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")
-        if is_finished and not self.plan.was_right:
+        if is_finished and not self.plan.was_accurate:
             forget_speeds(self.store.workspace, self.recipe)
         self.learn.model.load_state_dict(load_weights(self.best_model))
         self._use_size(read_spec(self.best_model).image_size)

@@ -15,7 +15,7 @@ from learner.models.backbones import Backbone, build
 from learner.models.heads import build_head
 from learner.models.network import Network
 from learner.models.precision import Precision
-from learner.planning.estimate import amounts_for, settle
+from learner.planning.estimate import resolve_recipe, workload_for
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.training.benchmark import pick_device, speed_of_run
@@ -64,7 +64,7 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
 
     Measures this machine where it has to. Raises DatasetError, WeightsError, BackboneError, RecipeError, ImageError.
     """
-    recipe = settle(store, recipe)
+    recipe = resolve_recipe(store, recipe)
     version = store.datasets.version(recipe.dataset, recipe.version)
     store.datasets.require_trainable(version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
@@ -73,7 +73,7 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     backbone = build(recipe.backbone, recipe.weights, store.workspace)
     recipe.check(backbone.stages)
     device = pick_device()
-    amounts = amounts_for(store.workspace, [file.path for file in files], len(valid), recipe.side)
+    amounts = workload_for(store.workspace, [file.path for file in files], len(valid), recipe.side)
     speed = speed_of_run(store.workspace, recipe, device, amounts)
     recipe = replace(recipe, precision=speed.precision)
     precision = Precision(speed.precision, speed.precision_reason)

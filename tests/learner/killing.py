@@ -90,9 +90,9 @@ def die() -> None:
 
 def die_at_batch(number: int, phase: int) -> None:
     """Arm this process: it dies with the `number`-th batch of that phase (from 0), training and validation counted."""
-    from learner.training.progress import Progression
+    from learner.training.progress import ProgressReporter
 
-    whole, seen = Progression.batch, []
+    whole, seen = ProgressReporter.batch, []
 
     def batch(self, index, *where, **how):
         whole(self, index, *where, **how)
@@ -100,4 +100,4 @@ def die_at_batch(number: int, phase: int) -> None:
         if len(seen) == number:
             die()
 
-    Progression.batch = batch
+    ProgressReporter.batch = batch

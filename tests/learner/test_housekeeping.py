@@ -7,8 +7,8 @@ from pathlib import Path
 import learner.housekeeping
 import learner.store.runs
 from learner.datasets import thumbnail_path
-from learner.datasets.disk import freed_by
-from learner.housekeeping import clear_cache, cut_log, everything_kept, tidy
+from learner.datasets.disk import bytes_in
+from learner.housekeeping import clean_up, clear_cache, cut_log, storage_kinds
 from learner.store.runs import UNDO_S
 from tests.samples import small_recipe
 
@@ -22,12 +22,12 @@ def write(path: Path, size: int, age_s: float = 0.0) -> Path:
 
 
 def sizes(store) -> dict[str, int]:
-    return {kept.what: kept.bytes for kept in everything_kept(store)}
+    return {kept.what: kept.bytes for kept in storage_kinds(store)}
 
 
 def test_every_kind_is_counted_once(pets):
     workspace, run_id = pets.workspace, pets.submit(small_recipe())
-    thumbnails = freed_by(workspace.thumbnails)
+    thumbnails = bytes_in(workspace.thumbnails)
     write(workspace.features / "pixels" / "rows.bin", 1000)
     write(workspace.root / "cache" / "previews" / "one.png", 200)
     write(workspace.root / "predictions" / "a" / "picture.jpg", 30)
@@ -65,10 +65,10 @@ def test_thumbnails_share_the_budget_of_the_cache_and_the_oldest_go_first(store,
     between = write(workspace.features / "pixels" / "rows.bin", 600, age_s=2000)
     new = write(workspace.thumbnails / "192" / "bb" / "new.jpg", 600, age_s=1000)
     monkeypatch.setenv("THAW_CACHE_GB", "1300e-9")
-    tidy(store)
+    clean_up(store)
     assert [path.exists() for path in (old, between, new)] == [False, True, True]
     monkeypatch.setenv("THAW_CACHE_GB", "700e-9")
-    tidy(store)
+    clean_up(store)
     assert [path.exists() for path in (old, between, new)] == [False, False, True]
 
 
@@ -84,11 +84,11 @@ def test_a_deleted_run_goes_with_its_folder_when_it_cannot_be_had_back(pets, mon
     for run_id in (gone, kept):
         write(pets.workspace.run_folder(run_id) / "model.safetensors", 10)
     pets.runs.delete(gone)
-    tidy(pets)
+    clean_up(pets)
     assert pets.workspace.run_folder(gone).exists()
     now = time.time()
     monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + UNDO_S + 60)
-    tidy(pets)
+    clean_up(pets)
     assert not pets.workspace.run_folder(gone).exists()
     assert (pets.workspace.run_folder(kept) / "model.safetensors").exists()
     assert [run.id for run in pets.runs.all()] == [kept]

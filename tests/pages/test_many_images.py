@@ -6,7 +6,7 @@ import pytest
 
 from learner.datasets.checks import LabelIssues
 from learner.datasets.editing import Edit, add_edit, save
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.rows import fingerprint_of
 from tests.pages.reading import choose, look_at, press, tiles, unfold, words
 
@@ -22,7 +22,7 @@ def many(store):
         sha256 = hashlib.sha256(str(number).encode()).hexdigest()
         cluster = f"c{number // 500}-{number % CLASSES}" if number % 500 < 100 else ""
         rows.append(
-            Taken(
+            ImageRow(
                 f"{label}/{number}.jpg",
                 f"images/{sha256[:2]}/{sha256}.jpg",
                 label,

@@ -22,7 +22,7 @@ from learner.training.process import execute
 from tests.learner.datasets.waiting import rested
 from tests.pages.reading import run_until, words
 from tests.samples import make_photos, small_recipe
-from ui.predict.asking import get_asker
+from ui.predict.answering import get_asker
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
@@ -220,7 +220,7 @@ def test_work_that_was_stopped_says_so_and_goes_on(open_page, trained, many):
 def test_work_goes_on_after_the_server_was_restarted(open_page, trained, many):
     batch = sent(trained, *many)
     model = batches.model_key(1, trained.checkpoint(1))
-    batch_work.take_in(batch, lambda *_: None, lambda: False)
+    batch_work.ingest(batch, lambda *_: None, lambda: False)
     get_asker.clear()
     predictor = get_asker().predictor(trained, 1, model)
     seen = []

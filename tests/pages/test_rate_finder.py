@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from learner.jobs.device import device_lock
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.rates import RateFind, rates_file
 from learner.recipe import Phase, Recipe
@@ -62,7 +62,7 @@ def test_every_phase_has_a_button(train_page):
 
 
 def test_a_found_rate_is_drawn_explained_and_used_with_all_else_kept(train_page, store):
-    keep_answer(rates_file(store.workspace, settle(store, RECIPE), 1), FOUND)
+    keep_answer(rates_file(store.workspace, resolve_recipe(store, RECIPE), 1), FOUND)
     app = train_page.run()
     assert "Valley is the middle of the longest stretch. Tried on 100 of 200 training images. Found in 12 s." in words(
         app

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from learner.jobs.device import device_lock
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.strategy import Recommendation, recommendation_file
 from learner.recipe import Recipe
@@ -39,7 +39,7 @@ def test_nothing_is_measured_before_a_person_asks(open_page, pets):
 
 
 def test_a_recommendation_has_its_figures_and_is_used_with_one_button(train_page, store):
-    settled = settle(store, Recipe("pets", backbone=FALLBACK_ARCH))
+    settled = resolve_recipe(store, Recipe("pets", backbone=FALLBACK_ARCH))
     keep_answer(recommendation_file(store.workspace, settled), FOUND)
     app = train_page.run()
     told = words(app)

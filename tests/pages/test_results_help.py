@@ -13,7 +13,7 @@ from learner.store import Store
 from tests.pages.reading import button, press, run_until, words
 from tests.samples import ROOT
 from ui.results.help_charts import growth
-from ui.results.helping import class_row
+from ui.results.learning_curve import class_row
 
 HELPED = {"class": "cat", "train_images": 16, "checked": 40, "recalls": [0.5, 0.6, 0.725], "p": 0.001}
 UNKNOWN = {"class": "dog", "train_images": 4, "checked": 3, "recalls": [0.0, 0.3, 0.3], "p": 1.0}
@@ -135,7 +135,8 @@ def test_the_line_is_whole_until_the_photos_end_and_dashed_beyond(dark):
 
 
 def test_the_page_opens_without_what_draws_the_report():
-    code = "import sys, ui.results.keeping, ui.results.helping; print({'matplotlib', 'jinja2'} & set(sys.modules))"
+    loaded = "{'matplotlib', 'jinja2'} & set(sys.modules)"
+    code = f"import sys, ui.results.documents, ui.results.learning_curve; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "matplotlib" not in done.stdout, done.stderr
     assert done.returncode == 0

@@ -24,14 +24,14 @@ def picture(client: httpx.Client, kind: str, batch_id: str, sha256: str) -> http
 
 
 def test_an_upload_for_predict_becomes_a_batch_and_no_import(arrived, workspace):
-    assert arrived.title == "walk.zip" and not arrived.is_taken_in
+    assert arrived.title == "walk.zip" and not arrived.is_ingested
     assert list(workspace.uploads.iterdir()) == []
-    batch_work.take_in(arrived, lambda *_: None, lambda: False)
+    batch_work.ingest(arrived, lambda *_: None, lambda: False)
     assert len(arrived.pictures()) == 12
 
 
 def test_its_pictures_are_shown_small_and_large(arrived, client):
-    batch_work.take_in(arrived, lambda *_: None, lambda: False)
+    batch_work.ingest(arrived, lambda *_: None, lambda: False)
     sha256 = arrived.pictures()[0].sha256
     for kind in ("thumbnail", "preview"):
         answer = picture(client, kind, arrived.id, sha256)

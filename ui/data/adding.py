@@ -7,7 +7,7 @@ from learner.datasets.gallery import KNOWN
 from learner.datasets.jobs import jobs, start_import, start_look
 from learner.datasets.layouts import Choice
 from learner.datasets.names import natural_key
-from learner.datasets.roots import Place, allowed_roots, browse, check_server_path
+from learner.datasets.roots import FolderEntry, allowed_roots, browse, check_server_path
 from learner.datasets.uploads import Upload, begin_upload, find_upload
 from learner.errors import DatasetError
 from learner.store import Store
@@ -97,9 +97,9 @@ def from_server(store: Store) -> None:
         up = (
             []
             if check_server_path(here) in roots
-            else [Place(check_server_path(here).parent, "One folder up", True, 0)]
+            else [FolderEntry(check_server_path(here).parent, "One folder up", True, 0)]
         )
-        others = [Place(root, str(root), True, 0) for root in roots if not up and str(root) != here]
+        others = [FolderEntry(root, str(root), True, 0) for root in roots if not up and str(root) != here]
         with st.container(horizontal=True):
             for place in [*up, *others, *folders[:200]]:
                 if st.button(plain(place.name), icon=":material/folder:", key=f"into-{place.path}"):

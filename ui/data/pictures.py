@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from learner.datasets.editing import SPLIT_NAMES, Edit
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import natural_key
-from learner.datasets.problems import Taken
 from learner.wording import count
 from ui.components import pager
 from ui.data.working import Working
@@ -61,7 +61,7 @@ def show_pictures(working: Working) -> None:
 
 def choose(
     working: Working,
-    rows: Sequence[Taken],
+    rows: Sequence[ImageRow],
     key: str,
     captions: dict[str, str],
     groups: dict[str, str] | None = None,
@@ -85,7 +85,7 @@ def choose(
     )
 
 
-def caption(row: Taken, label: str) -> str:
+def caption(row: ImageRow, label: str) -> str:
     """What stands beneath a picture: its class unless all have the same, its file, why it is set aside."""
     name = row.path.rsplit("/", 1)[-1]
     lines = [row.label or "no class yet"] if label == ANY else []
@@ -95,7 +95,7 @@ def caption(row: Taken, label: str) -> str:
     return "\n".join(lines)
 
 
-def show_actions(working: Working, chosen: list[Taken], labels: list[str], where: str = "pictures") -> None:
+def show_actions(working: Working, chosen: list[ImageRow], labels: list[str], where: str = "pictures") -> None:
     """Buttons for the chosen pictures; none is live while nothing is chosen."""
     paths = tuple(row.path for row in chosen)
     none = not paths

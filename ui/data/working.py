@@ -6,8 +6,8 @@ import streamlit as st
 
 from learner.datasets.checks import Facts, Finding, LabelIssues, facts_of, find, issue_findings
 from learner.datasets.editing import Edit, add_edit, edited, edits_of, undone_of
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.jobs.checks import check_of
-from learner.datasets.problems import Taken
 from learner.datasets.rows import counts_of, rows_of
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
@@ -22,7 +22,7 @@ class Working:
     version: VersionInfo
     edits: list[Edit]
     undone: list[Edit]
-    rows: list[Taken]
+    rows: list[ImageRow]
     """After the edits."""
     revision: int
     """Changes with every edit; part of the keys of widgets that begin anew then."""
@@ -78,7 +78,7 @@ def working_on(store: Store, name: str) -> Working:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _rows(version_id: int, check: str, _store: Store, _version: VersionInfo) -> list[Taken]:
+def _rows(version_id: int, check: str, _store: Store, _version: VersionInfo) -> list[ImageRow]:
     return rows_of(_store, _version)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import streamlit as st
 
 from learner.inference import batches
-from learner.inference.batches import Answer, Asked, Batch, Picture, verdict
+from learner.inference.batches import Answer, AnswersInfo, Batch, Picture, verdict
 from learner.store import Run, Store
 from learner.wording import count, duration, percent
 from ui import state
 from ui.components import pager
 from ui.names import plain
-from ui.predict.arriving import one_more_shot, open_batch
-from ui.predict.asking import get_asker
+from ui.predict.answering import get_asker
+from ui.predict.inputs import one_more_shot, open_batch
 from ui.predict.marking import mark_buttons, show_joining
 from ui.predict.one import show_one
 from ui.predict.unknown import choose_coverage
@@ -59,10 +59,10 @@ def show_progress(store: Store, run: Run, batch: Batch, model: str) -> None:
             st.rerun()
         return
     there = batch.answers(model)
-    if batch.is_taken_in and all(picture.number in there or picture.error for picture in batch.pictures()):
+    if batch.is_ingested and all(picture.number in there or picture.error for picture in batch.pictures()):
         return
     if batch.is_stopped and asker.how_far(batch, model) is None:
-        total = f" of {len(batch.pictures()):,}" if batch.is_taken_in else ""
+        total = f" of {len(batch.pictures()):,}" if batch.is_ingested else ""
         st.info(f"Stopped: {len(there):,}{total} answered.")
         if st.button("Go on", type="primary"):
             batch.stop(False)
@@ -88,7 +88,7 @@ def watch(batch: Batch, model: str) -> None:
 
 
 def show_many(
-    batch: Batch, asked: Asked, pictures: list[Picture], answers: dict[int, Answer], coverage: float
+    batch: Batch, asked: AnswersInfo, pictures: list[Picture], answers: dict[int, Answer], coverage: float
 ) -> Picture:
     """Filter, grid or table, and what can be said of the chosen ones. Returns the picture to look at."""
     marks = batch.marks()
@@ -160,7 +160,7 @@ def looked_at(shown: list[Picture], chosen: list[Picture], answers: dict[int, An
 
 def show_grid(
     batch: Batch,
-    asked: Asked,
+    asked: AnswersInfo,
     shown: list[Picture],
     answers: dict[int, Answer],
     right: dict[int, bool | None],
@@ -189,7 +189,7 @@ def show_grid(
 
 def show_table(
     batch: Batch,
-    asked: Asked,
+    asked: AnswersInfo,
     shown: list[Picture],
     answers: dict[int, Answer],
     right: dict[int, bool | None],
@@ -225,7 +225,7 @@ def short(name: str) -> str:
     return file if len(file) <= 28 else f"{file[:12]}…{file[-14:]}"
 
 
-def in_words(asked: Asked, answer: Answer, coverage: float) -> str:
+def in_words(asked: AnswersInfo, answer: Answer, coverage: float) -> str:
     """`cat 93.4 %`."""
     if answer.error:
         return "not read"
@@ -234,7 +234,9 @@ def in_words(asked: Asked, answer: Answer, coverage: float) -> str:
     return f"{answer.classes[0]} {percent(answer.probs[0])}"
 
 
-def table_row(asked: Asked, picture: Picture, answer: Answer, right: bool | None, coverage: float) -> dict[str, Any]:
+def table_row(
+    asked: AnswersInfo, picture: Picture, answer: Answer, right: bool | None, coverage: float
+) -> dict[str, Any]:
     """What the table and the file hold of one picture."""
     first, second = ([*zip(answer.classes, answer.probs, strict=True), ("", None), ("", None)])[:2]
     none = "" if answer.error or not asked.knows_none else "yes" if asked.is_none(answer, coverage) else "no"
@@ -251,7 +253,11 @@ def table_row(asked: Asked, picture: Picture, answer: Answer, right: bool | None
 
 
 def as_csv(
-    asked: Asked, pictures: list[Picture], answers: dict[int, Answer], right: dict[int, bool | None], coverage: float
+    asked: AnswersInfo,
+    pictures: list[Picture],
+    answers: dict[int, Answer],
+    right: dict[int, bool | None],
+    coverage: float,
 ) -> str:
     """All of the batch, whatever the filter shows."""
     text = io.StringIO()

@@ -6,8 +6,8 @@ import streamlit as st
 
 from learner.datasets.jobs import job as import_job
 from learner.errors import DatasetError
-from learner.inference.batches import Answer, Asked, Batch, Mark, Picture
-from learner.inference.joining import Joining, came_of, join, joining, labels_in, marked
+from learner.inference.batches import Answer, AnswersInfo, Batch, Mark, Picture
+from learner.inference.joining import Joining, images_added, join, joining, labels_in, marked
 from learner.store import Store
 from learner.wording import count
 from ui import state
@@ -15,7 +15,9 @@ from ui.frame import next_step, telling_errors
 from ui.names import plain
 
 
-def mark_buttons(batch: Batch, asked: Asked, pictures: Sequence[Picture], answers: dict[int, Answer], key: str) -> None:
+def mark_buttons(
+    batch: Batch, asked: AnswersInfo, pictures: Sequence[Picture], answers: dict[int, Answer], key: str
+) -> None:
     """Buttons for these pictures; none is live while there is nothing they could mean."""
     some = [picture for picture in pictures if picture.number in answers and answers[picture.number].classes]
     first = {picture.number: answers[picture.number].classes[0] for picture in some}
@@ -93,7 +95,7 @@ def _show_last(store: Store, batch: Batch, last: Joining) -> bool:
         return False
     if last.dataset not in store.datasets.names():
         return False
-    used, unused = came_of(store, last)
+    used, unused = images_added(store, last)
     if not used and not unused:
         return False
     version = store.datasets.version(last.dataset)

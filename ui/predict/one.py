@@ -11,15 +11,15 @@ from PIL import Image
 
 from learner.datasets.images import reading
 from learner.errors import ThawError
-from learner.evaluation.overlay import STRONGEST, looks_everywhere, overlay
+from learner.evaluation.overlay import STRONGEST, is_uniform, overlay
 from learner.evaluation.results import load_predictions, sha256_of
-from learner.inference.batches import Answer, Asked, Batch, Mark, Picture, verdict
+from learner.inference.batches import Answer, AnswersInfo, Batch, Mark, Picture, verdict
 from learner.store import Run, Store
 from learner.wording import percent
 from ui import state
 from ui.components import probability_bars
 from ui.names import plain
-from ui.predict.asking import get_asker
+from ui.predict.answering import get_asker
 from ui.predict.marking import mark_buttons
 from ui.web.pictures import thumbnail_url
 
@@ -31,7 +31,14 @@ GRAD_CAM, ATTENTION = "What spoke for a class", "Where its attention lay"
 
 
 def show_one(
-    store: Store, run: Run, model: str, batch: Batch, asked: Asked, picture: Picture, answer: Answer, coverage: float
+    store: Store,
+    run: Run,
+    model: str,
+    batch: Batch,
+    asked: AnswersInfo,
+    picture: Picture,
+    answer: Answer,
+    coverage: float,
 ) -> None:
     """The picture, its heat map and the answer side by side, then what is like it."""
     st.markdown(f"**{plain(picture.name)}**")
@@ -50,7 +57,7 @@ def show_one(
     show_untouched(store, batch.path(picture))
 
 
-def show_answer(picture: Picture, answer: Answer, asked: Asked, coverage: float, mark: Mark | None) -> None:
+def show_answer(picture: Picture, answer: Answer, asked: AnswersInfo, coverage: float, mark: Mark | None) -> None:
     none = asked.is_none(answer, coverage)
     says = f"**{plain(answer.classes[0])}**, {percent(answer.probs[0])}"
     if none:
@@ -73,7 +80,14 @@ def show_answer(picture: Picture, answer: Answer, asked: Asked, coverage: float,
 
 
 def show_heat_map(
-    store: Store, run: Run, model: str, asked: Asked, file: Path, picture: Picture, answer: Answer, shown: Image.Image
+    store: Store,
+    run: Run,
+    model: str,
+    asked: AnswersInfo,
+    file: Path,
+    picture: Picture,
+    answer: Answer,
+    shown: Image.Image,
 ) -> None:
     if not st.toggle("Show what the answer came from", value=True, key="heat"):
         return
@@ -100,7 +114,7 @@ def show_heat_map(
         weights = attention(predictor, file, model, picture.sha256)
     else:
         weights = heat_map(predictor, file, model, picture.sha256, asked.classes.index(wanted), stage)
-    if kind == ATTENTION and looks_everywhere(weights):
+    if kind == ATTENTION and is_uniform(weights):
         place.caption("The model looked at all of the picture alike.")
     elif not np.any(weights):
         place.caption(f"Nothing in {stage} spoke for {plain(wanted)}. Try another stage.")

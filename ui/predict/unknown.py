@@ -6,7 +6,7 @@ import altair as alt
 import streamlit as st
 
 from learner.evaluation.results import load_predictions, load_result
-from learner.inference.batches import COVERAGES, Asked
+from learner.inference.batches import COVERAGES, AnswersInfo
 from learner.wording import count, percent
 from ui import state
 from ui.charts import INKS
@@ -28,7 +28,7 @@ def turned_away(coverage: float) -> str:
     return f"1 of {round(1 / (1 - coverage)):,} known pictures is turned away"
 
 
-def choose_coverage(folder: Path, asked: Asked) -> float:
+def choose_coverage(folder: Path, asked: AnswersInfo) -> float:
     """A select box and, folded, the trade-off on the run's validation images. Returns the share to answer, 0 to 1."""
     if not asked.knows_none:
         st.caption(CANNOT_TELL)

@@ -12,7 +12,7 @@ from learner.inference.batches import model_key
 from ui.components import probability_bars
 from ui.frame import telling_errors
 from ui.names import plain
-from ui.predict.asking import get_asker
+from ui.predict.answering import get_asker
 from ui.predict.one import heat_map, show_nearest
 from ui.results.shown import Shown
 

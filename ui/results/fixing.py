@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from learner.advice.corrections import correct, do_again, retrain, take_back
+from learner.advice.corrections import correct, reapply, retrain, revert
 from learner.datasets.editing import Edit, summary_of
 from learner.evaluation.results import SplitName
 from learner.store import Run
@@ -44,7 +44,7 @@ def show_corrections(shown: Shown, working: Working) -> None:
                     state.remember_run(run_id)
                     st.switch_page("pages/runs.py")
             if st.button("Undo", icon=":material/undo:", key="undo-correction"):
-                take_back(shown.store, shown.dataset)
+                revert(shown.store, shown.dataset)
                 st.rerun()
             if working.undone:
                 redo_button(shown)
@@ -64,7 +64,7 @@ def show_undone(shown: Shown, working: Working) -> None:
 
 def redo_button(shown: Shown) -> None:
     if st.button("Redo", icon=":material/redo:", key="redo-correction"):
-        do_again(shown.store, shown.dataset)
+        reapply(shown.store, shown.dataset)
         st.rerun()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from learner.datasets import dataset_folder
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.evaluation.results import SPLIT_TITLES, SplitName, confused_pairs
 from learner.inference.batches import model_key
 from learner.wording import count, percent
@@ -214,7 +214,7 @@ def as_address(picture: "Image") -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def tile(shown: Shown, pending: dict[str, Taken], row, heat: str | None) -> Tile:
+def tile(shown: Shown, pending: dict[str, ImageRow], row, heat: str | None) -> Tile:
     """One photo: what the model said and how sure, what it is labelled, what is to become of it (`pending`)."""
     right = row.label == row.predicted
     said = f"{'✓' if right else '✕'} {row.predicted}, {percent(row.probability)}"

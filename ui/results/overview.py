@@ -16,8 +16,8 @@ from ui.drawing import show_chart
 from ui.live.naming import took
 from ui.names import plain
 from ui.results import charts
-from ui.results.looking import look_button
 from ui.results.shown import Shown
+from ui.results.test_images import look_button
 
 HELP = (
     "**Accuracy**: share of images that are right. **Balanced accuracy**: the mean over the classes of how many of "

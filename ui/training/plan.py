@@ -7,8 +7,8 @@ import streamlit as st
 
 from learner.errors import ThawError
 from learner.features.arrays import Budget
-from learner.planning.cost import Amounts, RunPlan
-from learner.planning.estimate import amounts_of, expected_plan, settle
+from learner.planning.cost import RunPlan, Workload
+from learner.planning.estimate import expected_plan, resolve_recipe, workload_of
 from learner.recipe import Recipe
 from learner.recipe.backbones import KnownBackbone
 from learner.store import Store
@@ -28,7 +28,7 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
     stages = list(known.stages)
     trouble, settled, plan = "", None, None
     try:
-        settled = settle(store, recipe)
+        settled = resolve_recipe(store, recipe)
         plan = expect(store, settled)
     except ThawError as error:
         trouble = str(error)
@@ -68,9 +68,9 @@ def show_cost(plan: RunPlan, repeats: int) -> None:
 
 
 @st.cache_data(ttl="10m", max_entries=200, show_spinner=False)
-def amounts_for(recipe: str) -> Amounts:
+def workload_for(recipe: str) -> Workload:
     """How much there is to do for a settled recipe (JSON). Kept, as it times the reading of some images."""
-    return amounts_of(state.get_store(), Recipe.from_dict(json.loads(recipe)))
+    return workload_of(state.get_store(), Recipe.from_dict(json.loads(recipe)))
 
 
 def expect(store: Store, settled: Recipe) -> RunPlan | None:
@@ -85,5 +85,5 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
         folds=settled.folds,
         fold=settled.fold,
     )
-    amounts = replace(amounts_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
+    amounts = replace(workload_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
     return expected_plan(store, settled, amounts)

@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.previews import preview_folder, rows_of_pictures
 from learner.questions.process import ask
 from learner.recipe import Recipe
@@ -19,7 +19,7 @@ def show_preview(store: Store, recipe: Recipe) -> None:
         return
     if not st.toggle("Show what the network will see", key="preview", help="Some photos as random changes leave them."):
         return
-    settled = settle(store, recipe)
+    settled = resolve_recipe(store, recipe)
     folder = preview_folder(store.workspace, settled)
     if not folder.is_dir():
         begins, failed = "Changing some photos, about 5 s", "The preview could not be made."

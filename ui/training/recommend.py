@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.strategy import (
     Recommendation,
@@ -31,7 +31,7 @@ def show_recommendation(store: Store, dataset: str) -> None:
         if isinstance(found, str):
             st.warning(plain(found))
             return
-        recipe = settle(store, Recipe(dataset, backbone=found[0]))
+        recipe = resolve_recipe(store, Recipe(dataset, backbone=found[0]))
         recommendation = read_recommendation(store.workspace, recipe)
         if recommendation is not None:
             _show(recommendation)

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
-from learner.housekeeping import tidy
+from learner.housekeeping import clean_up
 from ui.web.guard import Guard
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
@@ -31,7 +31,7 @@ def _make_ready() -> None:
     try:
         store = Store()
         clear_abandoned(store.workspace)
-        tidy(store)
+        clean_up(store)
     except (ThawError, OSError):
         return
     import ui.data.checking  # noqa: F401

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from learner.cli.data.arriving import GALLERY, arrived
 from learner.cli.data.layout_options import LayoutOptions, options_for, with_layout_options
 from learner.cli.data.printing import print_counts, print_dataset, summary_dict
+from learner.cli.data.source_argument import GALLERY, arrived
 from learner.cli.printing import AsJson, out, print_json
 from learner.datasets import check_name, summarize
 from learner.datasets.gallery import KNOWN

@@ -11,7 +11,7 @@ from learner.cli.printing import AsJson, out, print_json
 from learner.datasets.checks import Finding, LabelIssues, facts_of, find, issue_findings
 from learner.datasets.editing import add_edit, edits_of
 from learner.datasets.editing import save as save_edits
-from learner.datasets.measuring import measure_missing
+from learner.datasets.fact_backfill import measure_missing
 from learner.errors import DatasetError
 from learner.jobs.process import use_patient_threads
 from learner.store import Store, VersionInfo

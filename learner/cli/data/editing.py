@@ -14,7 +14,7 @@ from learner.cli.data.working import Working, tell_how_to_save, working_on
 from learner.cli.printing import AsJson, confirm, out, print_json
 from learner.datasets import editing
 from learner.datasets.editing import Edit, add_edit, declare_groups, edited, edits_of, undone_of
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.errors import DatasetError
 from learner.store import Store
 from learner.wording import count
@@ -161,7 +161,7 @@ def _work(context: typer.Context) -> Working:
     return working_on(Store(), context.obj)
 
 
-def _chosen(work: Working, patterns: Sequence[str]) -> list[Taken]:
+def _chosen(work: Working, patterns: Sequence[str]) -> list[ImageRow]:
     """The images with these paths, in the order they came in. Raises DatasetError for a pattern that fits none."""
     paths = {row.path for row in work.rows}
     chosen: set[str] = set()
@@ -176,7 +176,7 @@ def _chosen(work: Working, patterns: Sequence[str]) -> list[Taken]:
     return [row for row in work.rows if row.path in chosen]
 
 
-def _paths(rows: Sequence[Taken]) -> tuple[str, ...]:
+def _paths(rows: Sequence[ImageRow]) -> tuple[str, ...]:
     return tuple(row.path for row in rows)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from learner.cli.data.arriving import Arrival
+from learner.cli.data.source_argument import Arrival
 from learner.datasets.layouts import KINDS, Choice, Proposal, preview
 from learner.errors import DatasetError
 

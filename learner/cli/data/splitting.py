@@ -10,8 +10,8 @@ from learner.cli.data.working import Working, tell_how_to_save, working_on
 from learner.cli.printing import AsJson, check_target, out, print_json, table_of, write_csv
 from learner.datasets import natural_key
 from learner.datasets.editing import Edit, add_edit, edited, keep_split
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.grouping import components
-from learner.datasets.problems import Taken
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
 from learner.errors import DatasetError
 from learner.recipe import Recipe
@@ -80,7 +80,7 @@ def split(
         out.print(f"Wrote {csv_file}", markup=False)
 
 
-def _print_split(work: Working, rows: list[Taken], splits: list[Split], fixed: bool) -> None:
+def _print_split(work: Working, rows: list[ImageRow], splits: list[Split], fixed: bool) -> None:
     out.print(work.title, markup=False)
     if fixed:
         out.print("It has validation images of its own, so every recipe uses those, whatever its seed and folds.")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from learner.cli.printing import out
 from learner.datasets.editing import Edit, edited, edits_of
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import plural
-from learner.datasets.problems import Taken
 from learner.datasets.rows import counts_of, rows_of
 from learner.store import Store, VersionInfo
 
@@ -18,7 +18,7 @@ class Working:
     store: Store
     version: VersionInfo
     edits: list[Edit]
-    rows: list[Taken]
+    rows: list[ImageRow]
     """After the edits."""
 
     @property

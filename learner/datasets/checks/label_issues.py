@@ -8,9 +8,9 @@ from pathlib import Path
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.checks.quick import BELONGS_TO_NONE
 from learner.datasets.editing import Edit
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.files import written_whole
 from learner.datasets.names import dataset_folder, plural
-from learner.datasets.problems import Taken
 from learner.wording import percent
 from learner.workspace import Workspace
 
@@ -46,7 +46,7 @@ class LabelIssues:
             return None
 
 
-def confirm(workspace: Workspace, name: str, rows: Iterable[Taken]) -> None:
+def confirm(workspace: Workspace, name: str, rows: Iterable[ImageRow]) -> None:
     """A person looked at `rows` and found them right as they are: later checks do not doubt them either."""
     issues = LabelIssues.load(workspace, name)
     if issues:
@@ -54,7 +54,7 @@ def confirm(workspace: Workspace, name: str, rows: Iterable[Taken]) -> None:
         replace(issues, confirmed={**issues.confirmed, **right}).save(workspace, name)
 
 
-def issue_findings(rows: Sequence[Taken], issues: LabelIssues) -> list[Finding]:
+def issue_findings(rows: Sequence[ImageRow], issues: LabelIssues) -> list[Finding]:
     """The findings that still hold for `rows`: a label that was changed or confirmed since is no longer doubted."""
     used = {row.sha256: row for row in rows if not row.excluded and issues.confirmed.get(row.sha256) != row.label}
     doubted = [

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.editing import BY_HAND, Edit
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import alike_names, joined, natural_key, plural
-from learner.datasets.problems import Taken
 from learner.store import Content, Image, Store, VersionInfo
 
 DARK, BRIGHT, FLAT, BLURRED = 40.0, 225.0, 4.0, 8.0
@@ -64,7 +64,7 @@ def facts_of(store: Store, version: VersionInfo) -> Facts:
     return Facts(measured, [(row.path, row.reason) for row in store.datasets.set_aside(version.id)])
 
 
-def find(rows: Sequence[Taken], facts: Facts) -> list[Finding]:
+def find(rows: Sequence[ImageRow], facts: Facts) -> list[Finding]:
     """Every finding in `rows`, the serious ones first."""
     used = [row for row in rows if not row.excluded]
     findings = [
@@ -101,7 +101,7 @@ def _is_are(number: int, what: str) -> str:
     return f"{plural(number, 'image')} {'is' if number == 1 else 'are'} {what}"
 
 
-def _without_class(rows: Sequence[Taken]) -> list[Finding]:
+def _without_class(rows: Sequence[ImageRow]) -> list[Finding]:
     used = {row.sha256 for row in rows if not row.excluded}
     waiting = [
         row.path
@@ -115,8 +115,8 @@ def _without_class(rows: Sequence[Taken]) -> list[Finding]:
     return [Finding("no_class", title, why, False, _one(waiting), _aside(waiting, BELONGS_TO_NONE))]
 
 
-def _exact(rows: Sequence[Taken]) -> list[Finding]:
-    same: dict[str, list[Taken]] = defaultdict(list)
+def _exact(rows: Sequence[ImageRow]) -> list[Finding]:
+    same: dict[str, list[ImageRow]] = defaultdict(list)
     for row in rows:
         same[row.sha256].append(row)
     copies = [group for group in same.values() if len(group) > 1]
@@ -158,11 +158,11 @@ COPY = "A copy of another image."
 NEAR_COPY = "Nearly the same as another image."
 
 
-def _but_best(group: list[Taken], facts: Facts | None = None) -> list[Taken]:
+def _but_best(group: list[ImageRow], facts: Facts | None = None) -> list[ImageRow]:
     """All but the one to keep: from the test set before valid before train, then the largest, then the sharpest."""
     order = ("test", "valid", "train", "")
 
-    def rank(row: Taken) -> tuple:
+    def rank(row: ImageRow) -> tuple:
         measured = facts.measured.get(row.sha256) if facts else None
         sharpness = measured.sharpness if measured else 0.0
         return order.index(row.split), -row.width * row.height, -sharpness, natural_key(row.path)
@@ -170,8 +170,8 @@ def _but_best(group: list[Taken], facts: Facts | None = None) -> list[Taken]:
     return sorted(group, key=rank)[1:]
 
 
-def _near(used: Sequence[Taken], facts: Facts) -> list[Finding]:
-    clusters: dict[str, list[Taken]] = defaultdict(list)
+def _near(used: Sequence[ImageRow], facts: Facts) -> list[Finding]:
+    clusters: dict[str, list[ImageRow]] = defaultdict(list)
     for row in used:
         if row.cluster:
             clusters[row.cluster].append(row)
@@ -209,17 +209,17 @@ def _near(used: Sequence[Taken], facts: Facts) -> list[Finding]:
     return findings
 
 
-def _sides(group: Sequence[Taken]) -> set[str]:
+def _sides(group: Sequence[ImageRow]) -> set[str]:
     """The sides that are certain: undecided images are learnt from where the others are for checking."""
     fixed = {row.split for row in group}
     return {split or "train" for split in fixed} if fixed & {"valid", "test"} else {"train"}
 
 
-def _paths(groups: Iterable[Sequence[Taken]]) -> tuple[tuple[str, ...], ...]:
+def _paths(groups: Iterable[Sequence[ImageRow]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(row.path for row in group) for group in groups)
 
 
-def _similar_names(used: Sequence[Taken]) -> list[Finding]:
+def _similar_names(used: Sequence[ImageRow]) -> list[Finding]:
     counts = Counter(row.label for row in used)
     findings = []
     for names in alike_names(counts):
@@ -232,7 +232,7 @@ def _similar_names(used: Sequence[Taken]) -> list[Finding]:
     return findings
 
 
-def _few(used: Sequence[Taken]) -> list[Finding]:
+def _few(used: Sequence[ImageRow]) -> list[Finding]:
     counts = Counter(row.label for row in used)
     small = sorted((label for label in counts if counts[label] < FEW), key=natural_key)
     if not small:
@@ -244,7 +244,7 @@ def _few(used: Sequence[Taken]) -> list[Finding]:
     return [Finding("few", title, why, False, _one(paths), _aside(paths, "Its class has too few images."))]
 
 
-def _imbalance(used: Sequence[Taken]) -> list[Finding]:
+def _imbalance(used: Sequence[ImageRow]) -> list[Finding]:
     counts = Counter(row.label for row in used)
     if len(counts) < 2 or max(counts.values()) < IMBALANCE * min(counts.values()):
         return []
@@ -266,13 +266,13 @@ def class_weights(counts: Mapping[str, int]) -> dict[str, float]:
     return {label: total / (len(counts) * number) for label, number in counts.items()}
 
 
-def _shortcuts(used: Sequence[Taken], facts: Facts) -> list[Finding]:
-    kinds: list[tuple[str, Callable[[Taken], str]]] = [
+def _shortcuts(used: Sequence[ImageRow], facts: Facts) -> list[Finding]:
+    kinds: list[tuple[str, Callable[[ImageRow], str]]] = [
         ("camera", lambda row: facts.measured[row.sha256].camera if row.sha256 in facts.measured else ""),
         ("size", lambda row: f"{row.width} × {row.height} px"),
         ("file format", lambda row: row.file.rpartition(".")[2].upper()),
     ]
-    by_label: dict[str, list[Taken]] = defaultdict(list)
+    by_label: dict[str, list[ImageRow]] = defaultdict(list)
     for row in used:
         by_label[row.label].append(row)
     findings = []
@@ -297,7 +297,7 @@ def _shortcuts(used: Sequence[Taken], facts: Facts) -> list[Finding]:
     return findings
 
 
-def _by_measure(used: Sequence[Taken], facts: Facts) -> list[Finding]:
+def _by_measure(used: Sequence[ImageRow], facts: Facts) -> list[Finding]:
     known = [(row, facts.measured[row.sha256]) for row in used if row.sha256 in facts.measured]
     if not known:
         return []
@@ -337,7 +337,7 @@ def _by_measure(used: Sequence[Taken], facts: Facts) -> list[Finding]:
     return findings
 
 
-def _by_size(used: Sequence[Taken]) -> list[Finding]:
+def _by_size(used: Sequence[ImageRow]) -> list[Finding]:
     if not used:
         return []
     side = median(max(row.width, row.height) for row in used)

@@ -26,7 +26,7 @@ from learner.datasets.importing import ImportProgress, Report
 from learner.errors import ImportCancelled, ThawError
 from learner.workspace import Workspace
 
-KINDS = {"arrival": "learner.datasets.jobs.arriving", "check": "learner.advice.label_check"}
+KINDS = {"arrival": "learner.datasets.jobs.import_steps", "check": "learner.advice.label_check"}
 """Kind of job → the module that does it, which has the functions of `Kind`. Only that kind's jobs import it."""
 ENDED = ("done", "failed", "cancelled")
 AT_WORK = ("waiting", "running")

@@ -4,7 +4,7 @@ from learner.datasets.layouts.choice import KINDS, Choice, Layout, Placed, Propo
 from learner.datasets.layouts.listing import Listing, listing_of
 from learner.datasets.layouts.patterns import groups_by_pattern
 from learner.datasets.layouts.placing import place, preview
-from learner.datasets.layouts.recognising import recognise
+from learner.datasets.layouts.recognition import recognise
 from learner.datasets.layouts.tables import Table
 
 __all__ = [

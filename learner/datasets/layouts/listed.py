@@ -96,7 +96,7 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
     rated = {}
     for column in table.columns:
         cells = table.column(column)[::step]
-        named = {name for cell in cells if (name := index.knows(cell))}
+        named = {name for cell in cells if (name := index.contains_name(cell))}
         rated[column] = (len(named), sum(suffix_of(cell) in IMAGE_SUFFIXES for cell in cells))
     file_column = max(rated, key=rated.__getitem__, default="")
     if not file_column or not rated[file_column][0]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.choice import Choice, Found, Layout, Placed, Proposal, Reading
+from learner.datasets.layouts.descriptions import reason_for, title_of
 from learner.datasets.layouts.folders import class_depth, read_folders, read_splits, split_folders
 from learner.datasets.layouts.listed import read_listed
 from learner.datasets.layouts.listing import Listing
 from learner.datasets.layouts.numbers import read_numbered, read_setid
 from learner.datasets.layouts.patterns import read_names, searched
-from learner.datasets.layouts.telling import reason_for, title_of
 from learner.datasets.names import alike_names, natural_key, suffix_of
 from learner.datasets.sources import describe_kinds
 from learner.errors import DatasetError
@@ -47,20 +47,20 @@ def place(listing: Listing, choice: Choice) -> Layout:
 
 def preview(listing: Listing, choice: Choice) -> Proposal:
     """What `choice` would bring in, counted, with a title and a reason; raises what `place` raises."""
-    return summed_up(listing, images_of(listing), resolved(listing, choice))
+    return summarized(listing, images_of(listing), resolved(listing, choice))
 
 
 def resolved(listing: Listing, choice: Choice) -> Choice:
     """The layout that `auto` stands for here, with the same classes and groups; any other as it is."""
     if choice.kind != "auto":
         return choice
-    from learner.datasets.layouts.recognising import recognise  # which reads with each layout to find out what fits
+    from learner.datasets.layouts.recognition import recognise  # which reads with each layout to find out what fits
 
     best = recognise(listing)[0].choice
     return replace(best, classes=choice.classes, group_pattern=choice.group_pattern, group_seconds=choice.group_seconds)
 
 
-def summed_up(listing: Listing, images: list[str], choice: Choice) -> Proposal:
+def summarized(listing: Listing, images: list[str], choice: Choice) -> Proposal:
     """`preview` of a choice that is not `auto`, for images that are known."""
     reading = read(listing, images, choice)
     counts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -274,7 +274,7 @@ class FileIndex:
                 if len(same) < _ENOUGH:
                     same.append(path)
 
-    def knows(self, cell: str) -> str:
+    def contains_name(self, cell: str) -> str:
         """What identifies the images of this name, whatever their folder; empty when there are none."""
         key = _key([cell.replace("\\", "/").rpartition("/")[2]])
         return key if key in self._ends else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from learner.datasets.names import is_ignored, shown
 from learner.datasets.sources.entries import Entry
-from learner.datasets.sources.inside import MAX_FOLDERS, TOO_DEEP, Places, is_archive_name
+from learner.datasets.sources.entry_names import MAX_FOLDERS, TOO_DEEP, Places, is_archive_name
 from learner.datasets.sources.limits import check_size
 from learner.errors import DatasetError, ImageError
 

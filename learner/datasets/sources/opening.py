@@ -8,9 +8,9 @@ from pathlib import Path
 
 from learner.datasets.images import IMAGE_SUFFIXES, is_image
 from learner.datasets.sources.entries import Cancelled, Progress, Source
+from learner.datasets.sources.entry_names import is_archive_name
 from learner.datasets.sources.folder import FolderSource, SingleImage
-from learner.datasets.sources.inside import is_archive_name
-from learner.datasets.sources.several import SeveralSources
+from learner.datasets.sources.folder_of_archives import SeveralSources
 from learner.datasets.sources.tars import TarSource, decompress
 from learner.datasets.sources.zips import ZipSource
 from learner.errors import DatasetError

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from learner.datasets.names import is_ignored
 from learner.datasets.sources import limits
 from learner.datasets.sources.entries import Cancelled, Entry, Progress
-from learner.datasets.sources.inside import EMPTY, Places, read_name
+from learner.datasets.sources.entry_names import EMPTY, Places, read_name
 from learner.errors import DatasetError, ImageError, ImportCancelled
 
 _XZ_MEMORY_BYTES = 256 * 2**20

@@ -12,7 +12,7 @@ from pathlib import Path
 from learner.datasets.names import is_ignored
 from learner.datasets.sources import limits
 from learner.datasets.sources.entries import Entry
-from learner.datasets.sources.inside import EMPTY, Places, read_name
+from learner.datasets.sources.entry_names import EMPTY, Places, read_name
 from learner.errors import DatasetError, ImageError
 
 _LOCAL_HEADER_BYTES = 30

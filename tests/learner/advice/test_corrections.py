@@ -2,7 +2,7 @@
 
 import pytest
 
-from learner.advice.corrections import correct, do_again, retrain, take_back
+from learner.advice.corrections import correct, reapply, retrain, revert
 from learner.datasets import add_dataset, split_by
 from learner.datasets.editing import Edit, edits_of, undo
 from learner.errors import DatasetError, RunError
@@ -81,9 +81,9 @@ def test_the_split_is_written_once_and_undo_takes_back_the_correction_first(run)
 def test_with_the_first_correction_goes_the_split_that_was_written_for_it(run):
     store, run_id = run
     correct(store, run_id, Edit("exclude", ("dog/cat_000.jpg",)))
-    take_back(store, "pets")
+    revert(store, "pets")
     assert edits_of(store, "pets") == []
-    do_again(store, "pets")
+    reapply(store, "pets")
     assert [edit.action for edit in edits_of(store, "pets")] == ["move", "exclude"]
 
 

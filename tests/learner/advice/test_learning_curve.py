@@ -12,16 +12,16 @@ from learner.advice.learning_curve import (
     ORDERS,
     SIZES,
     conclude,
+    correct_by_subset,
     fit_errors,
     growing_subsets,
-    heads_right,
     measure_curve,
     sample,
 )
 from learner.datasets import add_dataset
 from learner.errors import DatasetError, RunError
 from learner.jobs.device import device_lock
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.learning_curve import (
     LearningCurve,
     curve_file,
@@ -52,7 +52,7 @@ def gaussians(counts: list[int], apart: float, seed: int, numbers: int = 20) -> 
 def curve_of(train: list[int], valid: list[int], apart: float) -> LearningCurve:
     (x, y), (asked, truth) = gaussians(train, apart, 1), gaussians(valid, apart, 2)
     subsets = growing_subsets(photos(y))
-    right = heads_right(x, y, asked, truth, subsets)
+    right = correct_by_subset(x, y, asked, truth, subsets)
     classes = [str(index) for index in range(len(train))]
     of_class = Counter(str(one) for one in y)
     told = conclude(right, [len(mine[0]) for mine in subsets], truth, classes, of_class, len(y))
@@ -118,9 +118,9 @@ class TestKnownTruth:
         means = []
         for seed in range(3, 9):
             x, y = gaussians([60] * 3, 2, seed)
-            means.append(heads_right(x, y, asked, truth, [every])[0, 0].mean())
+            means.append(correct_by_subset(x, y, asked, truth, [every])[0, 0].mean())
         x, y = gaussians([30] * 3, 2, 1)
-        now = heads_right(x, y, asked, truth, [[list(range(90))]])[0, 0].mean()
+        now = correct_by_subset(x, y, asked, truth, [[list(range(90))]])[0, 0].mean()
         about, low, high = curve.twice
         assert low <= np.mean(means) - now <= high and about > 0
         assert verdict(curve.twice) == "helps"
@@ -197,7 +197,7 @@ class TestOfARun:
         """Photos that a random body can tell apart a little, and a settled recipe."""
         make_photos(tmp_path / "photos", {"cat": 30, "dog": 30}, size=(40, 40))
         add_dataset(store, tmp_path / "photos", "dogs")
-        return settle(store, small_recipe("dogs"))
+        return resolve_recipe(store, small_recipe("dogs"))
 
     def test_it_is_measured_once_and_kept_by_what_decides_it(self, store, dogs):
         said = []
@@ -210,10 +210,10 @@ class TestOfARun:
         said.clear()
         assert measure_curve(store, dogs, said.append) == curve and said == []
         other = small_recipe("dogs", seed=7)
-        assert read_curve(store.workspace, settle(store, other)) is None  # another split
+        assert read_curve(store.workspace, resolve_recipe(store, other)) is None  # another split
 
     def test_a_recipe_that_trains_otherwise_has_the_same_curve(self, store, dogs):
-        longer = settle(store, small_recipe("dogs", batch_size=4, label_smoothing=0.1))
+        longer = resolve_recipe(store, small_recipe("dogs", batch_size=4, label_smoothing=0.1))
         assert curve_file(store.workspace, longer) == curve_file(store.workspace, dogs)
 
     def test_a_run_knows_its_own(self, trained):

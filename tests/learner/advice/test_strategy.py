@@ -9,10 +9,10 @@ from PIL import Image
 
 from learner.advice.strategy import FEWEST, MOST_IMAGES, probe, recommend, sample
 from learner.datasets import add_dataset
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.errors import DatasetError, RunError
 from learner.jobs.device import device_lock
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.strategy import (
     MANY_PER_CLASS,
@@ -36,12 +36,14 @@ def offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def row(number: int, label: str, **more) -> Taken:
+def row(number: int, label: str, **more) -> ImageRow:
     name = f"{label}{number}"
-    return Taken(f"{name}.png", f"{name}.png", label, "", f"{random.Random(name).getrandbits(256):064x}", 9, 9, **more)
+    return ImageRow(
+        f"{name}.png", f"{name}.png", label, "", f"{random.Random(name).getrandbits(256):064x}", 9, 9, **more
+    )
 
 
-def rows(**classes: int) -> list[Taken]:
+def rows(**classes: int) -> list[ImageRow]:
     return [row(number, label) for label, images in classes.items() for number in range(images)]
 
 
@@ -148,12 +150,12 @@ class TestADataSet:
             recommend(pets, PETS)
 
     def test_another_process_does_it_for_the_page(self, pets):
-        assert read_recommendation(pets.workspace, settle(pets, PETS)) is None
-        settled = settle(pets, PETS)
+        assert read_recommendation(pets.workspace, resolve_recipe(pets, PETS)) is None
+        settled = resolve_recipe(pets, PETS)
         process = ask(pets, "strategy", recommendation_file(pets.workspace, settled), settled)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
-        assert read_recommendation(pets.workspace, settle(pets, PETS)).strategy == "frozen"
+        assert read_recommendation(pets.workspace, resolve_recipe(pets, PETS)).strategy == "frozen"
 
 
 class TestTheRecipe:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learner.datasets.sources import open_source
-from learner.datasets.sources.inside import read_name
+from learner.datasets.sources.entry_names import read_name
 from tests.learner.datasets.archives import GOOD, opened, regular, special, tar_of
 
 OUTSIDE = [

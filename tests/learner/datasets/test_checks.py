@@ -9,33 +9,33 @@ from learner.datasets import add_dataset
 from learner.datasets.checks import Facts, Finding, facts_of, find
 from learner.datasets.checks.quick import Measured, class_weights
 from learner.datasets.editing import edited
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import alike_names
-from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
 from tests.samples import make_photos
 
 USUAL = Measured(num_bytes=100_000, brightness=120, contrast=50, sharpness=20, camera="")
 
 
-def row(path: str, **changes) -> Taken:
+def row(path: str, **changes) -> ImageRow:
     label = changes.pop("label", path.split("/")[0])
-    return replace(Taken(path, f"images/{path}", label, "", path, 640, 480), **changes)
+    return replace(ImageRow(path, f"images/{path}", label, "", path, 640, 480), **changes)
 
 
-def rows(cat: int = 20, dog: int = 20) -> list[Taken]:
+def rows(cat: int = 20, dog: int = 20) -> list[ImageRow]:
     return [row(f"{label}/{n:02}.jpg") for label, number in (("cat", cat), ("dog", dog)) for n in range(number)]
 
 
-def found(images: list[Taken], measured: dict[str, Measured] | None = None) -> dict[str, Finding]:
+def found(images: list[ImageRow], measured: dict[str, Measured] | None = None) -> dict[str, Finding]:
     every = dict.fromkeys((image.sha256 for image in images), USUAL) | (measured or {})
     return {finding.key: finding for finding in find(images, Facts(every))}
 
 
-def mended(images: list[Taken], finding: Finding) -> dict[str, Finding]:
+def mended(images: list[ImageRow], finding: Finding) -> dict[str, Finding]:
     return found(edited(images, finding.remedy.edits))
 
 
-def changed(images: list[Taken], number: int, **changes) -> list[Taken]:
+def changed(images: list[ImageRow], number: int, **changes) -> list[ImageRow]:
     return [replace(image, **changes) if place < number else image for place, image in enumerate(images)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from learner.datasets.disk import freed_by, why_not_kept
+from learner.datasets.disk import bytes_in, why_not_kept
 from learner.datasets.uploads import clear_abandoned, find_upload, save_uploads, uploads_bytes
 from learner.errors import DatasetError
 from tests.learner.datasets.test_uploads import streams
@@ -50,4 +50,4 @@ def test_what_was_given_up_is_hidden_at_once_and_cleared_later(workspace):
 def test_what_lies_elsewhere_too_takes_nothing_here(workspace, tmp_path):
     source = save_uploads(workspace, streams("12345", "678"))
     (tmp_path / "elsewhere").hardlink_to(source / "12345")
-    assert uploads_bytes(workspace) == freed_by(source) == 3
+    assert uploads_bytes(workspace) == bytes_in(source) == 3

@@ -9,13 +9,13 @@ from PIL import ExifTags, Image, ImageEnhance
 
 from learner.datasets import add_dataset
 from learner.datasets.duplicates import clusters
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.facts import measure
+from learner.datasets.finalizing import finalize_rows
 from learner.datasets.grouping import bursts
 from learner.datasets.images import Examined
 from learner.datasets.layouts import Choice
-from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
-from learner.datasets.settling import settle
 from learner.store import Content
 from tests.samples import make_photo, make_photos
 
@@ -81,32 +81,32 @@ def test_plain_surfaces_resemble_nothing():
     assert clusters([content(Image.new("RGB", SIZE, (level,) * 3), str(level)) for level in (20, 90, 200)]) == {}
 
 
-def taken(picture: Content, path: str, split: str = "", **changes) -> Taken:
-    return Taken(path, "", "cat", split, picture.sha256, *changes.pop("size", SIZE), **changes)
+def taken(picture: Content, path: str, split: str = "", **changes) -> ImageRow:
+    return ImageRow(path, "", "cat", split, picture.sha256, *changes.pop("size", SIZE), **changes)
 
 
 def test_a_picture_that_resembles_a_test_image_is_kept_out_and_the_test_set_stays():
     test, copy, other = content(photo(0), "a"), content(as_jpeg(photo(0), 50), "b"), content(photo(1), "c")
     contents = {picture.sha256: picture for picture in (test, copy, other)}
     rows = [taken(test, "1.jpg"), taken(copy, "2.jpg"), taken(other, "3.jpg")]
-    settled = settle(rows, {test.sha256}, contents)
+    settled = finalize_rows(rows, {test.sha256}, contents)
     assert [row.split for row in settled] == ["test", "", ""]
     assert [row.excluded for row in settled] == [False, True, False]
     assert settled[1].reason == "It belongs together with 1.jpg of the test set: what is tested is not learnt."
-    assert [row.excluded for row in settle(rows, set(), contents)] == [False] * 3
+    assert [row.excluded for row in finalize_rows(rows, set(), contents)] == [False] * 3
 
 
 def test_declared_groups_keep_out_of_the_test_set_as_near_duplicates_do():
     pictures = [content(photo(number), str(number)) for number in range(3)]
     rows = [taken(picture, f"{n}.jpg", group="Ann" if n < 2 else "Bob") for n, picture in enumerate(pictures)]
-    settled = settle(rows, {pictures[0].sha256}, {})
+    settled = finalize_rows(rows, {pictures[0].sha256}, {})
     assert [row.excluded for row in settled] == [False, True, False]
 
 
 def test_pictures_of_a_few_pixels_are_compared_exactly_only():
     small = [content(photo(0).resize((8, 8)), str(number)) for number in range(2)]
     rows = [taken(picture, picture.sha256, size=(8, 8)) for picture in small]
-    assert [row.cluster for row in settle(rows, set(), {row.sha256: row for row in small})] == ["", ""]
+    assert [row.cluster for row in finalize_rows(rows, set(), {row.sha256: row for row in small})] == ["", ""]
 
 
 def shot(seconds: float | None, camera: str = "Nikon") -> Content:

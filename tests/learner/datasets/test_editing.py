@@ -22,7 +22,7 @@ from learner.datasets.editing import (
     undo,
     undone_of,
 )
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError
 from learner.store import Store
@@ -30,18 +30,18 @@ from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
 
 
-def row(path: str, label: str = "cat", **changes) -> Taken:
-    return Taken(path, "", label, changes.pop("split", ""), path, 10, 10, **changes)
+def row(path: str, label: str = "cat", **changes) -> ImageRow:
+    return ImageRow(path, "", label, changes.pop("split", ""), path, 10, 10, **changes)
 
 
 ROWS = [row("cat/1.jpg"), row("cat/2.jpg"), row("dog/1.jpg", "dog")]
 
 
-def after(*edits: Edit, rows=ROWS) -> dict[str, Taken]:
+def after(*edits: Edit, rows=ROWS) -> dict[str, ImageRow]:
     return {row.path: row for row in edited(rows, edits)}
 
 
-def newest(store: Store) -> dict[str, Taken]:
+def newest(store: Store) -> dict[str, ImageRow]:
     return {row.path: row for row in rows_of(store, store.datasets.version("pets"))}
 
 

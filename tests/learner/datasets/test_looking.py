@@ -13,7 +13,7 @@ import pytest
 
 from learner.datasets import add_dataset, jobs, save_uploads, summarize
 from learner.datasets.gallery import KNOWN
-from learner.datasets.jobs.arrivals import KEPT_DAYS
+from learner.datasets.jobs.imports import KEPT_DAYS
 from learner.datasets.layouts import Choice, place, preview
 from learner.errors import DatasetError
 from tests.learner.datasets.waiting import process_of, rested

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from learner.datasets.sources import describe_kinds, open_source
-from learner.datasets.sources.inside import stem_of
+from learner.datasets.sources.entry_names import stem_of
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from tests.samples import make_photos, make_zip
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from learner.datasets import describe_split, draw_test_set, natural_key, summarize, train_valid_split
-from learner.datasets.problems import Taken
+from learner.datasets.exclusions import ImageRow
 from learner.errors import DatasetError
 from learner.store import Image
 
@@ -144,7 +144,7 @@ def test_every_image_is_checked_in_exactly_one_fold_and_groups_stay_whole():
 
 
 def test_a_test_set_takes_whole_groups_of_every_class_and_is_drawn_only_once():
-    every = [Taken(**row, cluster=f"{row['label']}{n // 4}") for n, row in enumerate(rows({"a": 40, "b": 40}))]
+    every = [ImageRow(**row, cluster=f"{row['label']}{n // 4}") for n, row in enumerate(rows({"a": 40, "b": 40}))]
     drawn = draw_test_set(every, seed=0, fraction=0.25)
     assert labels(drawn) == {"a": 8, "b": 8}
     chosen = {row.path for row in drawn}

@@ -40,7 +40,7 @@ def make_contents(trained) -> Callable[..., Contents]:
     store, run_id = trained
     folder = store.workspace.run_folder(run_id) / "golden"
 
-    def make(arch: str = SMALL, head: Head | None = None, knows_strangers: bool = True) -> Contents:
+    def make(arch: str = SMALL, head: Head | None = None, supports_none_of_these: bool = True) -> Contents:
         torch.manual_seed(0)
         backbone, head = build(arch, "random"), head or Head()
         maps = map_size(backbone.body, SIZE if arch == SMALL else 64)
@@ -58,7 +58,7 @@ def make_contents(trained) -> Callable[..., Contents]:
         )
         model = nn.Sequential(backbone.body, build_head(head, backbone.num_features, 3, maps)).eval()
         reference = None
-        if knows_strangers:
+        if supports_none_of_these:
             reference = nn.functional.normalize(torch.rand(20, backbone.num_features))
             spec.neighbours, spec.distances = 5, np.linspace(0.1, 0.6, 101).tolist()
         files = sorted(folder.glob("*.png"))[:3]

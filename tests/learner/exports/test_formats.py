@@ -57,7 +57,7 @@ def test_every_family_of_backbones_gives_the_same_answers_with_torch_and_timm_an
 
 
 def test_a_model_that_cannot_tell_strangers_is_exported_too_and_never_says_none_of_these(make_contents, tmp_path):
-    contents = make_contents("small_cnn", knows_strangers=False)
+    contents = make_contents("small_cnn", supports_none_of_these=False)
     for kind in ("safetensors", "onnx"):
         prove(kind, write(contents, kind, tmp_path, f"model.{kind}"), contents)
     _, distance, none = ask(tmp_path / "model.onnx", np.zeros((2, 64, 64, 3), np.uint8))

@@ -77,16 +77,16 @@ def test_another_limit_for_strangers_is_noticed(contents, path_of, onnx_model, t
 def test_a_limit_in_the_network_that_is_not_the_one_it_tells_is_noticed(contents, tmp_path):
     from learner.exports import onnx as writing
 
-    class Deaf(writing.Whole):
+    class Deaf(writing.ExportedNetwork):
         def __init__(self, contents):
             super().__init__(contents)
             self.threshold = 5.0  # no distance is as large
 
-    honest, writing.Whole = writing.Whole, Deaf
+    honest, writing.ExportedNetwork = writing.ExportedNetwork, Deaf
     try:
         path = write(contents, "onnx", tmp_path, "model.onnx")
     finally:
-        writing.Whole = honest
+        writing.ExportedNetwork = honest
     with pytest.raises(ModelError, match='says "none of these"'):
         prove("onnx", path, contents)
 

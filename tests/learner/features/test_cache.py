@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import learner.models.network
 from learner.evaluation.results import load_predictions
-from learner.features.cache import FeatureCache, Item, every_view
+from learner.features.cache import FeatureCache, Item, all_views
 from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
 from learner.features.preprocess import Preprocess
 from learner.models.backbones import build
@@ -214,11 +214,11 @@ def test_everything_that_decides_a_feature_is_part_of_its_key(cache_of, items):
 def test_views_are_found_by_augmentation_seed_and_number(cache_of, items):
     files = [item.file for item in items]
     views = Views(AUGMENT, 2, seed=1)
-    assert cache_of(views=views).compute([3], every_view(files, views))
+    assert cache_of(views=views).compute([3], all_views(files, views))
     more = Views(AUGMENT, 3, seed=1)
-    assert cache_of(views=more).missing([3], every_view(files, more)) == 6  # only the third view of each
+    assert cache_of(views=more).missing([3], all_views(files, more)) == 6  # only the third view of each
     for other in (Views(AUGMENT, 2, seed=2), Views(replace(AUGMENT, rotate=21), 2, seed=1)):
-        assert not cache_of(views=other).has(3, every_view(files, other))
+        assert not cache_of(views=other).has(3, all_views(files, other))
     assert not cache_of(views=views).has(3, items)  # the images as they are
 
 
@@ -242,7 +242,7 @@ def test_what_this_phase_reads_is_never_removed_to_make_room_for_it(cache_of, it
     cache.weights_changed()
     needed = 12 * int(np.prod(cache.shapes[3])) * 4
     cache.budget.limit = cache.budget.used() + needed // 2
-    assert not cache.compute([3], every_view(files, views) + items)
+    assert not cache.compute([3], all_views(files, views) + items)
     assert cache.has(3, items)
 
 

@@ -14,7 +14,7 @@ from learner.datasets.uploads import save_uploads
 from learner.errors import DatasetError, ImportCancelled
 from learner.inference import batch_work, batches
 from learner.inference.batches import Answer, Mark, Picture, verdict
-from learner.inference.joining import came_of, join, joining, labels_in, marked
+from learner.inference.joining import images_added, join, joining, labels_in, marked
 from learner.inference.predictor import Predictor
 from tests.learner.datasets.waiting import rested
 from tests.samples import make_photos, make_zip
@@ -49,7 +49,7 @@ def six(workspace, tmp_path):
     photos = sorted(make_photos(tmp_path / "new", {"cat": 3, "dog": 3}, seed=7).rglob("*.jpg"))
     (tmp_path / "letter.jpg").write_text("no picture")
     batch = batches.begin_upload(workspace, upload(workspace, *photos[:3], tmp_path / "letter.jpg", *photos[3:]))
-    batch_work.take_in(batch, quiet, never)
+    batch_work.ingest(batch, quiet, never)
     return batch
 
 
@@ -70,8 +70,8 @@ def test_an_archive_is_opened_and_what_in_it_cannot_be_used_is_told(workspace, t
     (photos / "inner.zip").write_bytes(b"PK\x05\x06" + bytes(18))
     packed = make_zip(photos, tmp_path / "Ausflug.zip")
     batch = batches.begin_upload(workspace, upload(workspace, packed))
-    assert batch.title == "Ausflug.zip" and not batch.is_taken_in and batch.pictures() == []
-    batch_work.take_in(batch, quiet, never)
+    assert batch.title == "Ausflug.zip" and not batch.is_ingested and batch.pictures() == []
+    batch_work.ingest(batch, quiet, never)
     *pictures, inner = batch.pictures()
     assert [picture.name for picture in pictures] == [f"{c}/{c}_00{n}.jpg" for c in ("cat", "dog") for n in (0, 1)]
     assert inner.name == "inner.zip" and "archive inside an archive" in inner.error and not inner.file
@@ -81,14 +81,14 @@ def test_an_archive_that_cannot_be_opened_is_told_and_nothing_is_taken_in(worksp
     (tmp_path / "photos.rar").write_bytes(b"Rar!\x1a\x07" + bytes(600))
     batch = batches.begin_upload(workspace, upload(workspace, tmp_path / "photos.rar"))
     with pytest.raises(DatasetError, match=r"photos\.rar is a \.rar archive, which cannot be opened here"):
-        batch_work.take_in(batch, quiet, never)
-    assert not batch.is_taken_in
+        batch_work.ingest(batch, quiet, never)
+    assert not batch.is_ingested
 
 
 def test_a_letter_is_told_to_be_no_picture(workspace, predictor, tmp_path):
     (tmp_path / "letter.txt").write_text("Dear all")
     batch = batches.begin_upload(workspace, upload(workspace, tmp_path / "letter.txt"))
-    batch_work.take_in(batch, quiet, never)
+    batch_work.ingest(batch, quiet, never)
     assert batch_work.predict_batch(batch, predictor, 1, "m", quiet, never)
     assert batch.answers("m")[0].error.startswith("letter.txt cannot be used. It is not an image")
 
@@ -97,9 +97,9 @@ def test_taking_in_that_is_stopped_can_begin_again(workspace, tmp_path):
     photos = sorted(make_photos(tmp_path / "new").rglob("*.jpg"))
     batch = batches.begin_upload(workspace, upload(workspace, *photos))
     with pytest.raises(ImportCancelled):
-        batch_work.take_in(batch, quiet, lambda: len(list(batch.folder.glob("pictures/*"))) == 5)
-    assert not batch.is_taken_in
-    batch_work.take_in(batch, quiet, never)
+        batch_work.ingest(batch, quiet, lambda: len(list(batch.folder.glob("pictures/*"))) == 5)
+    assert not batch.is_ingested
+    batch_work.ingest(batch, quiet, never)
     assert len(batch.pictures()) == 12
 
 
@@ -254,7 +254,7 @@ def test_marked_pictures_join_the_data_set_as_its_next_version(six, pets):
     new = {row.label: row for row in rows_of(pets, newest) if row.sha256 in joined.sha256s}
     assert sorted(new) == ["a/b, dog", "cat", "dog"]
     assert len(rows_of(pets, newest)) == 12 + 3
-    used, unused = came_of(pets, joined)
+    used, unused = images_added(pets, joined)
     assert used == 2 and [reason for _, reason in unused] == ["Class a/b, dog has 1 image; a class needs 2. Add more."]
     with pytest.raises(DatasetError, match="There is nothing new for pets"):
         join(pets, six, "pets")

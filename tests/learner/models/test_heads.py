@@ -7,7 +7,7 @@ import sys
 import torch
 from fastai.vision.learner import create_head
 
-from learner.models.heads import AttentionPool, build_head, portable
+from learner.models.heads import AttentionPool, as_plain_torch, build_head
 from learner.recipe import Head
 
 FEATURES = torch.randn(4, 16, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -96,7 +96,7 @@ def test_pickles_of_portable_heads_open_where_thaw_is_not_installed(tmp_path):
     answers = {}
     for kind in ("fastai", "fc", "linear", "attention"):
         head = build_head(Head(kind), 16, 3, (3, 5)).eval()
-        plain = portable(head)
+        plain = as_plain_torch(head)
         torch.testing.assert_close(plain(FEATURES), head(FEATURES), rtol=0, atol=0)
         answers[kind] = (plain, FEATURES, head(FEATURES))
     (tmp_path / "heads.pkl").write_bytes(pickle.dumps(answers))

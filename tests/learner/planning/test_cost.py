@@ -10,9 +10,9 @@ import pytest
 from learner.datasets import add_dataset
 from learner.errors import RecipeError
 from learner.planning.cost import (
-    Amounts,
     RunPlan,
     Speed,
+    Workload,
     choose_speed,
     forget_speeds,
     is_narrow,
@@ -20,7 +20,7 @@ from learner.planning.cost import (
     plan_run,
     save_speeds,
 )
-from learner.planning.estimate import expected_plan, settle
+from learner.planning.estimate import expected_plan, resolve_recipe
 from learner.questions.process import ask
 from learner.recipe import Augment, Phase, Recipe
 from tests.samples import ROOT, SMALL, make_photos, small_recipe
@@ -42,13 +42,13 @@ SPEED = Speed(
     batch=0.01,
     row_bytes=[3000, 2000, 1000, 500],
 )
-AMOUNTS = Amounts(train=100, valid=20, decode_s=0.005, undecoded=120, room=10**9)
+AMOUNTS = Workload(train=100, valid=20, decode_s=0.005, undecoded=120, room=10**9)
 HEAD = Phase("Warm-up", "head", 10)
 TOP = Phase("Fine-tuning", "three", 5)
 ALL = Phase("Everything", "all", 1)
 
 
-def plan(*phases: Phase, amounts: Amounts = AMOUNTS, **settings) -> RunPlan:
+def plan(*phases: Phase, amounts: Workload = AMOUNTS, **settings) -> RunPlan:
     return plan_run(Recipe("pets", batch_size=10, phases=list(phases), **settings), SPEED, amounts)
 
 
@@ -240,19 +240,19 @@ def test_a_measurement_that_foretold_wrongly_is_made_again(workspace):
 def test_a_plan_was_right_within_a_quarter_of_what_has_run(share, right):
     whole = plan(HEAD, ALL)
     whole.phases[0].true_s = share * whole.phases[0].expected_s
-    assert whole.was_right is right
-    assert plan(HEAD).was_right  # nothing has run
+    assert whole.was_accurate is right
+    assert plan(HEAD).was_accurate  # nothing has run
 
 
 def test_what_a_recipe_leaves_open_is_settled_as_a_run_would(store, tmp_path):
     add_dataset(store, make_photos(tmp_path / "a", {"cat": 6, "dog": 6}, size=(40, 30)), "tiny")
-    settled = settle(store, Recipe("tiny", backbone=SMALL, weights="random"))
+    settled = resolve_recipe(store, Recipe("tiny", backbone=SMALL, weights="random"))
     assert (settled.version, settled.backbone, settled.image_size) == (1, SMALL, 96)
 
 
 def test_another_process_measures_this_machine_and_the_plan_follows(pets):
     pets.workspace.speeds.unlink()
-    recipe = settle(pets, small_recipe())
+    recipe = resolve_recipe(pets, small_recipe())
     assert expected_plan(pets, recipe) is None
     assert ask(pets, "speed", pets.workspace.speeds, recipe).wait(120) == 0
     expected = expected_plan(pets, recipe)

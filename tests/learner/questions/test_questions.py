@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import answer_file, keep_answer, read_answer, read_progress
 from learner.questions.layers import layers_file
 from learner.questions.process import ANSWERED_BY, ask, why_it_failed
@@ -31,7 +31,7 @@ def test_its_progress_stands_beside_the_answer_until_it_is_found(pets):
 
 
 def test_what_a_person_can_put_right_is_its_last_words(pets, tmp_path):
-    process = ask(pets, "rates", tmp_path / "rates.json", settle(pets, NETWORK), 7)
+    process = ask(pets, "rates", tmp_path / "rates.json", resolve_recipe(pets, NETWORK), 7)
     assert process.wait(GIVE_UP_S) == 2
     assert why_it_failed(process, "Lost.") == "There is no phase 8: the recipe has 2."
     assert list(tmp_path.glob("rates*")) == []

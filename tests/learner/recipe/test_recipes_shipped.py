@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from learner.datasets import add_dataset
 from learner.datasets.gallery import KNOWN
 from learner.errors import RecipeError, RunError
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.recipe import RECIPES, Phase, Recipe, read_recipe, recipe_names
 from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Store
@@ -160,7 +160,7 @@ def test_a_body_that_is_carried_over_is_the_other_runs_bit_for_bit(tiny, flowers
         for run_id in (flowers, second)
     ]
     assert bodies[0] == bodies[1]
-    assert settle(tiny, replace(read("quick"), weights="run:flower-photos", **SMALL)).weights.startswith("run:")
+    assert resolve_recipe(tiny, replace(read("quick"), weights="run:flower-photos", **SMALL)).weights.startswith("run:")
     assert tiny.runs.get(second).facts["classes"] == ["cat", "dog", "owl"]
 
 

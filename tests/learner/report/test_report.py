@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from learner.advice.learning_curve import grow
+from learner.advice.learning_curve import measure_curve
 from learner.datasets import add_dataset, dataset_folder
 from learner.errors import RunError
 from learner.evaluation.inspect import look_at_test
@@ -44,7 +44,7 @@ def hostile(tmp_path_factory) -> tuple[Store, int]:
         ids.append(store.runs.submit(recipe.to_dict() | {"version": 1}, version.id, running=True, baseline=baseline))
         assert execute(store, ids[-1]) == "finished", store.runs.get(ids[-1]).reason
     look_at_test(store, ids[-1])
-    grow(store, recipe_of(store.runs.get(ids[-1])))
+    measure_curve(store, recipe_of(store.runs.get(ids[-1])))
     return store, ids[-1]
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import learner.training.benchmark
-from learner.planning.cost import Amounts, load_speeds, save_speeds
+from learner.planning.cost import Workload, load_speeds, save_speeds
 from learner.recipe import Phase
 from learner.training.benchmark import _seconds, pick_device, speed_of_run
 from tests.samples import small_recipe
 
 CPU = torch.device("cpu")
-AMOUNTS = Amounts(train=100, valid=20, decode_s=0.001, undecoded=120, room=10**9)
+AMOUNTS = Workload(train=100, valid=20, decode_s=0.001, undecoded=120, room=10**9)
 
 
 class Machine:

@@ -16,12 +16,21 @@ from fastai.learner import Learner
 from learner.errors import RunError
 from learner.features.loaders import ImageLoader
 from learner.jobs.device import device_lock
-from learner.planning.estimate import settle
+from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.rates import rates_file, read_rates, scaled_to, with_rates
 from learner.recipe import Augment, Phase
 from learner.training.losses import build_loss
-from learner.training.lr_finder import FEWEST, SKIPPED_FIRST, SKIPPED_LAST, STEPS, explain, find_on, find_rates, suggest
+from learner.training.lr_finder import (
+    FEWEST,
+    SKIPPED_FIRST,
+    SKIPPED_LAST,
+    STEPS,
+    explain,
+    find_rates,
+    find_rates_on,
+    suggest,
+)
 from learner.training.phases import build_learner, fit_phase, prepare_phase
 from learner.training.resume import random_states
 from learner.training.trial import set_up
@@ -87,7 +96,7 @@ class TestOnALearner:
             )
 
         before, loss, function = state(), learn.loss_func, learn.loss_func.func
-        rates, losses = find_on(learn, recipe, recipe.phases[0], self.stages)
+        rates, losses = find_rates_on(learn, recipe, recipe.phases[0], self.stages)
         assert len(rates) == len(losses) > 20
         assert state() == before
         assert learn.loss_func is loss and loss.func is function and loss.func.reduction == "mean"
@@ -101,7 +110,7 @@ class TestOnALearner:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            find_on(learn, recipe, recipe.phases[0], self.stages, interrupt)
+            find_rates_on(learn, recipe, recipe.phases[0], self.stages, interrupt)
         assert exact([learn.model.state_dict(), learn.opt.state_dict(), random_states()]) == before
         fit_phase(learn, recipe, recipe.phases[0], self.stages)  # and it can go on learning
 
@@ -112,7 +121,7 @@ class TestOnALearner:
             learn = learner_of(recipe)
             torch.manual_seed(7)
             if looks:
-                find_on(learn, recipe, recipe.phases[0], self.stages)
+                find_rates_on(learn, recipe, recipe.phases[0], self.stages)
             fit_phase(learn, recipe, recipe.phases[0], self.stages)
             ends.append(exact(learn.model.state_dict()))
         assert ends[0] == ends[1]
@@ -130,7 +139,7 @@ class TestOnALearner:
 
         type(learn)._step = spy
         try:
-            rates, _ = find_on(learn, recipe, phase, self.stages)
+            rates, _ = find_rates_on(learn, recipe, phase, self.stages)
         finally:
             type(learn)._step = original
         assert [step[-1] for step in seen[: len(rates)]] == pytest.approx(rates)
@@ -151,7 +160,7 @@ class TestOfARecipe:
         assert found.rates == sorted(found.rates) and found.seconds > 0
         assert any(text.startswith("Step ") for text in told)
         assert pets.runs.all() == [] and not list(pets.workspace.runs.glob("*"))
-        assert read_rates(pets.workspace, settle(pets, recipe), 0) == found
+        assert read_rates(pets.workspace, resolve_recipe(pets, recipe), 0) == found
         assert find_rates(pets, recipe, 0, pytest.fail) == found  # not looked for again
 
     def test_a_later_phase_is_tried_after_an_epoch_of_the_first(self, pets):
@@ -194,7 +203,7 @@ class TestOfARecipe:
         assert 1e-6 < found.lr <= 10 and math.isfinite(sum(found.losses))
 
     def test_a_rate_that_is_used_keeps_what_was_found(self, pets):
-        recipe = settle(pets, small_recipe(phases=TWO))
+        recipe = resolve_recipe(pets, small_recipe(phases=TWO))
         found = find_rates(pets, recipe, 1)
         used = with_rates(recipe, 1, found.lr)
         assert used.phases[1].lr == found.lr and used.phases[0] == recipe.phases[0]
@@ -213,7 +222,7 @@ class TestOfARecipe:
             find_rates(pets, small_recipe(), 1)
 
     def test_another_process_finds_it_for_the_page(self, pets, tmp_path):
-        recipe = settle(pets, small_recipe(phases=TWO))
+        recipe = resolve_recipe(pets, small_recipe(phases=TWO))
         process = ask(pets, "rates", rates_file(pets.workspace, recipe, 0), recipe, 0)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors
@@ -224,7 +233,7 @@ class TestOfARecipe:
         assert errors.strip().splitlines()[-1].startswith("backbone: 'nosuch' is not an architecture")
 
     def test_a_damaged_file_is_as_none(self, pets):
-        recipe = settle(pets, small_recipe())
+        recipe = resolve_recipe(pets, small_recipe())
         file = rates_file(pets.workspace, recipe, 0)
         file.parent.mkdir(parents=True)
         for text in ("{", json.dumps({"rates": []})):

@@ -33,7 +33,7 @@ def _limit_memory(room: int) -> None:
 
     glibc frees addresses, other than memory, only of blocks that it maps one by one, which Thaw turns off for speed.
     """
-    learner.training.process.keep_memory = lambda: None
+    learner.training.process.retain_memory = lambda: None
     limit = psutil.Process().memory_info().vms + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 

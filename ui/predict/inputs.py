@@ -123,7 +123,7 @@ def show_recent(store: Store) -> None:
         with st.container(horizontal=True, vertical_alignment="center", key=f"batch-{batch.id}"):
             if st.button(plain(batch.title), key=f"open-{batch.id}", type="tertiary"):
                 open_batch(batch.id)
-            about = f"{count(len(batch.pictures()), 'picture')}, " if batch.is_taken_in else ""
+            about = f"{count(len(batch.pictures()), 'picture')}, " if batch.is_ingested else ""
             st.caption(f"{about}{duration(time.time() - batch.created_at)} ago")
             with st.popover("Delete"):
                 st.markdown(

@@ -5,8 +5,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from learner.datasets.sources.entries import Entry, Source
+from learner.datasets.sources.entry_names import Places, stem_of
 from learner.datasets.sources.folder import FolderSource
-from learner.datasets.sources.inside import Places, stem_of
 from learner.errors import DatasetError, ImportCancelled
 
 

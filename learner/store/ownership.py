@@ -12,7 +12,7 @@ from learner.store.tables import WorkspaceId
 from learner.workspace import Workspace
 
 
-def require_own(engine: Engine, workspace: Workspace) -> None:
+def require_same_workspace(engine: Engine, workspace: Workspace) -> None:
     """That the database belongs to the workspace; one without a workspace becomes this one's.
 
     A file within the workspace always does. Raises StoreError otherwise.

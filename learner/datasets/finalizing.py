@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.grouping import components
-from learner.datasets.problems import Taken
 from learner.store import Content
 
 MIN_SIDE = 32
 """Pixels. Smaller pictures hold too little to tell a copy from a look-alike: only exact copies of them are found."""
 
 
-def settle(images: list[Taken], earlier_test: set[str], contents: Mapping[str, Content]) -> list[Taken]:
+def finalize_rows(images: list[ImageRow], earlier_test: set[str], contents: Mapping[str, Content]) -> list[ImageRow]:
     """`images` with their clusters of near duplicates, and with the test set that the data set has had already.
 
     `contents` holds what was measured, by sha256; pictures without are in no cluster. Pictures of `earlier_test`

@@ -120,8 +120,8 @@ class Asker:
 
         if stopped():
             return
-        if not work.batch.is_taken_in:
-            batch_work.take_in(work.batch, tell, stopped)
+        if not work.batch.is_ingested:
+            batch_work.ingest(work.batch, tell, stopped)
         tell(0, 0, "Loading the model; the first time takes some seconds", None)
         predictor = self.predictor(work.store, work.run_id, work.model)
         batch_work.predict_batch(work.batch, predictor, work.run_id, work.model, tell, stopped)

@@ -18,7 +18,7 @@ SetAsideRows = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Taken:
+class ImageRow:
     """An image that was decoded and copied; the columns of `store.Image`."""
 
     path: str
@@ -35,19 +35,19 @@ class Taken:
     cluster: str = ""
 
 
-def exclude_doubtful(images: list[Taken]) -> list[Taken]:
+def exclude_doubtful(images: list[ImageRow]) -> list[ImageRow]:
     """`images` in the same order: those without a class excluded, and all but one of those with the same content.
 
     The same file under two classes is excluded everywhere: only a person knows which is right. Across splits the copy
     to learn from goes, since a model must not be checked on what it has learnt.
     """
-    same: dict[str, list[Taken]] = defaultdict(list)
+    same: dict[str, list[ImageRow]] = defaultdict(list)
     for image in images:
         same[image.sha256].append(image)
     return [_judged(image, same[image.sha256]) for image in images]
 
 
-def _judged(image: Taken, copies: list[Taken]) -> Taken:
+def _judged(image: ImageRow, copies: list[ImageRow]) -> ImageRow:
     other = next((copy for copy in copies if image.label and copy.label not in ("", image.label)), None)
     if other:
         reason = f"The same image is also in class {other.label} ({other.path}). Keep it in the right one only."
@@ -60,13 +60,15 @@ def _judged(image: Taken, copies: list[Taken]) -> Taken:
     return image
 
 
-def _duplicate(image: Taken, first: Taken) -> str:
+def _duplicate(image: ImageRow, first: ImageRow) -> str:
     if image.split == first.split:
         return f"The same image as {first.path}, which is used."
     return f"The same image as {first.path}: what is in {first.split} must not be in {image.split or 'training'} too."
 
 
-def exclude_small_classes(images: list[Taken], decided: frozenset[str] = frozenset()) -> tuple[list[Taken], list[str]]:
+def exclude_small_classes(
+    images: list[ImageRow], decided: frozenset[str] = frozenset()
+) -> tuple[list[ImageRow], list[str]]:
     """`images` without what no model could learn: classes without training images, or with a single image.
 
     `decided` are paths of images that a person has looked at; they stay as they are. An image that was excluded for
@@ -78,7 +80,7 @@ def exclude_small_classes(images: list[Taken], decided: frozenset[str] = frozens
     used = [image for image in images if not image.excluded]
     learnable = Counter(image.label for image in used if image.split in ("train", ""))
     checkable = Counter(image.label for image in used if image.split != "test")
-    kept: list[Taken] = []
+    kept: list[ImageRow] = []
     for image in images:
         untaught, single = _small(image.label)
         reason = ""
@@ -98,13 +100,13 @@ def _small(label: str) -> tuple[str, str]:
     )
 
 
-def _unchecked(used: list[Taken]) -> list[str]:
+def _unchecked(used: list[ImageRow]) -> list[str]:
     checked = {image.label for image in used if image.split == "valid"}
     unchecked = sorted({image.label for image in used} - checked, key=natural_key)
     return [f"Without validation images: {', '.join(unchecked)}."] if checked and unchecked else []
 
 
-def require_any(taken: list[Taken], set_aside: SetAsideRows, source_name: str) -> None:
+def require_any(taken: list[ImageRow], set_aside: SetAsideRows, source_name: str) -> None:
     """Raise DatasetError, with the commonest reason, when not a single image could be read."""
     if taken:
         return

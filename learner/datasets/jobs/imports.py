@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from learner.datasets.importing import ImportProgress, Mode
 from learner.datasets.jobs import processes
-from learner.datasets.jobs.arriving import forget, known_set, remove_source, title_of
+from learner.datasets.jobs.import_steps import forget, known_set, remove_source, title_of
 from learner.datasets.jobs.processes import AT_WORK, ENDED, Job
 from learner.datasets.layouts import Choice, Listing, Proposal
 from learner.datasets.names import check_name, suggested_name

@@ -9,7 +9,7 @@ from learner.datasets.layouts.listed import guess_columns
 from learner.datasets.layouts.listing import Listing
 from learner.datasets.layouts.numbers import KNOWN_COUNTS, numbered_run, usual_count
 from learner.datasets.layouts.patterns import INNERMOST_FOLDER, fitting_pattern
-from learner.datasets.layouts.placing import images_of, summed_up
+from learner.datasets.layouts.placing import images_of, summarized
 
 UNLABELLED = 20.0
 """What bringing everything in without a class is rated; what is rated less is only offered."""
@@ -29,11 +29,11 @@ def recognise(listing: Listing) -> list[Proposal]:
     images = images_of(listing)
     rated: list[tuple[float, Proposal]] = []
     for rate, choice in _candidates(listing, images):
-        proposal = summed_up(listing, images, choice)
+        proposal = summarized(listing, images, choice)
         labelled = 1 - sum(proposal.counts.get("", {}).values()) / proposal.images
         if labelled:
             rated.append((rate * labelled, proposal))
-    rated.append((UNLABELLED, summed_up(listing, images, Choice("unlabelled"))))
+    rated.append((UNLABELLED, summarized(listing, images, Choice("unlabelled"))))
     proposals: list[Proposal] = []
     for _, proposal in sorted(rated, key=lambda pair: -pair[0]):
         same = any((one.counts, one.examples) == (proposal.counts, proposal.examples) for one in proposals)

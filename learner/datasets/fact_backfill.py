@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import update
 
+from learner.datasets.exclusions import ImageRow
 from learner.datasets.files import dataset_folder
+from learner.datasets.finalizing import finalize_rows
 from learner.datasets.images import examining
 from learner.datasets.importing import STOPPED, THREADS, ImportProgress, Report
-from learner.datasets.problems import Taken
 from learner.datasets.rows import rows_of
-from learner.datasets.settling import settle
 from learner.errors import ImageError, ImportCancelled
 from learner.store import Image, Store, VersionInfo
 
@@ -38,7 +38,7 @@ def measure_missing(
         return 0
     folder = dataset_folder(store.workspace, version.name)
 
-    def measured(row: Taken) -> dict | None:
+    def measured(row: ImageRow) -> dict | None:
         try:
             file = folder / row.file
             with examining(file) as examined:
@@ -55,7 +55,7 @@ def measure_missing(
             done += len(some)
             left = (time.monotonic() - started) / done * (len(missing) - done)
             progress(ImportProgress(done, len(missing), "Measuring pictures that came in before Thaw did so.", left))
-    settled = settle(rows, set(), store.datasets.contents(version.id))
+    settled = finalize_rows(rows, set(), store.datasets.contents(version.id))
     with store.datasets.session() as session, session.begin():
         for row in settled:
             if row.cluster:
