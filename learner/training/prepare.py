@@ -22,7 +22,7 @@ from learner.models.heads import build_head
 from learner.models.layers import layers_of
 from learner.models.network import Network
 from learner.models.precision import Precision
-from learner.planning.cost import RunPlan, Speed, plan_run
+from learner.planning.cost import RunPlan, Speed, Workload, plan_run
 from learner.planning.estimate import workload_for
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Image, Run, Store
@@ -114,6 +114,46 @@ class PreparedRun:
         }
 
 
+@dataclass(frozen=True)
+class Built:
+    """A recipe's network, ready to train on this machine, and how fast that is expected to be."""
+
+    recipe: Recipe
+    """With the backbone and the precision decided."""
+    backbone: Backbone
+    network: Network
+    """With a new head, on `device`."""
+    device: torch.device
+    spec: ModelSpec
+    speed: Speed
+    workload: Workload
+
+
+def build_network(
+    store: Store, recipe: Recipe, train: list[Path], valid: int, classes: list[str], weights: str
+) -> Built:
+    """Build the network of a recipe whose image size is decided, in the precision that is fastest for these images.
+
+    `train` are files to learn from, `valid` is the number of images to check on. Measures this machine where it has to.
+    Raises WeightsError, BackboneError, RecipeError and ImageError.
+    """
+    set_seed(recipe.seed, reproducible=True)
+    backbone = build(recipe.backbone, weights, store.workspace)
+    recipe = replace(recipe, backbone=backbone.arch)
+    recipe.check(backbone.stages)
+    device = pick_device()
+    workload = workload_for(store.workspace, train, valid, recipe.side)
+    speed = speed_of_run(store.workspace, recipe, device, workload)
+    recipe = replace(recipe, precision=speed.precision)
+    spec = _spec(recipe, backbone, classes)
+    height, width = spec.map_size
+    set_seed(recipe.seed, reproducible=True)
+    head = build_head(recipe.head, spec.num_features, len(classes), (height, width))
+    network = Network(backbone.body, head, Precision(speed.precision, speed.precision_reason))
+    network = network.to(device).to(memory_format=torch.channels_last)  # about twice as fast on a CPU
+    return Built(recipe, backbone, network, device, spec, speed, workload)
+
+
 def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     """Decide what a run leaves open, and build its network and loaders; what was decided before stays decided.
 
@@ -129,31 +169,24 @@ def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     train, valid = split_by(recipe, store.datasets.images(version.id))
     images = Images(dataset_folder(store.workspace, version.name), train, valid, _spread(valid))
 
-    set_seed(recipe.seed, reproducible=True)
-    backbone = build(recipe.backbone, "random" if has_begun else recipe.weights, store.workspace)
-    typical_side = max(summary.median_width, summary.median_height)
-    image_size = choose_image_size(recipe.image_size, typical_side)
-    recipe = replace(recipe, version=version.number, backbone=backbone.arch, image_size=image_size)
-    recipe.check(backbone.stages)
-    device = pick_device()
-    amounts = workload_for(store.workspace, [file.path for file in images.train_files], len(valid), image_size)
-    speed = speed_of_run(store.workspace, recipe, device, amounts)
-    recipe = replace(recipe, precision=speed.precision)
-
-    set_seed(recipe.seed, reproducible=True)
-    spec = _spec(recipe, backbone, summary.classes)
-    network = _network(recipe, backbone, spec, speed).to(device).to(memory_format=torch.channels_last)  # twice as fast
-    data = _data(store.workspace, recipe, backbone, network, spec, images, image_size)
+    image_size = choose_image_size(recipe.image_size, max(summary.median_width, summary.median_height))
+    recipe = replace(recipe, version=version.number, image_size=image_size)
+    files, weights = [file.path for file in images.train_files], "random" if has_begun else recipe.weights
+    built = build_network(store, recipe, files, len(valid), summary.classes, weights)
+    recipe, network, spec = built.recipe, built.network, built.spec
+    data = _data(store.workspace, recipe, built.backbone, network, spec, images, image_size)
     missing = data.cache.missing_pixels(images.train_files + images.valid_files)
-    amounts = replace(amounts, undecoded=missing, kept=data.feed.kept_cuts())
     plan = RunPlan.from_facts(run.facts)
     if plan is None or len(plan.phases) != len(recipe.phases):
-        plan = plan_run(recipe, speed, amounts)
+        workload = replace(built.workload, undecoded=missing, kept=data.feed.kept_cuts())
+        plan = plan_run(recipe, built.speed, workload)
     counts = Counter(image.label for image in train)
-    loss = build_loss(recipe, [counts[name] for name in spec.classes], device)
-    prepared = PreparedRun(store.workspace, recipe, backbone, network, device, spec, images, plan, loss, data)
-    weights = before.get("weights", asdict(backbone.source))
-    store.runs.add_facts(run.id, weights=weights, **prepared.facts())
+    loss = build_loss(recipe, [counts[name] for name in spec.classes], built.device)
+    prepared = PreparedRun(
+        store.workspace, recipe, built.backbone, network, built.device, spec, images, plan, loss, data
+    )
+    source = before.get("weights", asdict(built.backbone.source))
+    store.runs.add_facts(run.id, weights=source, **prepared.facts())
     return prepared
 
 
@@ -183,12 +216,6 @@ def _spec(recipe: Recipe, backbone: Backbone, classes: list[str]) -> ModelSpec:
         map_size=list(map_size(backbone.body, recipe.side)),
         augment=asdict(recipe.augment),
     )
-
-
-def _network(recipe: Recipe, backbone: Backbone, spec: ModelSpec, speed: Speed) -> Network:
-    height, width = spec.map_size
-    head = build_head(recipe.head, spec.num_features, len(spec.classes), (height, width))
-    return Network(backbone.body, head, Precision(speed.precision, speed.precision_reason))
 
 
 def _data(

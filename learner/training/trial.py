@@ -1,24 +1,21 @@
 """A recipe's network and images, made ready outside of a run: for what is found out before one."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fastai.torch_core import set_seed
 
 from learner.datasets import image_path, split_by, summarize
 from learner.features.cache import FeatureCache
 from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Views
 from learner.features.preprocess import Preprocess
-from learner.models.backbones import Backbone, build
-from learner.models.heads import build_head
+from learner.models.backbones import Backbone
 from learner.models.network import Network
-from learner.models.precision import Precision
-from learner.planning.estimate import resolve_recipe, workload_for
+from learner.planning.estimate import resolve_recipe
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.training.benchmark import pick_device, speed_of_run
+from learner.training.prepare import build_network
 
 
 @dataclass
@@ -69,21 +66,13 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     store.datasets.require_trainable(version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
     files = [LabelledFile.of(image_path(store.workspace, version.name, image), image) for image in train]
-    set_seed(recipe.seed)
-    backbone = build(recipe.backbone, recipe.weights, store.workspace)
-    recipe.check(backbone.stages)
-    device = pick_device()
-    amounts = workload_for(store.workspace, [file.path for file in files], len(valid), recipe.side)
-    speed = speed_of_run(store.workspace, recipe, device, amounts)
-    recipe = replace(recipe, precision=speed.precision)
-    precision = Precision(speed.precision, speed.precision_reason)
     classes = summarize(store, version).classes
-    height, width, _ = Network(backbone.body, torch.nn.Identity(), precision).shapes(recipe.side)[-1]
-    set_seed(recipe.seed)
-    head = build_head(recipe.head, backbone.num_features, len(classes), (height, width))
-    network = Network(backbone.body, head, precision).to(device).to(memory_format=torch.channels_last)
+    paths = [file.path for file in files]
+    built = build_network(store, recipe, paths, len(valid), classes, recipe.weights)
+    recipe = built.recipe
     counts = Counter(file.label for file in files)
     if most_images is not None and most_images < len(files):
         order = Order.of(files, recipe.seed, oversample=False).of_epoch(0, len(files))
         files = [files[index] for index in sorted(order[:most_images])]
-    return Trial(recipe, backbone, network, device, classes, files, [counts[name] for name in classes])
+    per_class = [counts[name] for name in classes]
+    return Trial(recipe, built.backbone, built.network, built.device, classes, files, per_class)
