@@ -224,7 +224,7 @@ def _checked_cost(opened: Image.Image) -> int:
 
 def _forget_pixels(image: Image.Image) -> None:
     # `close` would also close a stream that is not ours.
-    image.im = None  # type: ignore[assignment]  # Pillow sets it to None itself
+    image.im = None  # type: ignore[assignment]  # as it is before Pillow has read them
 
 
 def _may_be_turned(image: Image.Image) -> bool:
