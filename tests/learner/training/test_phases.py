@@ -8,6 +8,7 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from torch import nn
+from torch.amp import GradScaler
 from torch.nn import functional as F
 
 from learner.models.network import Network
@@ -30,10 +31,10 @@ class InOrder(DataLoader):
 def learn():
     """A Learner on a small network without convolutions, whose batches come in order."""
 
-    def make(batch_size: int = 4, loss=None, **recipe):
+    def make(batch_size: int = 4, loss=None, precision: str = "fp32", **recipe):
         torch.manual_seed(1)
         body = nn.Sequential(nn.Linear(5, 6), nn.Sequential(nn.ReLU(), nn.Linear(6, 6)))
-        network = Network(body, nn.Sequential(nn.Linear(6, 3)), Precision("fp32", ""))
+        network = Network(body, nn.Sequential(nn.Linear(6, 3)), Precision(precision, ""))
         items = list(zip(X, Y, strict=True))
         dls = DataLoaders(InOrder(items, bs=batch_size), InOrder(items, bs=batch_size), device=torch.device("cpu"))
         learn = build_learner(network, dls, loss)
@@ -192,3 +193,51 @@ def test_what_it_says_of_a_few_images_is_noted_after_each_epoch(learn):
     for row, position in zip(learn.samples.rows, [1, 23, 6], strict=True):
         assert row[0] == int(probs[position].argmax())
         assert row[1:] == pytest.approx([float(probs[position].max()), float(probs[position, Y[position]])], abs=1e-4)
+
+
+def test_a_fit_that_goes_on_has_the_loss_scaling_that_it_had(learn):
+    scales = []
+
+    class Notes(Callback):
+        def before_epoch(self):
+            scales.append(self.learn.scaler.get_scale())
+
+    learn = learn(precision="fp16")
+    learn.loss_scaling.state = GradScaler("cpu").state_dict() | {"scale": 128.0}
+    learn.add_cb(Notes())
+    for _ in range(2):
+        fitted(learn, Phase("p", "all", 1, 0.01, "constant"))
+    assert scales == [128.0, GradScaler("cpu").get_scale()]  # the next fit begins anew
+
+
+def test_a_fit_that_goes_on_tells_only_of_the_epochs_it_does(learn):
+    """fastai's events around a skipped epoch are what `Reporter` and `StartBatch` stand on."""
+    told = []
+
+    class Notes(Callback):
+        order = 80  # after SkipToEpoch
+
+        def before_epoch(self):
+            told.append(("before", self.epoch))
+
+        def before_train(self):
+            told.append(("train", self.epoch, self.learn.pct_train))
+
+        def after_epoch(self):
+            told.append(("after", self.epoch))
+
+    learn = learn()
+    learn.add_cb(Notes())
+    phase = Phase("p", "all", 4, 0.01)
+    prepare_phase(learn, phase, STAGES)
+    fit_phase(learn, Recipe("x"), phase, STAGES, epochs_done=2)
+    skipped = [("after", 0), ("after", 1)]
+    assert told == [
+        *skipped,
+        ("before", 2),
+        ("train", 2, 0.5),
+        ("after", 2),
+        ("before", 3),
+        ("train", 3, 0.75),
+        ("after", 3),
+    ]
