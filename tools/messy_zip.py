@@ -13,7 +13,7 @@ PHOTOS_EACH = 60
 NEW_PHOTOS = 8
 """Of digits that are not in the zip, to ask the model about."""
 SIDE = 160
-COPIES, SMALLER, WRONG = 6, 6, 28
+COPIES, SMALLER, WRONG = 6, 6, 20
 OTHER_SPELLING = "Seven "
 TOP = "Digits of class 4b"
 SEED = 4
