@@ -2,13 +2,14 @@
 # make test   set up, with a browser, and run every test; JOBS=4 as so many processes
 # make test-fast  in under 90 seconds, for while one works: what needs no process, no browser and no training
 # make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
+# make pictures  take the pictures in docs/pictures again, from a real run, in five to ten minutes
 PYTHON ?= python3
 JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := app
-.PHONY: app test test-fast lint bench clean
+.PHONY: app test test-fast lint bench pictures clean
 
 app: $(VENV)/app.ok
 	@$(BIN)/python -m ui.thaw app
@@ -33,6 +34,10 @@ lint: $(VENV)/dev.ok
 bench: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
 	@$(BIN)/python -m benchmarks $(if $(WEIGHTS),--weights $(WEIGHTS))
+
+pictures: $(VENV)/dev.ok
+	@$(BIN)/python tools/browser.py
+	@$(BIN)/python tools/pictures.py
 
 clean:
 	rm -rf $(VENV)

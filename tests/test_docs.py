@@ -1,4 +1,4 @@
-"""README and docs name commands, options and files that there are; the page of commands says what they say now."""
+"""README and docs name commands, files and pictures that there are; generated pages say what the program says now."""
 
 import re
 import shlex
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.exceptions import TyperException
 
 from learner.cli import app
@@ -16,6 +17,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 WRITTEN = command_docs.PROGRAM + " "
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`(" + WRITTEN + r"[^`]+)`")
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`((?:learner|ui|pages|tests|tools|benchmarks|recipes|docs)[./][\w./]*\w/?)`")
 
 
@@ -133,6 +135,22 @@ def test_files_and_modules_that_a_page_names_exist(page):
     named = set(NAMED.findall(page.read_text("utf-8"))) - {"learner.pkl"}
     missing = sorted(name for name in named if not exists(name))
     assert missing == []
+
+
+@by_page
+def test_pictures_that_a_page_shows_exist_and_say_what_they_show(page):
+    shown = PICTURE.findall(page.read_text("utf-8"))
+    assert [file for _, file in shown if not (page.parent / file).is_file()] == []
+    assert [file for alt, file in shown if len(alt.split()) < 5] == []
+
+
+def test_every_picture_is_shown_by_a_page_and_opens():
+    shown = {(page.parent / file).resolve() for page in PAGES for _, file in PICTURE.findall(page.read_text("utf-8"))}
+    pictures = set((ROOT / "docs").rglob("*.png"))
+    assert pictures and pictures == {path for path in shown if path.suffix == ".png"}
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size in ((1440, 900), (390, 844)), path.name
 
 
 def test_the_map_in_the_readme_has_every_room_of_the_library():

@@ -46,6 +46,13 @@ def test_with_more_classes_figures_go_first_then_names_then_empty_cells(classes,
     assert len(scale) == classes  # those without a cell keep their row
 
 
+@pytest.mark.parametrize("classes", [2, 5, 7])
+def test_with_few_classes_every_name_stands_under_its_column_and_a_phone_shows_all(classes):
+    spec = confusion_of(classes)
+    assert spec["layer"][0]["encoding"]["x"]["axis"]["labelOverlap"] is False
+    assert spec["width"] == spec["height"] <= 340
+
+
 def test_a_clicked_cell_is_selected_on_the_topmost_layer():
     spec = confusion_of(3)
     assert [one["name"] for one in spec["params"]] == [charts.CELL]

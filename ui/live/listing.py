@@ -47,7 +47,7 @@ def show_list(store: Store, chosen_id: int) -> None:
                 width=125,
                 help="Accuracy now, above that at the end of the first phase.",
             ),
-            "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+            "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=110),
         },
         alt="Every run with its status, accuracy by epoch, best accuracy, gain, data set, start and duration.",
     )

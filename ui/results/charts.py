@@ -33,7 +33,8 @@ def confusion(
                 share = number / total if total else 0.0
                 rows.append({"true": true, "predicted": predicted, "images": number, "share": share})
     angle = -45 if max(map(len, classes)) > 3 else 0
-    side = max(220, min(640, 44 * len(classes)))
+    few = len(classes) < FEW_CLASSES
+    side = max(220, min(340, 120 + 44 * len(classes))) if few else min(640, 44 * len(classes))  # names take 120
     named = len(classes) <= MOST_NAMED
     scale = alt.Scale(domain=list(classes))
     base = alt.Chart(pd.DataFrame(rows)).encode(
@@ -41,7 +42,13 @@ def confusion(
             "predicted:N",
             scale=scale,
             title="Predicted",
-            axis=alt.Axis(labelAngle=angle, labelLimit=90, labels=named, ticks=named),
+            axis=alt.Axis(
+                labelAngle=angle,
+                labelLimit=90,
+                labels=named,
+                ticks=named,
+                **({"labelOverlap": False} if few else {}),  # Vega leaves out every second name otherwise
+            ),
         ),
         y=alt.Y("true:N", scale=scale, title="True", axis=alt.Axis(labelLimit=110, labels=named, ticks=named)),
         tooltip=[
@@ -64,7 +71,7 @@ def confusion(
         )
         .add_params(picked)
     )
-    size = {"height": side} if len(classes) >= FEW_CLASSES else {"height": side, "width": side}
+    size = {"height": side, "width": side} if few else {"height": side}
     if len(classes) > MOST_NUMBERED:
         return alt.layer(cells, frames).properties(**size)
     text = alt.Text("share:Q", format=".0%") if as_percent else alt.Text("images:Q")
