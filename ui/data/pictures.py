@@ -80,7 +80,6 @@ def choose(
             )
             for row in rows
         ],
-        [],
         key=f"picker-{key}-{working.key}",
     )
 

@@ -168,7 +168,7 @@ def show_grid(answered: Answered, shown: list[Picture], key: str) -> list[Pictur
                 aside=unread,
             )
         )
-    chosen = set(picture_picker(tiles, [], key=f"picker-{key}-{first}"))
+    chosen = set(picture_picker(tiles, key=f"picker-{key}-{first}"))
     return [picture for picture in page if str(picture.number) in chosen]
 
 
