@@ -84,18 +84,7 @@ def show_view(working: Working) -> None:
     titles = {key: title for key, (title, _) in VIEWS.items()}
     if findings:
         titles["checks"] = f"Checks ({len(findings):,}{', ' + count(serious, 'serious', 'serious') if serious else ''})"
-    asked = st.query_params.get(state.VIEW)
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=asked if asked in VIEWS else "pictures",
-        format_func=titles.__getitem__,
-        label_visibility="collapsed",
-        key="data-view",
-    )
-    view = view or "pictures"
-    st.query_params[state.VIEW] = view
-    VIEWS[view][1](working)
+    VIEWS[state.choose_view(titles, "pictures", state.DATA_VIEW)][1](working)
 
 
 with page("data", "Bring labelled photos; see what is doubtful about them, clean them, and keep every version."):

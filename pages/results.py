@@ -49,19 +49,8 @@ def show_page() -> None:
         next_step("predict", "Try it on new pictures", primary=False)
     if not is_complete(shown.folder):
         show_older(store, run)
-    asked = st.query_params.get(state.VIEW)
     usual = "compare" if run.baseline else "overview"  # what a correction brought is what one comes to see
-    st.session_state.setdefault(state.RESULTS_VIEW, asked if asked in VIEWS else usual)
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        format_func=lambda key: VIEWS[key][0],
-        label_visibility="collapsed",
-        required=True,
-        key=state.RESULTS_VIEW,
-    )
-    view = view or usual
-    st.query_params[state.VIEW] = view
+    view = state.choose_view({key: title for key, (title, _) in VIEWS.items()}, usual, state.RESULTS_VIEW)
     VIEWS[view][1](shown)
 
 

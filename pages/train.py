@@ -6,7 +6,7 @@ from typing import Any, Final
 import streamlit as st
 
 from learner.datasets import Summary, summarize
-from learner.errors import DatasetError, RecipeError, ThawError
+from learner.errors import DatasetError, RecipeError
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
 from learner.wording import count
@@ -171,13 +171,9 @@ def start(store: Store, recipe: Recipe, parent: tuple[int, int] | None, weights:
         )
     if not st.button(start_label(recipe.repeats), type="primary", disabled=weights.arch is None):
         return
-    try:
-        run_id = store.submit(recipe, parent=parent)
-    except ThawError as error:
-        st.error(plain(str(error)))
-        return
-    st.session_state[state.RUN] = run_id
-    st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})
+    with telling_errors():
+        st.session_state[state.RUN] = run_id = store.submit(recipe, parent=parent)
+        st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})
 
 
 def show_as_file(recipe: Recipe, parent: tuple[int, int] | None) -> None:

@@ -148,6 +148,21 @@ def probability_bars(classes: Sequence[str], probs: Sequence[float]) -> None:
     )
 
 
+def class_box(classes: Sequence[str], *, key: str, disabled: bool, label: str = "", width: int) -> str | None:
+    """One of `classes`, or a new one that is typed in; `label` is read out, and shown where it is given."""
+    return st.selectbox(
+        label or "Class",
+        classes,
+        index=None,
+        placeholder="Class, or type a new one",
+        accept_new_options=True,
+        disabled=disabled,
+        key=key,
+        label_visibility="visible" if label else "collapsed",
+        width=width,
+    )
+
+
 def pager(total: int, page_size: int, key: str) -> int:
     """Previous and next for a long grid; returns the index of the first item to show. Keeps its place under `key`."""
     pages = max(1, -(-total // page_size))

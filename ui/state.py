@@ -24,9 +24,9 @@ DRAFT_TABLES = "draft_tables"
 ADDING = "adding"
 """Whether the Data page shows the ways in although there are data sets."""
 VIEW = "view"
-"""The view of the Data page; also in its address, so that a reload keeps it."""
-RESULTS_VIEW = "results-view"
-"""The view of the Results page; also in its address."""
+"""In the address: the view of the Data or the Results page, so that a reload keeps it."""
+DATA_VIEW, RESULTS_VIEW = "data-view", "results-view"
+"""What the row of views of both shows."""
 CAMERA = "camera"
 """The pile of photos that the camera has taken so far; also in the page's address, so that a reload keeps it."""
 BATCH = "batch"
@@ -107,6 +107,23 @@ def choose_run(runs: list[Run], label: str) -> Run:
     )
     remember_run(run_id)
     return by_id[run_id]
+
+
+def choose_view(titles: dict[str, str], usual: str, key: str) -> str:
+    """A row of views that opens on the one in the page's address, else on the `usual` one."""
+    asked = st.query_params.get(VIEW)
+    st.session_state.setdefault(key, asked if asked in titles else usual)
+    view = st.segmented_control(
+        "View", list(titles), format_func=titles.__getitem__, label_visibility="collapsed", required=True, key=key
+    )
+    st.query_params[VIEW] = view = view or usual
+    return view
+
+
+def done_adding() -> None:
+    """Show the data sets again instead of the ways in."""
+    st.session_state[ADDING] = False
+    st.rerun()
 
 
 def _keep_run() -> None:

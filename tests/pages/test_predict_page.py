@@ -131,7 +131,7 @@ def test_many_are_shown_with_those_that_cannot_be_read_by_name_and_reason(ask, m
 
 
 def test_the_table_can_be_taken_away_whole(ask, many, monkeypatch):
-    from ui.predict import answers
+    from ui.predict.answered import Answered
 
     app, batch = ask(*many)
     app.session_state["predict-view"] = "Table"
@@ -141,7 +141,7 @@ def test_the_table_can_be_taken_away_whole(ask, many, monkeypatch):
     assert list(table.value["File"]) == [picture.name for picture in batch.pictures()]
     key = next((batch.folder / "answers").glob("*.jsonl")).stem
     said, asked = batch.answers(key), batch.asked(key)
-    text = answers.as_csv(asked, batch.pictures(), said, dict.fromkeys(range(7), None), 0.95)
+    text = Answered(None, None, key, batch, asked, batch.pictures(), said, 0.95).as_csv()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["Answer"] for row in rows] == [(*said[n].classes, "")[0] for n in range(7)]
     assert [bool(row["Not read because"]) for row in rows] == [

@@ -17,39 +17,31 @@ from ui.frame import telling_errors
 from ui.names import plain
 from ui.web.elements import drop_zone
 
-COMPUTER, ADDRESS, CAMERA, KNOWN_SETS, SERVER = (
-    "From this computer",
-    "Web address",
-    "Camera",
-    "Known sets",
-    "Server folder",
-)
+COMPUTER, ADDRESS, CAMERA = "From this computer", "Web address", "Camera"
 
 
 def show_ways(store: Store) -> None:
     """One of the ways in. What arrives is looked at by a job, which the page shows above."""
-    ways = [COMPUTER, ADDRESS, CAMERA, KNOWN_SETS] + ([SERVER] if allowed_roots() else [])
+    ways = {COMPUTER: drop, ADDRESS: from_address, CAMERA: from_camera, "Known sets": from_gallery}
+    if allowed_roots():
+        ways["Server folder"] = from_server
     usual = CAMERA if _pile(store) else COMPUTER
-    way = st.segmented_control("Where are the photos?", ways, default=usual, key="way") or COMPUTER
-    {COMPUTER: drop, ADDRESS: from_address, CAMERA: from_camera, KNOWN_SETS: from_gallery, SERVER: from_server}[way](
-        store
-    )
+    way = st.segmented_control("Where are the photos?", list(ways), default=usual, key="way") or COMPUTER
+    ways[way](store)
 
 
 def add_sample_button(store: Store, primary: bool) -> None:
     running = any(job.working and job.name == SAMPLE_NAME for job in jobs(store.workspace))
     if st.button("Use the sample: handwritten digits", type="primary" if primary else "secondary", disabled=running):
         start_import(store.workspace, None, SAMPLE_NAME, sample=True)
-        st.session_state[state.ADDING] = False
-        st.rerun()
+        state.done_adding()
     st.caption("1,797 small images of the digits 0 to 9; they come with Thaw and need no internet.")
 
 
 def drop(store: Store) -> None:
     arrived, busy = drop_zone(key="drop")
     if arrived:
-        st.session_state[state.ADDING] = False
-        st.rerun()
+        state.done_adding()
     if busy:
         st.session_state[state.ADDING] = True  # the first data set may come meanwhile, and the upload go on
     st.caption(
@@ -64,8 +56,7 @@ def from_address(store: Store) -> None:
         if st.form_submit_button("Fetch it"):
             with telling_errors():
                 start_look(store.workspace, url=url)
-                st.session_state[state.ADDING] = False
-                st.rerun()
+                state.done_adding()
     st.caption("http or https. Addresses on this computer or in a private network are refused.")
 
 
@@ -81,8 +72,7 @@ def from_gallery(store: Store) -> None:
         if right.button("Fetch", key=f"fetch-{known.key}", help=f"Get {known.title} and look at it", width="stretch"):
             with telling_errors():
                 start_look(store.workspace, gallery=known.key)
-                st.session_state[state.ADDING] = False
-                st.rerun()
+                state.done_adding()
 
 
 def from_server(store: Store) -> None:
@@ -114,8 +104,7 @@ def from_server(store: Store) -> None:
             chosen = st.selectbox("Take", list(choices))
             if st.button("Look at it"):
                 start_look(store.workspace, choices[chosen])
-                st.session_state[state.ADDING] = False
-                st.rerun()
+                state.done_adding()
 
 
 def from_camera(store: Store) -> None:
@@ -173,8 +162,7 @@ def from_camera(store: Store) -> None:
                 )
                 st.query_params.pop(state.CAMERA, None)
                 st.session_state.pop(state.CAMERA, None)
-                st.session_state[state.ADDING] = False
-                st.rerun()
+                state.done_adding()
 
 
 def _pile(store: Store) -> Upload | None:

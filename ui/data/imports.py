@@ -155,10 +155,10 @@ def choose_columns(job: ImportJob, choice: Choice, found: Listing, index: int) -
     )
     columns = found.tables[table].columns
 
-    def column(label: str, field: str, optional: bool) -> str:
-        options = (["", *columns]) if optional else columns
+    def column(place, field: str, label: str) -> str:
+        options = columns if field in ("file_column", "label_column") else ["", *columns]
         usual = getattr(choice, field)
-        return st.selectbox(
+        return place.selectbox(
             label,
             options,
             index=options.index(usual) if usual in options else 0,
@@ -167,21 +167,14 @@ def choose_columns(job: ImportJob, choice: Choice, found: Listing, index: int) -
         )
 
     left, right = st.columns(2)
-    with left:
-        file_column = column("Column with the file", "file_column", False)
-        label_column = column("Column with the class", "label_column", False)
-    with right:
-        split_column = column("Column with the split", "split_column", True)
-        group_column = column("Column that says what belongs together", "group_column", True)
-        weight_column = column("Column with the weight", "weight_column", True)
     return replace(
         choice,
         table=table,
-        file_column=file_column,
-        label_column=label_column,
-        split_column=split_column,
-        group_column=group_column,
-        weight_column=weight_column,
+        file_column=column(left, "file_column", "Column with the file"),
+        label_column=column(left, "label_column", "Column with the class"),
+        split_column=column(right, "split_column", "Column with the split"),
+        group_column=column(right, "group_column", "Column that says what belongs together"),
+        weight_column=column(right, "weight_column", "Column with the weight"),
     )
 
 
@@ -255,7 +248,6 @@ def import_form(store: Store, job: ImportJob, choice: Choice, proposal: Proposal
         if st.button(label, type="primary", disabled=not (proposal and name.strip()), key=f"import-{job.id}"):
             with telling_errors():
                 import_found(store.workspace, job.id, name, choice, mode)
-                st.session_state[state.ADDING] = False
-                st.rerun()
+                state.done_adding()
         if job.status == "found":
             offer_to_throw_away(store, job)

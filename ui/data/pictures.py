@@ -8,7 +8,7 @@ from learner.datasets.editing import SPLIT_NAMES, Edit
 from learner.datasets.exclusions import ImageRow
 from learner.datasets.names import natural_key
 from learner.wording import count
-from ui.components import pager
+from ui.components import class_box, pager
 from ui.data.working import Working
 from ui.web.elements import Tile, picture_picker
 from ui.web.pictures import preview_url, thumbnail_url
@@ -80,7 +80,6 @@ def choose(
             )
             for row in rows
         ],
-        [],
         key=f"picker-{key}-{working.key}",
     )
 
@@ -110,17 +109,7 @@ def show_actions(working: Working, chosen: list[ImageRow], labels: list[str], wh
             key=f"back-{key}",
         ):
             done(working, Edit("include", tuple(row.path for row in chosen if row.excluded and row.label)))
-        label = st.selectbox(
-            "Class",
-            labels,
-            index=None,
-            placeholder="Class, or type a new one",
-            accept_new_options=True,
-            disabled=none,
-            key=f"label-{key}",
-            label_visibility="collapsed",
-            width=220,
-        )
+        label = class_box(labels, key=f"label-{key}", disabled=none, width=220)
         if st.button("Relabel", disabled=none or not label, key=f"relabel-{key}") and label:
             done(working, Edit("relabel", paths, to=label))
         split = st.selectbox(

@@ -5,13 +5,11 @@ import streamlit as st
 from learner.datasets.editing import Edit, declare_groups, keep_split
 from learner.datasets.grouping import components
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
-from learner.errors import DatasetError
 from learner.recipe import Recipe
 from learner.wording import count
 from ui.data.pictures import done
 from ui.data.working import Working
 from ui.frame import telling_errors
-from ui.names import plain
 
 SHARES = {0.1: "10 %", 0.15: "15 %", 0.2: "20 %", 0.25: "25 %", 0.3: "30 %"}
 
@@ -32,11 +30,7 @@ def show_split(working: Working) -> None:
                 "Folds", 0, 20, 0, help="0: one split. 2 or more: every image checks exactly once, in turn."
             )
         )
-    try:
-        splits = _splits(working.state, seed, fraction, folds, working)
-    except DatasetError as error:
-        st.error(plain(str(error)))
-        return
+    splits = _splits(working.state, seed, fraction, folds, working)
     show_leaks(working, splits[0] if not folds else None)
     show_grouping(working)
     show_sides(splits)
@@ -137,12 +131,9 @@ def show_test_set(working: Working, seed: int) -> None:
             "Share", list(SHARES), index=2, format_func=SHARES.__getitem__, key="test-share", width=120
         )
         if st.button("Draw a test set", key=f"draw-{working.key}"):
-            try:
+            with telling_errors():
                 drawn = draw_test_set(working.rows, seed, share)
-            except DatasetError as error:
-                st.error(plain(str(error)))
-                return
-            done(working, Edit("move", tuple(row.path for row in drawn), to="test"))
+                done(working, Edit("move", tuple(row.path for row in drawn), to="test"))
 
 
 def show_fixing(working: Working, split: Split) -> None:

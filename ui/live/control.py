@@ -1,15 +1,15 @@
 """The buttons of a run: stop, pause, resume, more epochs, once more from a phase's end, delete."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from learner.advice.coach import has_batch_norm, with_more_epochs
-from learner.errors import RecipeError
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from ui.drafts import put_on_train
-from ui.frame import next_step
+from ui.frame import next_step, telling_errors
 from ui.live.acting import act, delete
-from ui.names import plain
 
 ASKED = {
     "stop": "Stopping: what it has learnt so far is checked on the validation images and kept.",
@@ -72,35 +72,22 @@ def _control_running(store: Store, run: Run) -> None:
         elif learning:
             _ask(store, run, "Stop and keep what it has learnt", "stop", primary=True)
             _ask(store, run, "Stop after this epoch", "stop_after_epoch")
-            _ask(
-                store,
-                run,
-                "Pause after this epoch",
-                "pause",
-                "Another run can train meanwhile; this one resumes later.",
-            )
+            meanwhile = "Another run can train meanwhile; this one resumes later."
+            _ask(store, run, "Pause after this epoch", "pause", meanwhile)
         else:
             _ask(store, run, "Stop this run", "stop", primary=True)
 
 
 def _ask(store: Store, run: Run, label: str, request: str, help_: str | None = None, primary: bool = False) -> None:
-    st.button(
-        label,
-        type="primary" if primary else "secondary",
-        help=help_,
-        on_click=act,
-        args=(store.runs.ask, run.id, request),
-    )
+    _button(label, primary, help_, store.runs.ask, run.id, request)
 
 
 def _resume(store: Store, run: Run, label: str, primary: bool) -> None:
-    st.button(
-        label,
-        type="primary" if primary else "secondary",
-        help="A worker goes on with it from the last checkpoint.",
-        on_click=act,
-        args=(store.runs.resume, run.id),
-    )
+    _button(label, primary, "A worker goes on with it from the last checkpoint.", store.runs.resume, run.id)
+
+
+def _button(label: str, primary: bool, help_: str | None, change: Callable[..., object], *arguments: object) -> None:
+    st.button(label, type="primary" if primary else "secondary", help=help_, on_click=act, args=(change, *arguments))
 
 
 def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
@@ -115,13 +102,10 @@ def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
             help="Trains what the last phase trained, at a tenth of its rates, from where the run ended.",
         )
         if st.button(f"Train {int(number)} more"):
-            try:
+            with telling_errors():
                 longer = with_more_epochs(recipe, int(number), has_batch_norm(run.facts))
-            except RecipeError as error:
-                st.error(plain(str(error)))
-                return
-            act(store.runs.extend, run.id, longer.to_dict())
-            st.rerun()
+                act(store.runs.extend, run.id, longer.to_dict())
+                st.rerun()
 
 
 def _show_again_from(store: Store, run: Run, recipe: Recipe) -> None:

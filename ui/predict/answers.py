@@ -1,18 +1,15 @@
 """A batch: how far its answers are, and all of them as pictures or as a table to sort, filter and take away."""
 
-import csv
-import io
-from typing import Any
-
 import streamlit as st
 
 from learner.inference import batches
-from learner.inference.batches import Answer, AnswersInfo, Batch, Picture, verdict
+from learner.inference.batches import Answer, Batch, Picture
 from learner.store import Run, Store
 from learner.wording import count, duration, percent
 from ui import state
 from ui.components import pager
 from ui.names import plain
+from ui.predict.answered import Answered
 from ui.predict.answering import get_asker
 from ui.predict.inputs import one_more_shot, open_batch
 from ui.predict.marking import mark_buttons, show_joining
@@ -43,10 +40,11 @@ def show_batch(store: Store, run: Run, batch: Batch) -> None:
     pictures = [picture for picture in batch.pictures() if picture.number in answers or picture.error]
     answers |= {one.number: Answer(one.number, [], [], error=one.error) for one in pictures if one.error}
     coverage = choose_coverage(store.workspace.run_folder(run.id), asked)
-    picture = show_many(batch, asked, pictures, answers, coverage) if len(pictures) > 1 else pictures[0]
+    answered = Answered(store, run, model, batch, asked, pictures, answers, coverage)
+    picture = show_many(answered) if len(pictures) > 1 else pictures[0]
     dataset, _ = store.runs.dataset_of(run)
     show_joining(store, batch, dataset)
-    show_one(store, run, model, batch, asked, picture, answers[picture.number], coverage)
+    show_one(answered, picture)
 
 
 def show_progress(store: Store, run: Run, batch: Batch, model: str) -> None:
@@ -87,20 +85,17 @@ def watch(batch: Batch, model: str) -> None:
     st.caption("You may leave this page; it goes on.")
 
 
-def show_many(
-    batch: Batch, asked: AnswersInfo, pictures: list[Picture], answers: dict[int, Answer], coverage: float
-) -> Picture:
+def show_many(answered: Answered) -> Picture:
     """Filter, grid or table, and what can be said of the chosen ones. Returns the picture to look at."""
-    marks = batch.marks()
-    right = {one.number: verdict(one, answers[one.number], marks.get(one.number)) for one in pictures}
+    pictures, batch_id = answered.pictures, answered.batch.id
     kinds = {
         EVERY: pictures,
-        UNSURE: [one for one in pictures if answers[one.number].probs and answers[one.number].probs[0] < UNSURE_BELOW],
-        NONE: [one for one in pictures if asked.is_none(answers[one.number], coverage)],
-        WRONG: [one for one in pictures if right[one.number] is False],
-        UNREAD: [one for one in pictures if answers[one.number].error],
+        UNSURE: [one for one in pictures if any(prob < UNSURE_BELOW for prob in answered.answer(one).probs[:1])],
+        NONE: [one for one in pictures if answered.is_none(one)],
+        WRONG: [one for one in pictures if answered.is_right(one) is False],
+        UNREAD: [one for one in pictures if answered.answer(one).error],
     }
-    judged = [value for value in right.values() if value is not None]
+    judged = [right for right in map(answered.is_right, pictures) if right is not None]
     if judged:
         st.markdown(
             f"{sum(judged):,} of {count(len(judged), 'judged answer')} right, {percent(sum(judged) / len(judged))}."
@@ -111,33 +106,30 @@ def show_many(
             [name for name, some in kinds.items() if some or name == EVERY],
             format_func=lambda name: f"{name} ({len(kinds[name]):,})",
             default=EVERY,
-            key=f"show-{batch.id}",
+            key=f"show-{batch_id}",
             help=f"Unsure: less than {100 * UNSURE_BELOW:.0f} % for the first answer.",
         )
         view = st.segmented_control("As", [PICTURES, TABLE], default=PICTURES, key="predict-view") or PICTURES
     shown = kinds.get(kind or EVERY) or pictures
-    key = f"{batch.id}-{kind}"
+    key = f"{batch_id}-{kind}"
     actions = st.container()
-    if view == TABLE:
-        chosen = show_table(batch, asked, shown, answers, right, coverage, key)
-    else:
-        chosen = show_grid(batch, asked, shown, answers, right, coverage, key)
+    chosen = (show_table if view == TABLE else show_grid)(answered, shown, key)
     with actions:
         if len(chosen) > 1:
-            mark_buttons(batch, asked, chosen, answers, "chosen")
+            mark_buttons(answered, chosen, "chosen")
         else:
             st.caption("Choose one to look at it below, or several to mark them at once.")
     st.download_button(
         f"Download {count(len(pictures), 'row')} as CSV",
-        data=lambda: as_csv(asked, pictures, answers, right, coverage),
-        file_name=f"predictions-{batch.id}.csv",
+        data=answered.as_csv,
+        file_name=f"predictions-{batch_id}.csv",
         mime="text/csv",
         on_click="ignore",
     )
-    return looked_at(shown, chosen, answers)
+    return looked_at(answered, shown, chosen)
 
 
-def looked_at(shown: list[Picture], chosen: list[Picture], answers: dict[int, Answer]) -> Picture:
+def looked_at(answered: Answered, shown: list[Picture], chosen: list[Picture]) -> Picture:
     """The one that is chosen, else the one in the page's address, else the first that was read; leads to the next."""
     numbers = [picture.number for picture in shown]
     wanted = st.query_params.get(state.PICTURE, "")
@@ -146,7 +138,7 @@ def looked_at(shown: list[Picture], chosen: list[Picture], answers: dict[int, An
     if wanted.isdecimal() and int(wanted) in numbers:
         place = numbers.index(int(wanted))
     else:
-        place = next((place for place, number in enumerate(numbers) if not answers[number].error), 0)
+        place = next((place for place, one in enumerate(shown) if not answered.answer(one).error), 0)
     with st.container(horizontal=True, vertical_alignment="center", key="looked-at"):
         one_chosen = len(chosen) == 1
         if st.button("Previous picture", disabled=place == 0 or one_chosen):
@@ -158,47 +150,33 @@ def looked_at(shown: list[Picture], chosen: list[Picture], answers: dict[int, An
     return shown[place]
 
 
-def show_grid(
-    batch: Batch,
-    asked: AnswersInfo,
-    shown: list[Picture],
-    answers: dict[int, Answer],
-    right: dict[int, bool | None],
-    coverage: float,
-    key: str,
-) -> list[Picture]:
+def show_grid(answered: Answered, shown: list[Picture], key: str) -> list[Picture]:
+    """Returns the chosen ones."""
     first = pager(len(shown), PICTURES_A_PAGE, key=f"grid-{key}")
     page = shown[first : first + PICTURES_A_PAGE]
     tiles = []
     for picture in page:
-        said = in_words(asked, answers[picture.number], coverage)
-        mark = {True: "\n✓ right", False: "\n△ wrong", None: ""}[right[picture.number]]
+        said, unread = answered.in_words(picture), bool(answered.answer(picture).error)
+        mark = {True: "\n✓ right", False: "\n△ wrong", None: ""}[answered.is_right(picture)]
         tiles.append(
             Tile(
                 str(picture.number),
-                batch_picture_url("thumbnail", batch.id, picture.sha256),
-                batch_picture_url("preview", batch.id, picture.sha256),
-                f"{said}{mark}" if not answers[picture.number].error else f"not read\n{short(picture.name)}",
+                batch_picture_url("thumbnail", answered.batch.id, picture.sha256),
+                batch_picture_url("preview", answered.batch.id, picture.sha256),
+                f"{said}\n{short(picture.name)}" if unread else f"{said}{mark}",
                 f"{picture.name}: {said}",
-                aside=bool(answers[picture.number].error),
+                aside=unread,
             )
         )
-    chosen = set(picture_picker(tiles, [], key=f"picker-{key}-{first}"))
+    chosen = set(picture_picker(tiles, key=f"picker-{key}-{first}"))
     return [picture for picture in page if str(picture.number) in chosen]
 
 
-def show_table(
-    batch: Batch,
-    asked: AnswersInfo,
-    shown: list[Picture],
-    answers: dict[int, Answer],
-    right: dict[int, bool | None],
-    coverage: float,
-    key: str,
-) -> list[Picture]:
+def show_table(answered: Answered, shown: list[Picture], key: str) -> list[Picture]:
+    """Returns the chosen ones."""
     rows = [
-        {"": batch_picture_url("thumbnail", batch.id, picture.sha256) if picture.sha256 else None}
-        | table_row(asked, picture, answers[picture.number], right[picture.number], coverage)
+        {"": batch_picture_url("thumbnail", answered.batch.id, picture.sha256) if picture.sha256 else None}
+        | answered.table_row(picture)
         for picture in shown
     ]
     chances = {
@@ -223,46 +201,3 @@ def short(name: str) -> str:
     """The file's name, fit to stand under a picture."""
     file = name.rpartition("/")[2]
     return file if len(file) <= 28 else f"{file[:12]}…{file[-14:]}"
-
-
-def in_words(asked: AnswersInfo, answer: Answer, coverage: float) -> str:
-    """`cat 93.4 %`."""
-    if answer.error:
-        return "not read"
-    if asked.is_none(answer, coverage):
-        return "none of these"
-    return f"{answer.classes[0]} {percent(answer.probs[0])}"
-
-
-def table_row(
-    asked: AnswersInfo, picture: Picture, answer: Answer, right: bool | None, coverage: float
-) -> dict[str, Any]:
-    """What the table and the file hold of one picture."""
-    first, second = ([*zip(answer.classes, answer.probs, strict=True), ("", None), ("", None)])[:2]
-    none = "" if answer.error or not asked.knows_none else "yes" if asked.is_none(answer, coverage) else "no"
-    return {
-        "File": picture.name,
-        "Answer": first[0],
-        "Probability": first[1],
-        "Second answer": second[0],
-        "Its probability": second[1],
-        "None of these": none,
-        "Right or wrong": {True: "right", False: "wrong", None: ""}[right],
-        "Not read because": answer.error,
-    }
-
-
-def as_csv(
-    asked: AnswersInfo,
-    pictures: list[Picture],
-    answers: dict[int, Answer],
-    right: dict[int, bool | None],
-    coverage: float,
-) -> str:
-    """All of the batch, whatever the filter shows."""
-    text = io.StringIO()
-    rows = [table_row(asked, one, answers[one.number], right[one.number], coverage) for one in pictures]
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

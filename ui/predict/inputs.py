@@ -100,7 +100,7 @@ def from_dataset(store: Store) -> None:
         Tile(row.path, thumbnail_url(name, row.sha256), preview_url(name, row.sha256), row.label, row.path)
         for row in rows[first : first + PICTURES_A_PAGE]
     ]
-    chosen = set(picture_picker(tiles, [], key=f"{place}-{first}"))
+    chosen = set(picture_picker(tiles, key=f"{place}-{first}"))
     some = [row for row in rows if row.path in chosen]
     folder = dataset_folder(store.workspace, name)
     with actions, telling_errors():

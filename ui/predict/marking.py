@@ -6,43 +6,35 @@ import streamlit as st
 
 from learner.datasets.jobs import job as import_job
 from learner.errors import DatasetError
-from learner.inference.batches import Answer, AnswersInfo, Batch, Mark, Picture
+from learner.inference.batches import Batch, Mark, Picture
 from learner.inference.joining import Joining, images_added, join, joining, labels_in, marked
 from learner.store import Store
 from learner.wording import count
 from ui import state
+from ui.components import class_box
 from ui.frame import next_step, telling_errors
 from ui.names import plain
+from ui.predict.answered import Answered
 
 
-def mark_buttons(
-    batch: Batch, asked: AnswersInfo, pictures: Sequence[Picture], answers: dict[int, Answer], key: str
-) -> None:
+def mark_buttons(answered: Answered, pictures: Sequence[Picture], key: str) -> None:
     """Buttons for these pictures; none is live while there is nothing they could mean."""
-    some = [picture for picture in pictures if picture.number in answers and answers[picture.number].classes]
-    first = {picture.number: answers[picture.number].classes[0] for picture in some}
+    batch = answered.batch
+    some = [picture for picture in pictures if answered.answer(picture).classes]
+    first = {picture.number: answered.answer(picture).classes[0] for picture in some}
     one = next(iter(first.values())) if len(set(first.values())) == 1 else ""
-    marks = batch.marks()
     with st.container(horizontal=True, vertical_alignment="bottom", key=f"marking-{key}"):
         right = f"Right: {plain(one)}" if len(some) == 1 else f"All {len(some)} are right" if some else "Right"
         if st.button(right, disabled=not some, key=f"right-{key}", icon=":material/check:"):
             _mark(batch, {number: Mark(answer) for number, answer in first.items()})
-        label = st.selectbox(
-            "No, it is" if len(some) < 2 else "No, they are",
-            asked.classes,
-            index=None,
-            placeholder="Class, or type a new one",
-            accept_new_options=True,
-            disabled=not some,
-            key=f"label-{key}",
-            width=240,
-        )
+        says = "No, it is" if len(some) < 2 else "No, they are"
+        label = class_box(answered.asked.classes, key=f"label-{key}", disabled=not some, label=says, width=240)
         name = (label or "").strip()
         if st.button("Mark as that", disabled=not (some and name), key=f"as-{key}"):
             _mark(batch, {picture.number: Mark(name) for picture in some})
         if st.button("Wrong", disabled=not some, key=f"wrong-{key}", icon=":material/close:"):
             _mark(batch, {number: Mark(wrong=answer) for number, answer in first.items()})
-        taken_back = [picture.number for picture in some if picture.number in marks]
+        taken_back = [picture.number for picture in some if picture.number in answered.marks]
         if st.button("Take the mark back", disabled=not taken_back, key=f"back-{key}", type="tertiary"):
             _mark(batch, dict.fromkeys(taken_back))
 

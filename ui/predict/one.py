@@ -13,12 +13,13 @@ from learner.datasets.images import reading
 from learner.errors import ThawError
 from learner.evaluation.overlay import STRONGEST, is_uniform, overlay
 from learner.evaluation.results import load_predictions, sha256_of
-from learner.inference.batches import Answer, AnswersInfo, Batch, Mark, Picture, verdict
+from learner.inference.batches import Picture
 from learner.store import Run, Store
 from learner.wording import percent
 from ui import state
 from ui.components import probability_bars
 from ui.names import plain
+from ui.predict.answered import Answered
 from ui.predict.answering import get_asker
 from ui.predict.marking import mark_buttons
 from ui.web.pictures import thumbnail_url
@@ -30,45 +31,38 @@ SHOWN_PX = 480
 GRAD_CAM, ATTENTION = "What spoke for a class", "Where its attention lay"
 
 
-def show_one(
-    store: Store,
-    run: Run,
-    model: str,
-    batch: Batch,
-    asked: AnswersInfo,
-    picture: Picture,
-    answer: Answer,
-    coverage: float,
-) -> None:
+def show_one(answered: Answered, picture: Picture) -> None:
     """The picture, its heat map and the answer side by side, then what is like it."""
     st.markdown(f"**{plain(picture.name)}**")
+    answer = answered.answer(picture)
     if answer.error:
         st.error(plain(answer.error))
         return
-    shown = upright(batch.path(picture))
+    file = answered.batch.path(picture)
+    shown = upright(file)
     left, middle, right = st.columns([1, 1.4, 1], vertical_alignment="top")
     left.image(shown, alt=f"The picture {picture.name}", width="stretch")
     with middle:
-        show_answer(picture, answer, asked, coverage, batch.marks().get(picture.number))
-        mark_buttons(batch, asked, [picture], {picture.number: answer}, f"one-{picture.number}")
+        show_answer(answered, picture)
+        mark_buttons(answered, [picture], f"one-{picture.number}")
     with right:
-        show_heat_map(store, run, model, asked, batch.path(picture), picture, answer, shown)
-    show_nearest(store, run, answer.nearest)
-    show_untouched(store, batch.path(picture))
+        show_heat_map(answered, picture, file, shown)
+    show_nearest(answered.store, answered.run, answer.nearest)
+    show_untouched(answered.store, file)
 
 
-def show_answer(picture: Picture, answer: Answer, asked: AnswersInfo, coverage: float, mark: Mark | None) -> None:
-    none = asked.is_none(answer, coverage)
+def show_answer(answered: Answered, picture: Picture) -> None:
+    answer, mark = answered.answer(picture), answered.marks.get(picture.number)
     says = f"**{plain(answer.classes[0])}**, {percent(answer.probs[0])}"
-    if none:
+    if answered.is_none(picture):
         st.markdown("**None of these**")
         st.caption(
-            f"It lies farther from the training photos than {100 * coverage:.0f} % of the validation images. If it "
-            f"had to be one of the classes, the model would say {says}."
+            f"It lies farther from the training photos than {100 * answered.coverage:.0f} % of the validation images. "
+            f"If it had to be one of the classes, the model would say {says}."
         )
     else:
         st.markdown(says)
-    is_right = verdict(picture, answer, mark)
+    is_right = answered.is_right(picture)
     if is_right is not None:
         truth = mark.label if mark else picture.label
         who = "you said" if mark else "the data set says"
@@ -79,21 +73,14 @@ def show_answer(picture: Picture, answer: Answer, asked: AnswersInfo, coverage: 
     probability_bars(answer.classes, answer.probs)
 
 
-def show_heat_map(
-    store: Store,
-    run: Run,
-    model: str,
-    asked: AnswersInfo,
-    file: Path,
-    picture: Picture,
-    answer: Answer,
-    shown: Image.Image,
-) -> None:
+def show_heat_map(answered: Answered, picture: Picture, file: Path, shown: Image.Image) -> None:
+    """`shown` is the picture in `file`, to be drawn over."""
+    answer, asked, model = answered.answer(picture), answered.asked, answered.model
     if not st.toggle("Show what the answer came from", value=True, key="heat"):
         return
     place = st.container()
     with st.spinner("Loading the model; the first time takes some seconds"):
-        predictor = get_asker().predictor(store, run.id, model)
+        predictor = get_asker().predictor(answered.store, answered.run.id, model)
     kind = GRAD_CAM
     if predictor.shows_attention:
         kind = st.segmented_control("Map", [ATTENTION, GRAD_CAM], default=ATTENTION, key="heat-kind") or ATTENTION

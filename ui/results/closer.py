@@ -8,7 +8,6 @@ from learner.datasets import dataset_folder
 from learner.datasets.images import read_within
 from learner.evaluation.overlay import overlay
 from learner.evaluation.results import SplitName
-from learner.inference.batches import model_key
 from ui.components import probability_bars
 from ui.frame import telling_errors
 from ui.names import plain
@@ -46,9 +45,8 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
             return
         with st.spinner("Loading the model; the first time takes some seconds"):
             predictor = predictor_of(shown)
-        model = model_key(shown.run.id, shown.store.workspace.checkpoint(shown.run.id))
         for column, name in zip(columns[1:], wanted, strict=False):
-            weights = heat_map(predictor, file, model, row["sha256"], classes.index(name), stage)
+            weights = heat_map(predictor, file, shown.model, row["sha256"], classes.index(name), stage)
             column.image(
                 overlay(picture, weights, strength),
                 caption=f"{'What' if weights.any() else f'Nothing in {stage}'} spoke for {plain(name)}",
@@ -61,5 +59,4 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
 
 def predictor_of(shown: Shown) -> "Predictor":
     """The run's model in the web process, loaded when it is first needed."""
-    run_id = shown.run.id
-    return get_asker().predictor(shown.store, run_id, model_key(run_id, shown.store.workspace.checkpoint(run_id)))
+    return get_asker().predictor(shown.store, shown.run.id, shown.model)

@@ -8,6 +8,7 @@ from learner.evaluation.results import SplitName
 from learner.store import Run
 from learner.wording import count
 from ui import state
+from ui.components import class_box
 from ui.data.working import Working
 from ui.frame import telling_errors
 from ui.names import plain
@@ -74,17 +75,7 @@ def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[s
     key = f"{working.key}-{split}"
     with st.container(horizontal=True, vertical_alignment="bottom", key="fixes"):
         st.markdown(f"**{count(len(paths), 'photo')}** chosen" if paths else "Choose photos below:", width=170)
-        label = st.selectbox(
-            "Class",
-            classes,
-            index=None,
-            placeholder="Class, or type a new one",
-            accept_new_options=True,
-            disabled=none,
-            key=f"fix-label-{key}",
-            label_visibility="collapsed",
-            width=220,
-        )
+        label = class_box(classes, key=f"fix-label-{key}", disabled=none, width=220)
         if st.button("Relabel", disabled=none or not label, key=f"fix-relabel-{key}") and label:
             _correct(shown, Edit("relabel", some, to=label))
         if st.button(

@@ -11,7 +11,6 @@ import streamlit as st
 from learner.datasets import dataset_folder
 from learner.datasets.exclusions import ImageRow
 from learner.evaluation.results import SPLIT_TITLES, SplitName, confused_pairs
-from learner.inference.batches import model_key
 from learner.wording import count, percent
 from ui.components import pager
 from ui.data.working import Working, working_on
@@ -129,7 +128,6 @@ def show_photos(
     pending = {row.path: row for row in working.rows} if working.edits else {}
     chosen = picture_picker(
         [tile(shown, pending, row, heats.get(row.path)) for row in page.itertuples()],
-        [],
         key=f"mistakes-{place}-{first}-{working.key}-{stage}-{strength}",
     )
     picked = page[page["path"].isin(chosen)]
@@ -191,8 +189,7 @@ def heat_thumbnails(shown: Shown, page: "pd.DataFrame", stage: str, strength: fl
     files = tuple(page["file"])
     place = {name: index for index, name in enumerate(shown.result()["classes"])}
     said = tuple(place[name] for name in page["predicted"])
-    model = model_key(shown.run.id, shown.store.workspace.checkpoint(shown.run.id))
-    drawn = _overlays(shown, model, files, said, stage, strength)
+    drawn = _overlays(shown, shown.model, files, said, stage, strength)
     return dict(zip(page["path"], drawn, strict=True))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from learner.evaluation.results import SplitName, load_curves, load_predictions, load_result, sha256_of, split_folder
+from learner.inference.batches import model_key
 from learner.store import Run, Store
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class Shown:
     @property
     def dataset(self) -> str:
         return self.store.runs.dataset_of(self.run)[0]
+
+    @property
+    def model(self) -> str:
+        """The `batches.model_key` of its model."""
+        return model_key(self.run.id, self.store.workspace.checkpoint(self.run.id))
 
     @property
     def splits(self) -> list[SplitName]:

@@ -47,16 +47,16 @@ class Tile:
     """Tiles of one group stand in a row of their own beneath this heading."""
 
 
-def picture_picker(tiles: Sequence[Tile], chosen: Sequence[str], key: str) -> list[str]:
+def picture_picker(tiles: Sequence[Tile], key: str) -> list[str]:
     """A grid from which several pictures can be chosen; returns the paths of those that are.
 
-    `chosen` are the paths to begin with: give another `key` to begin anew.
+    It begins with none: give another `key` to begin anew.
     """
     items = [{name: value for name, value in asdict(tile).items() if value is not None} for tile in tiles]
     result = _element("picker")(
         key=key,
-        data={"items": items, "chosen": list(chosen)},
-        default={"chosen": list(chosen)},
+        data={"items": items, "chosen": []},
+        default={"chosen": []},
         on_chosen_change=lambda: None,
     )
     return list(result.chosen or [])
