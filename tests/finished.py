@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from learner.atomic import write_json
 from learner.datasets import split_by
 from learner.evaluation.inspect import ModelOutputs, write_split
-from learner.evaluation.results import SplitName, write_json
+from learner.evaluation.results import SplitName
 from learner.models.checkpoint import ModelSpec
 from learner.recipe import Recipe
 from learner.store import Store

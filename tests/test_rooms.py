@@ -17,6 +17,7 @@ ROOMS = [
     "errors",
     "version",
     "wording",
+    "atomic",
     "workspace",
     "recipe",
     "store",

@@ -6,7 +6,6 @@
 
 import io
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 from PIL import Image as Picture
 from sqlalchemy import select
 
+from learner.atomic import MAX_STEM, written_whole
 from learner.datasets.images import fit_within, reading
 from learner.datasets.names import dataset_folder, slug
 from learner.store import Image, Store
@@ -54,23 +54,6 @@ def save_thumbnail(picture: Picture.Image, thumbnail: Path, side: int = THUMBNAI
     small.save(jpeg, "JPEG", quality=85)
     with written_whole(thumbnail) as temporary:
         temporary.write_bytes(jpeg.getvalue())
-
-
-_NAMED = 32
-"""Characters of a file's name that its unfinished copy bears: enough to find it by, and never too long a name."""
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, renamed to `path` at the end: nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:_NAMED]}.{uuid.uuid4().hex}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
@@ -148,7 +131,7 @@ def clear_unfinished(store: Store, name: str) -> None:
     for file in [*incoming.glob("images/*/*"), *folder.glob("images/*/*")]:
         if file.relative_to(folder).as_posix() not in used:
             thumbnail = thumbnail_file(store.workspace, file.stem)
-            for made in [thumbnail, *thumbnail.parent.glob(f".{file.stem[:_NAMED]}.*.part")]:
+            for made in [thumbnail, *thumbnail.parent.glob(f".{file.stem[:MAX_STEM]}.*.part")]:
                 made.unlink(missing_ok=True)
             file.unlink()
     _remove_incoming(folder)

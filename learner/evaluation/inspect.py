@@ -13,11 +13,12 @@ import torch
 from PIL import Image as Picture
 from torch import nn
 
+from learner.atomic import write_json
 from learner.datasets import dataset_folder, image_path, split_by
 from learner.datasets.images import reading
 from learner.errors import DatasetError, RunError
 from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
-from learner.evaluation.results import SplitName, save_result, split_folder, write_json
+from learner.evaluation.results import SplitName, save_result, split_folder
 from learner.features.loaders import LabelledFile, ahead
 from learner.inference.predictor import BATCH, Predictor
 from learner.jobs.process import Tell
@@ -110,7 +111,7 @@ def write_split(
         row |= {"auc": curve["auc"], "average_precision": curve["average_precision"]}
     target = split_folder(folder, split)
     target.mkdir(exist_ok=True)
-    write_json(target / "curves.json", curves)
+    write_json(target / "curves.json", curves, ensure_ascii=False)
     save_result(target, result, probs, outputs.images, spec.classes, far)
     return result
 
@@ -141,7 +142,7 @@ def save_golden(
             probs[place[name]] = prob
         photos.append({"file": file.name, "label": image.label, "probs": probs, "distance": said.distance})
     golden = {"format": 1, "image_size": spec.image_size, "temperature": spec.temperature, "coverage": USUAL_COVERAGE}
-    write_json(folder / "golden.json", golden | {"photos": photos})
+    write_json(folder / "golden.json", golden | {"photos": photos}, ensure_ascii=False)
 
 
 def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:

@@ -4,13 +4,13 @@ Those of the validation images lie in the run's folder itself, those of training
 Needs no torch.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from learner.atomic import read_json, write_json, written_whole
 from learner.wording import percent_with_interval
 
 if TYPE_CHECKING:
@@ -72,22 +72,14 @@ def save_result(
         }
     )
     table = pd.concat([table, pd.DataFrame(probs, columns=[f"p({name})" for name in classes])], axis=1)
-    unfinished = folder / "predictions.csv.part"
-    table.to_csv(unfinished, index=False, float_format="%.6g")
-    unfinished.replace(folder / "predictions.csv")
-    write_json(folder / "result.json", result)
-
-
-def write_json(file: Path, values: Any) -> None:
-    """Whole or not at all."""
-    unfinished = file.with_name(file.name + ".part")
-    unfinished.write_text(json.dumps(values, ensure_ascii=False), "utf-8")
-    unfinished.replace(file)
+    with written_whole(folder / "predictions.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_json(folder / "result.json", result, ensure_ascii=False)
 
 
 def load_result(folder: Path, split: SplitName = "valid") -> dict[str, Any] | None:
     """What `save_result` wrote for those images, or None where a run has no result on them."""
-    return _read_json(split_folder(folder, split) / "result.json")
+    return read_json(split_folder(folder, split) / "result.json")
 
 
 def has_result(folder: Path) -> bool:
@@ -97,7 +89,7 @@ def has_result(folder: Path) -> bool:
 
 def load_curves(folder: Path, split: SplitName = "valid") -> list[dict[str, Any]] | None:
     """The curves of every class (`learner.evaluation.metrics.one_against_rest`); None for results of an older Thaw."""
-    return _read_json(split_folder(folder, split) / "curves.json")
+    return read_json(split_folder(folder, split) / "curves.json")
 
 
 def load_predictions(folder: Path, split: SplitName = "valid") -> pd.DataFrame:
@@ -111,7 +103,7 @@ def load_predictions(folder: Path, split: SplitName = "valid") -> pd.DataFrame:
 
 def load_golden(folder: Path) -> dict[str, Any] | None:
     """The run's golden photos and what its model says of them: see docs/formats.md. None where there are none yet."""
-    return _read_json(folder / "golden" / "golden.json")
+    return read_json(folder / "golden" / "golden.json")
 
 
 def discard_stale_results(folder: Path) -> None:
@@ -153,7 +145,3 @@ def confused_pairs(result: dict[str, Any]) -> list[tuple[str, str, int, int]]:
 def sha256_of(file: str) -> str:
     """Of the image whose copy lies at `file`, as `predictions.csv` names it: copies are named by their content."""
     return Path(file).stem
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text("utf-8")) if file.exists() else None

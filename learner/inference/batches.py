@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from learner.atomic import read_json, write_json, written_whole
 from learner.datasets.disk import bytes_in
-from learner.datasets.files import written_whole
 from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.uploads import upload_folder
 from learner.errors import DatasetError
@@ -144,27 +144,26 @@ class Batch:
 
     def asked(self, model: str) -> AnswersInfo | None:
         """None before that model was asked."""
-        values = _read_json(self.answers_file(model).with_suffix(".json"), None)
+        values = read_json(self.answers_file(model).with_suffix(".json"))
         return AnswersInfo(**values) if values else None
 
     def write_asked(self, model: str, asked: AnswersInfo) -> None:
-        _write_json(self.answers_file(model).with_suffix(".json"), asdict(asked))
+        write_json(self.answers_file(model).with_suffix(".json"), asdict(asked), ensure_ascii=False)
 
     def answers_file(self, model: str) -> Path:
         """Where a model's answers come in, a line each."""
         return self.folder / "answers" / f"{model}.jsonl"
 
     def marks(self) -> dict[int, Mark]:
-        rows = _read_json(self.folder / "marks.json", {})
+        rows = read_json(self.folder / "marks.json", {})
         return {int(number): Mark(**row) for number, row in rows.items()}
 
     def mark(self, marks: dict[int, Mark | None]) -> None:
         """Keep what a person says of pictures, by number; None takes a mark back."""
         with _writing:
             every = {**self.marks(), **marks}
-            _write_json(
-                self.folder / "marks.json", {number: asdict(mark) for number, mark in every.items() if mark is not None}
-            )
+            kept = {number: asdict(mark) for number, mark in every.items() if mark is not None}
+            write_json(self.folder / "marks.json", kept, ensure_ascii=False)
 
     def add(self, name: str, data: bytes) -> None:
         """One more picture, such as one that the camera took."""
@@ -208,7 +207,7 @@ def begin(workspace: Workspace, title: str, kind: str = "files", url: str = "") 
     unfinished.mkdir(parents=True)
     values = asdict(batch)
     del values["workspace"]
-    _write_json(unfinished / "batch.json", values)
+    write_json(unfinished / "batch.json", values, ensure_ascii=False)
     unfinished.rename(batch.folder)
     return batch
 
@@ -249,7 +248,7 @@ def find(workspace: Workspace, batch_id: str) -> Batch:
 
 def _read(workspace: Workspace, batch_id: str) -> Batch:
     known = len(batch_id) <= _ID_LENGTH
-    values = _read_json(_folder(workspace) / Path(batch_id).name / "batch.json", None) if known else None
+    values = read_json(_folder(workspace) / Path(batch_id).name / "batch.json") if known else None
     if not values:
         raise DatasetError("These pictures are gone: they were deleted, or cleared away. Ask about them again.")
     return Batch(workspace, **values)
@@ -340,18 +339,6 @@ def model_key(run_id: int, checkpoint: Path) -> str:
 
 def _folder(workspace: Workspace) -> Path:
     return workspace.root / "predictions"
-
-
-def _read_json(file: Path, otherwise: Any) -> Any:
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return otherwise
-
-
-def _write_json(file: Path, values: Any) -> None:
-    with written_whole(file) as temporary:
-        temporary.write_text(json.dumps(values, ensure_ascii=False), "utf-8")
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:

@@ -2,15 +2,14 @@
 
 import csv
 import io
-import json
 import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from learner.atomic import read_json, write_json
 from learner.datasets import uploads
-from learner.datasets.files import written_whole
 from learner.datasets.jobs import start_import
 from learner.datasets.layouts import Choice
 from learner.datasets.rows import rows_of
@@ -84,15 +83,14 @@ def join(store: Store, batch: Batch, dataset: str) -> Joining:
         mode="add",
     )
     joining = Joining(job, dataset, [picture.sha256 for picture, _ in new])
-    with written_whole(batch.folder / "joined.json") as temporary:
-        temporary.write_text(json.dumps(asdict(joining)), "utf-8")
+    write_json(batch.folder / "joined.json", asdict(joining))
     return joining
 
 
 def joining(batch: Batch) -> Joining | None:
     """The last time that marked pictures joined a data set."""
-    file = batch.folder / "joined.json"
-    return Joining(**json.loads(file.read_text("utf-8"))) if file.exists() else None
+    kept = read_json(batch.folder / "joined.json")
+    return Joining(**kept) if kept else None
 
 
 def images_added(store: Store, joined: Joining) -> tuple[int, list[tuple[str, str]]]:

@@ -1,11 +1,12 @@
 """What a run will cost: seconds and disk for every phase, from a short measurement of this machine. Needs no torch."""
 
-import json
 import math
 import socket
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from typing import Any
 
+from learner.atomic import read_json, write_json
 from learner.recipe import Recipe
 from learner.recipe.parts import PrecisionName
 from learner.wording import duration
@@ -331,37 +332,29 @@ def _also(recipe: Recipe, stages: list[str], index: int, cut: int) -> list[int]:
 def load_speeds(workspace: Workspace, recipe: Recipe) -> list[Speed]:
     """What an earlier measurement of this machine found for a recipe whose backbone and image size are decided."""
     try:
-        kept = json.loads(workspace.speeds.read_text("utf-8"))
-        return [Speed(**speed) for speed in kept[_key(recipe)]]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [Speed(**speed) for speed in _kept(workspace)[_key(recipe)]]
+    except (KeyError, TypeError):
         return []
 
 
 def save_speeds(workspace: Workspace, recipe: Recipe, speeds: list[Speed]) -> None:
     """Keep what was measured for a recipe's backbone, image size and batch size, in place of what was known before."""
-    try:
-        kept = json.loads(workspace.speeds.read_text("utf-8"))
-    except (OSError, ValueError):
-        kept = {}
-    kept[_key(recipe)] = [asdict(speed) for speed in speeds]
-    _write(workspace, kept)
+    write_json(workspace.speeds, _kept(workspace) | {_key(recipe): [asdict(speed) for speed in speeds]})
 
 
 def forget_speeds(workspace: Workspace, recipe: Recipe) -> None:
     """Measure anew next time, in whatever precision: this machine was busy, then or now."""
-    try:
-        kept = json.loads(workspace.speeds.read_text("utf-8"))
-    except (OSError, ValueError):
-        return
     same = _key(replace(recipe, precision="auto")).removesuffix("auto")
-    _write(workspace, {key: speeds for key, speeds in kept.items() if not key.startswith(same)})
+    others = {key: speeds for key, speeds in _kept(workspace).items() if not key.startswith(same)}
+    write_json(workspace.speeds, others)
 
 
-def _write(workspace: Workspace, kept: dict) -> None:
-    workspace.speeds.parent.mkdir(parents=True, exist_ok=True)
-    temporary = workspace.speeds.with_suffix(".part")
-    temporary.write_text(json.dumps(kept), "utf-8")
-    temporary.replace(workspace.speeds)
+def _kept(workspace: Workspace) -> dict[str, Any]:
+    """Nothing where the file cannot be read: what was measured can be measured again."""
+    try:
+        return read_json(workspace.speeds, {})
+    except (OSError, ValueError):
+        return {}
 
 
 def _key(recipe: Recipe) -> str:

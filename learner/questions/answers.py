@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from learner.atomic import read_json, write_json, written_whole
 from learner.workspace import Workspace
 
 T = TypeVar("T")
@@ -20,20 +20,21 @@ def answer_file(workspace: Workspace, question: str, decides: Any) -> Path:
 
 def keep_answer(file: Path, answer: Any) -> None:
     """Write a dataclass, or what JSON knows, whole or not at all."""
-    _write(file, json.dumps(asdict(answer) if hasattr(answer, "__dataclass_fields__") else answer))
+    write_json(file, asdict(answer) if hasattr(answer, "__dataclass_fields__") else answer)
 
 
 def read_answer(file: Path, kind: type[T]) -> T | None:
     """What was kept there; None where nothing was, or by another version of Thaw."""
     try:
-        return kind(**json.loads(file.read_text("utf-8")))
+        return kind(**read_json(file))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def say_progress(file: Path, text: str) -> None:
     """Leave a sentence for whoever waits for that file."""
-    _write(_progress_file(file), text)
+    with written_whole(_progress_file(file)) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def read_progress(file: Path) -> str:
@@ -51,10 +52,3 @@ def forget_progress(file: Path) -> None:
 
 def _progress_file(file: Path) -> Path:
     return file.with_suffix(".txt")
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{uuid.uuid4().hex}")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(file)

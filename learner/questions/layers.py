@@ -1,10 +1,10 @@
 """The layers of a network as a table, as they are kept."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from learner.atomic import read_json
 from learner.questions.answers import answer_file
 from learner.recipe import Recipe
 from learner.workspace import Workspace
@@ -19,7 +19,7 @@ def layers_file(workspace: Workspace, recipe: Recipe, classes: int) -> Path:
 def read_layers(workspace: Workspace, recipe: Recipe, classes: int) -> list[dict[str, Any]] | None:
     """As `learner.models.layers.layers_of` gives them; None until they were listed."""
     try:
-        layers: list[dict[str, Any]] = json.loads(layers_file(workspace, recipe, classes).read_text("utf-8"))
+        layers: list[dict[str, Any]] | None = read_json(layers_file(workspace, recipe, classes))
     except (OSError, ValueError):
         return None
     return layers

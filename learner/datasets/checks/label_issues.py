@@ -1,15 +1,14 @@
 """What a network suspects of a version, on disk and as findings; `learner.advice.label_issues` finds it out."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from learner.atomic import read_json, write_json
 from learner.datasets.checks.finding import Finding, Remedy
 from learner.datasets.checks.quick import BELONGS_TO_NONE
 from learner.datasets.editing import Edit
 from learner.datasets.exclusions import ImageRow
-from learner.datasets.files import written_whole
 from learner.datasets.names import dataset_folder, plural
 from learner.wording import percent
 from learner.workspace import Workspace
@@ -32,14 +31,13 @@ class LabelIssues:
     """sha256 → the class that a person found right, or found the image to belong to; it is doubted no more."""
 
     def save(self, workspace: Workspace, name: str) -> None:
-        with written_whole(_file(workspace, name)) as temporary:
-            temporary.write_text(json.dumps(asdict(self)))
+        write_json(_file(workspace, name), asdict(self))
 
     @classmethod
     def load(cls, workspace: Workspace, name: str) -> "LabelIssues | None":
         """The newest of a data set; None where nobody has asked yet or the file is damaged."""
         try:
-            content = json.loads(_file(workspace, name).read_text())
+            content = read_json(_file(workspace, name))
             content["labels"] = {sha256: tuple(doubt) for sha256, doubt in content["labels"].items()}
             return cls(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):

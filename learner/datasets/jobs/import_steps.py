@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from learner.atomic import write_json
 from learner.datasets.files import clear_unfinished, import_lock
 from learner.datasets.importing import STOPPED, ImportProgress, Report, about_disk, import_from
-from learner.datasets.jobs import processes
 from learner.datasets.jobs.processes import Job
 from learner.datasets.layouts import Choice, listing_of, preview, recognise
 from learner.datasets.names import plural, sentence
@@ -76,8 +76,8 @@ def _look(job: Job, tell: Report, cancelled: Callable[[], bool]) -> dict[str, An
         if chosen:
             proposals = [preview(found, chosen), *(one for one in proposals if one.choice != chosen)]
         check()
-        processes.write(job.folder / "findings.json", [proposal.to_dict() for proposal in proposals])
-        processes.write(job.folder / "listing.json", found.to_dict())
+        write_json(job.folder / "findings.json", [proposal.to_dict() for proposal in proposals])
+        write_json(job.folder / "listing.json", found.to_dict())
     except OSError as error:
         raise DatasetError(about_disk(error, job.workspace.root)) from error
     return {"status": "found", "message": f"{plural(proposals[0].images, 'image')}. {proposals[0].reason}"}
@@ -100,7 +100,7 @@ def _fetched(job: Job, tell: Report, cancelled: Callable[[], bool]) -> tuple[Pat
     else:
         return Path(request["source"]), None
     request["source"] = str(path)
-    processes.write(job.folder / "request.json", request)
+    write_json(job.folder / "request.json", request)
     return path, chosen
 
 

@@ -1,6 +1,5 @@
 """What arrives is looked at first (a download comes before that), then, once a person agrees, imported."""
 
-import json
 import re
 import time
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, get_args
 
 from filelock import FileLock
 
+from learner.atomic import read_json, write_json
 from learner.datasets.importing import ImportProgress, Mode
 from learner.datasets.jobs import processes
 from learner.datasets.jobs.import_steps import forget, known_set, remove_source, title_of
@@ -59,11 +59,7 @@ class ImportJob:
     @property
     def findings(self) -> list[Proposal]:
         """The layouts that fit, best first; empty before it was looked at, and for direct imports."""
-        try:
-            rows = json.loads((self.log.parent / "findings.json").read_text())
-        except FileNotFoundError:
-            return []
-        return [Proposal.from_dict(row) for row in rows]
+        return [Proposal.from_dict(row) for row in read_json(self.log.parent / "findings.json", [])]
 
 
 def start_look(
@@ -158,12 +154,10 @@ def listing(workspace: Workspace, job_id: str) -> Listing:
 
     Raises DatasetError when there is no such job or nothing was found.
     """
-    try:
-        return Listing.from_dict(json.loads((_required(workspace, job_id).folder / "listing.json").read_text()))
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"Nothing was found by {job_id}, or it was imported already. Add the files again."
-        ) from error
+    kept = read_json(_required(workspace, job_id).folder / "listing.json")
+    if kept is None:
+        raise DatasetError(f"Nothing was found by {job_id}, or it was imported already. Add the files again.")
+    return Listing.from_dict(kept)
 
 
 def cancel(workspace: Workspace, job_id: str) -> None:
@@ -235,7 +229,7 @@ def _expired(job: Job) -> Job:
     message = f"{title_of(job)} waited {KEPT_DAYS} days to be imported, so its files were removed. Add them again."
     end = {"status": "failed", "message": message, "at": time.time()}
     forget(job)
-    processes.write(job.folder / "state.json", end)
+    write_json(job.folder / "state.json", end)
     return Job(job.workspace, job.folder, job.request, end)
 
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol, cast
 
 import psutil
 
-from learner.datasets.files import written_whole
+from learner.atomic import write_json
 from learner.datasets.importing import ImportProgress, Report
 from learner.errors import ImportCancelled, ThawError
 from learner.workspace import Workspace
@@ -100,8 +100,8 @@ def start(workspace: Workspace, kind: str, **request: Any) -> str:
     job_id = f"job-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
     unfinished = workspace.uploads / f".{job_id}"
     unfinished.mkdir(parents=True)
-    write(unfinished / "request.json", {"kind": kind, **request, "created_at": time.time()})
-    write(unfinished / "state.json", {"status": "waiting", "at": time.time()})
+    write_json(unfinished / "request.json", {"kind": kind, **request, "created_at": time.time()})
+    write_json(unfinished / "state.json", {"status": "waiting", "at": time.time()})
     folder = unfinished.rename(workspace.uploads / job_id)
     _launch(workspace, folder)
     return job_id
@@ -110,8 +110,8 @@ def start(workspace: Workspace, kind: str, **request: Any) -> str:
 def start_again(job: Job, **request: Any) -> None:
     """Begin the next stage of a job that has no process now, with these parts of its request changed."""
     (job.folder / "cancel").unlink(missing_ok=True)
-    write(job.folder / "request.json", {**job.request, **request})
-    write(job.folder / "state.json", {"status": "waiting", "at": time.time()})
+    write_json(job.folder / "request.json", {**job.request, **request})
+    write_json(job.folder / "state.json", {"status": "waiting", "at": time.time()})
     _launch(job.workspace, job.folder)
 
 
@@ -166,12 +166,6 @@ def remove(job: Job) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def write(path: Path, content: Any) -> None:
-    """Keep `content` as JSON, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content))
-
-
 def run(folder: Path) -> None:
     """Do the job in `folder`; what happens is in its state.json. The job's own process calls this."""
     job = _as_written(Workspace.current(), folder)
@@ -179,7 +173,9 @@ def run(folder: Path) -> None:
     born = {"pid": os.getpid(), "process_created_at": psutil.Process().create_time()}
 
     def tell(progress: ImportProgress | None) -> None:
-        write(folder / "state.json", {"status": "running", **born, "progress": asdict(progress) if progress else None})
+        write_json(
+            folder / "state.json", {"status": "running", **born, "progress": asdict(progress) if progress else None}
+        )
 
     tell(None)
     try:
@@ -196,7 +192,7 @@ def run(folder: Path) -> None:
             f"{job.log}; please report them. Other data sets are not affected.",
         }
     kind.clear(job, end, lost=False)
-    write(folder / "state.json", {**end, "at": time.time()})
+    write_json(folder / "state.json", {**end, "at": time.time()})
 
 
 def _kind(job: Job) -> Kind:
@@ -204,7 +200,7 @@ def _kind(job: Job) -> Kind:
 
 
 def _as_written(workspace: Workspace, folder: Path) -> Job:
-    request, state = (json.loads((folder / name).read_text()) for name in ("request.json", "state.json"))
+    request, state = (json.loads((folder / name).read_text("utf-8")) for name in ("request.json", "state.json"))
     return Job(workspace, folder, request, state)
 
 
@@ -231,5 +227,5 @@ def _bury(job: Job) -> Job:
         "restarted. Nothing of it was kept. Start it again.",
     }
     kind.clear(job, end, lost=True)
-    write(job.folder / "state.json", {**end, "at": time.time()})
+    write_json(job.folder / "state.json", {**end, "at": time.time()})
     return _as_written(job.workspace, job.folder)

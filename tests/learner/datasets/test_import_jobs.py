@@ -18,8 +18,9 @@ import psutil
 import pytest
 from PIL import Image
 
+from learner.atomic import written_whole
 from learner.datasets import add_dataset, image_path, jobs, save_uploads, summarize, thumbnail_path
-from learner.datasets.files import import_lock, written_whole
+from learner.datasets.files import import_lock
 from learner.errors import DatasetError
 from learner.store import Store
 from tests.learner.datasets.waiting import process_of, rested
