@@ -103,6 +103,7 @@ def copy(files: dict[str, bytes], random: np.random.Generator) -> None:
 
 
 def as_jpeg(photo: Image.Image, quality: int = 90) -> bytes:
+    """The bytes of a JPEG file."""
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

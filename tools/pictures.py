@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, ViewportSize, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ from tools.browser import installed  # noqa: E402
 from tools.messy_zip import CLASSES, Mess, make  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESK, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 SHORT_MS, WAIT_MS, LONG_MS = 5_000, 60_000, 600_000
 FLAGS = [
     "--no-sandbox",
@@ -48,12 +48,13 @@ IN_SIGHT = """images => images.filter(image => {
 
 
 def main() -> int:
+    """Take every picture; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=PICTURES, help="the folder that the pictures are written to")
     folder = parser.parse_args().to
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="thaw-pictures-") as place, sync_playwright() as playwright:
-        place = Path(place)
+    with tempfile.TemporaryDirectory(prefix="thaw-pictures-") as temporary, sync_playwright() as playwright:
+        place = Path(temporary)
         taken = place / "taken"
         taken.mkdir()
         mess = make(place)
@@ -99,6 +100,7 @@ def thaw(place: Path) -> Iterator[str]:
 
 
 def wait_for(address: str, served: subprocess.Popen) -> None:
+    """Until the page answers, or its process has ended."""
     for _ in range(600):
         with suppress(OSError):
             urllib.request.urlopen(address, timeout=5).close()
@@ -110,8 +112,9 @@ def wait_for(address: str, served: subprocess.Popen) -> None:
 
 
 def make_small(picture: Path) -> None:
-    with Image.open(picture) as image:
-        image = image.convert("RGB")
+    """Write the picture again with 256 colours, where that takes less of the disk."""
+    with Image.open(picture) as opened:
+        image = opened.convert("RGB")
     image.save(picture, optimize=True)
     if picture.stat().st_size > MOST_BYTES:
         image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, optimize=True)
@@ -313,14 +316,14 @@ class Tour:
         self.settle()
         tiles = self.page.get_by_role("option")
         expect(tiles.first).to_be_visible()
-        return {tile.get_attribute("aria-label").partition(": ")[2]: tile for tile in tiles.all()}
+        return {(tile.get_attribute("aria-label") or "").partition(": ")[2]: tile for tile in tiles.all()}
 
     def relabel_wrong(self, picture: str = "") -> None:
         """Give the photos of this page that lie under a wrong class their own; `picture` shows the first choice."""
         for name in CLASSES.values():
             chosen = []
             for tile in self.page.get_by_role("option").all():
-                path = tile.get_attribute("aria-label").partition(": ")[0]
+                path = (tile.get_attribute("aria-label") or "").partition(": ")[0]
                 if self.still_wrong.get(path) == name:
                     self.choose(tile)
                     chosen.append(path)

@@ -47,7 +47,7 @@ def confusion(
                 labelLimit=90,
                 labels=named,
                 ticks=named,
-                **({"labelOverlap": False} if few else {}),  # Vega leaves out every second name otherwise
+                labelOverlap=False if few else alt.Undefined,  # Vega leaves out every second name otherwise
             ),
         ),
         y=alt.Y("true:N", scale=scale, title="True", axis=alt.Axis(labelLimit=110, labels=named, ticks=named)),
