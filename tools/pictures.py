@@ -88,7 +88,7 @@ def thaw(place: Path) -> Iterator[str]:
     }
     with (place / "log.txt").open("w") as log:
         served = subprocess.Popen(
-            [sys.executable, ROOT / "tools" / "serve.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "ui.thaw", "app"], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
         address = f"http://127.0.0.1:{port}"
         try:
