@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from itertools import product
 
+from filelock import FileLock
+
 from learner.planning.cost import Speed, save_speeds
 from learner.recipe import Recipe
 from learner.recipe.backbones import KNOWN_BACKBONES
@@ -62,3 +64,8 @@ def keep_small_speeds(
         )
         recipe = small_recipe(image_size=image_size, batch_size=batch_size, precision=precision)
         save_speeds(workspace, recipe, [speed])
+
+
+def measuring_lock(workspace: Workspace) -> FileLock:
+    """While it is held, nothing gets as far as a network that is ready to train: what needs one waits."""
+    return FileLock(workspace.speeds.with_suffix(".lock"))

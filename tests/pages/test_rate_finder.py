@@ -9,6 +9,7 @@ from learner.questions.answers import keep_answer
 from learner.questions.rates import RateFind, rates_file
 from learner.recipe import Phase, Recipe
 from learner.recipe.backbones import FALLBACK_ARCH
+from tests.machine import measuring_lock
 from tests.pages.reading import button, press, run_until, unfold, words
 from ui.training.finder import find_chart, in_short
 
@@ -86,9 +87,10 @@ def test_a_rate_is_found_while_the_page_waits(train_page, store):
     assert not app.exception and store.runs.all() == []
 
 
-def test_a_search_can_be_stopped(train_page):
-    app = press(train_page, "Find a rate for Warm-up")
-    app = press(app, "Stop").run()
+def test_a_search_can_be_stopped(train_page, workspace):
+    with measuring_lock(workspace):  # so that it is not done before it is stopped
+        app = press(train_page, "Find a rate for Warm-up")
+        app = press(app, "Stop").run()
     assert "Finding a rate" not in words(app) and not button(app, "Find a rate for Warm-up").disabled
 
 

@@ -10,6 +10,7 @@ from learner.jobs.device import device_lock
 from learner.questions.answers import keep_answer
 from learner.questions.learning_curve import LearningCurve, curve_file, read_curve, recipe_of
 from learner.store import Store
+from tests.machine import measuring_lock
 from tests.pages.reading import button, press, run_until, words
 from tests.samples import ROOT
 from ui.results.help_charts import growth
@@ -76,9 +77,10 @@ def test_it_is_measured_while_the_page_waits_and_then_told(asked, trained):
 
 
 def test_it_can_be_stopped_and_asked_again(asked, trained):
-    app = press(asked, "Find out what would help")
-    press(app, "Stop")
-    app.run()
+    with measuring_lock(trained.workspace):  # so that it is not done before it is stopped
+        app = press(asked, "Find out what would help")
+        press(app, "Stop")
+        app.run()
     assert not button(app, "Find out what would help").disabled
     assert read_curve(trained.workspace, recipe_of(trained.runs.all()[0])) is None
 
