@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -121,11 +122,15 @@ def edit_epochs(page: Page, row: int, epochs: int) -> None:
     cell = table.get_by_test_id(f"glide-cell-3-{row}")
     expect(cell).to_be_attached()
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    page.mouse.click(box["x"] + 80, box["y"] + box["height"] / 4 * 1.5)  # the first phase's name, of four rows
-    for key in ["ArrowRight"] * 2 + ["ArrowDown"] * row:
-        page.keyboard.press(key)
+    for _ in range(5):  # the page above may grow just then, when its measurement is done, and the click go elsewhere
+        table.scroll_into_view_if_needed()
+        box = table.bounding_box()
+        page.mouse.click(box["x"] + 80, box["y"] + box["height"] / 4 * 1.5)  # the first phase's name, of four rows
+        for key in ["ArrowRight"] * 2 + ["ArrowDown"] * row:
+            page.keyboard.press(key)
+        with suppress(AssertionError):
+            expect(cell).to_have_attribute("aria-selected", "true", timeout=5_000)
+            break
     expect(cell).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     editor = page.locator("#portal input")
