@@ -69,7 +69,10 @@ class Workspace:
         return self.run_folder(run_id) / "model.safetensors"
 
     def phase_end(self, run_id: int, phase: int) -> Path:
-        """The model as it was when that phase (from 0) of a run was done; others can start again from there."""
+        """The model as it was when that phase (from 0) of a run was done; others can start again from there.
+
+        Phase -1 ends where the first one begins.
+        """
         return self.run_folder(run_id) / "phases" / f"{phase + 1}.safetensors"
 
     def resume_point(self, run_id: int) -> Path:

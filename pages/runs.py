@@ -51,7 +51,7 @@ def show_run(store: Store, run_id: int, drawn_as: str, series: str | None) -> No
     run = store.runs.get(run_id)
     if run.status != drawn_as or run.deleted_at is not None:
         st.rerun()
-    recipe = Recipe.from_dict(run.recipe)
+    recipe = Recipe.from_dict(run.recipe_with_epochs)
     show_standing(store, run, recipe, series)
     show_control(store, run, recipe)
 
@@ -61,7 +61,7 @@ def show_details(store: Store, run_id: int) -> None:
     """Curves, advice, photos, cost and log of the chosen run."""
     store.runs.requeue_silent()
     run = store.runs.get(run_id)
-    recipe = Recipe.from_dict(run.recipe)
+    recipe = Recipe.from_dict(run.recipe_with_epochs)
     epochs, steps = store.runs.epochs(run_id), thinned_steps(store, run_id)
     show_curves(run, recipe, epochs, steps)
     show_coach(store, run, recipe, epochs)

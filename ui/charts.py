@@ -149,7 +149,7 @@ def phase_spans(
     spans, start = [], 0.0
     for index, phase in enumerate(phases):
         later = next((epoch.epoch - 1 for epoch in epochs if epoch.phase > index), None)
-        end = float(start + phase.epochs if later is None else later)
+        end = float(start + phase.length if later is None else later)
         if start < last:
             spans.append((index, start, min(end, last)))
         start = end
@@ -170,7 +170,7 @@ def _with_data(
             "start": start,
             "end": end,
             "name": phases[index].name,
-            "tint": ICE if phases[index].trainable == "head" else AMBER,
+            "tint": AMBER if phases[index].trains_stages else ICE,
             "row": index % rows,
         }
         for index, start, end in phase_spans(epochs, steps, phases)

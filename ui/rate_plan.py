@@ -49,9 +49,9 @@ def rate_rows(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool) 
             for step in range(POINTS + 1):
                 rate = rate_at(phase.schedule, peak, step / POINTS)
                 if rate > 0:  # a logarithmic axis has no place for 0
-                    epoch = start + phase.epochs * step / POINTS
+                    epoch = start + phase.length * step / POINTS
                     rows.append({"epoch": epoch, "rate": rate, "part": part, "line": f"{number} {part}"})
-        start += phase.epochs
+        start += phase.length
     return rows
 
 
@@ -73,7 +73,7 @@ def rate_chart(
     peaks = [rate for phase in phases for rate in _lines(phase, stages, batch_norm).values()]
     low, high = min(peaks) / ROOM_BELOW, max(peaks) * 4
     powers = [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
-    epochs = sum(phase.epochs for phase in phases)
+    epochs = sum(phase.length for phase in phases)
     x = alt.X(
         "epoch:Q",
         axis=alt.Axis(title="Epoch", tickMinStep=1, format="d", grid=False),
@@ -108,16 +108,16 @@ def rate_chart(
 
 def _names(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool) -> list[dict[str, Any]]:
     """The highest part and the lowest, at their peak; in a phase in the middle only where there is room."""
-    rows, start, epochs = [], 0, sum(phase.epochs for phase in phases)
+    rows, start, epochs = [], 0, sum(phase.length for phase in phases)
     for number, phase in enumerate(phases):
         lines = list(_lines(phase, stages, batch_norm).items())
         peak = WARM_UP if phase.schedule == "one_cycle" else 0.4
-        if number in (0, len(phases) - 1) or phase.epochs >= ROOM_FOR_NAMES * epochs:
+        if number in (0, len(phases) - 1) or phase.length >= ROOM_FOR_NAMES * epochs:
             ends = {"below": lines[0], "above": lines[-1]} if len(lines) > 1 else {"above": lines[0]}
             for place, (name, rate) in ends.items():
                 told = {"name": f"{name} {rate_text(rate)}", "place": place}
-                rows.append({"epoch": start + peak * phase.epochs, "rate": rate} | told)
-        start += phase.epochs
+                rows.append({"epoch": start + peak * phase.length, "rate": rate} | told)
+        start += phase.length
     return rows
 
 
@@ -125,8 +125,8 @@ def _bands(phases: Sequence[Phase], ink: str) -> list[alt.Chart]:
     """Ice while only the head learns, amber once stages do, as behind every curve; named above."""
     rows, start = [], 0
     for index, phase in enumerate(phases):
-        tint = ICE if phase.trainable == "head" else AMBER
-        end = start + phase.epochs
+        tint = AMBER if phase.trains_stages else ICE
+        end = start + phase.length
         rows.append(
             {"start": start, "end": end, "name": phase.name, "tint": tint, "row": index % (2 if len(phases) > 2 else 1)}
         )

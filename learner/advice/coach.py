@@ -258,16 +258,16 @@ def _overfitting(recipe: Recipe, epochs: Sequence[Epoch]) -> Advice | None:
 def _cold_head(recipe: Recipe, epochs: Sequence[Epoch], spoilt: "_Spoilt") -> Advice | None:
     head, after = recipe.phases[spoilt.index - 1], recipe.phases[spoilt.index]
     warm_up = [epoch for epoch in epochs if epoch.phase == spoilt.index - 1]
-    if head.trainable != "head" or after.trainable == "head" or len(warm_up) < 2:
+    if head.trains_stages or not after.trains_stages or len(warm_up) < 2:
         return None
     fall = _fall(_valid_loss(warm_up[-2]), _valid_loss(warm_up[-1]))
     if fall < STILL_WARMING:
         return None
-    head = replace(head, epochs=min(1000, head.epochs + max(2, head.epochs)))
+    head = replace(head, epochs=min(1000, head.length + max(2, head.length)))
     text = (
         f"When {after.name} began, the new head was still learning fast: its validation loss fell by {percent(fall)} "
         "in its last epoch. A head that is not done sends rough gradients into the body, which may be why the accuracy "
-        f"fell. Warm it up for {count(head.epochs, 'epoch')}."
+        f"fell. Warm it up for {count(head.length, 'epoch')}."
     )
     return Advice("cold_head", text, "Warm the head up for longer", _with_phase(recipe, spoilt.index - 1, head), None)
 
@@ -313,7 +313,7 @@ def _spoilt_phase(recipe: Recipe, epochs: Sequence[Epoch], ended: bool, valid_im
         phase, first = recipe.phases[index], own[0]
         is_over = ended or epochs[-1].phase > index
         share = TRIED_SHARE if phase.schedule == "one_cycle" and not is_over else 0.0
-        if len(own) < max(TRIED_EPOCHS, ceil(share * phase.epochs)):
+        if len(own) < max(TRIED_EPOCHS, ceil(share * phase.length)):
             continue
         chance = sqrt(before.accuracy * (1 - before.accuracy) / valid_images) if valid_images else 0.0  # standard error
         fell = before.accuracy - first.accuracy >= max(DROP, chance)

@@ -73,7 +73,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
             f"{run.progress.get('message', 'Starting')}, {percent(run.progress.get('done', 0))} done"
             + (f", {duration(left)} left" if left is not None else "")
         )
-    recipe, epochs = Recipe.from_dict(run.recipe), store.runs.epochs(run_id)
+    recipe, epochs = Recipe.from_dict(run.recipe_with_epochs), store.runs.epochs(run_id)
     for epoch in epochs:
         out.print(epoch_line(epoch.__dict__, recipe.phases[epoch.phase].name), markup=False)
     if cost := RunPlan.from_facts(run.facts):
@@ -144,7 +144,7 @@ def runs_more(
     """Give a finished run more epochs: its last phase goes on, at a tenth of its learning rates."""
     store = Store()
     run = store.runs.get(run_id)
-    longer = with_more_epochs(Recipe.from_dict(run.recipe), epochs, has_batch_norm(run.facts))
+    longer = with_more_epochs(Recipe.from_dict(run.recipe_with_epochs), epochs, has_batch_norm(run.facts))
     store.runs.extend(run_id, longer.to_dict())
     _say_queued(store, f"Run {run_id} is queued again, for {count(epochs, 'more epoch')}.", run_id)
 

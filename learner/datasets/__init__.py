@@ -7,7 +7,7 @@ from learner.datasets.files import image_path, thumbnail_path
 from learner.datasets.importing import ImportProgress, add_dataset
 from learner.datasets.names import check_name, dataset_folder, natural_key
 from learner.datasets.samples import SAMPLE_NAME, add_sample
-from learner.datasets.splits import Split, describe_split, draw_test_set, split_by, train_valid_split
+from learner.datasets.splits import Split, assign_folds, describe_split, draw_test_set, split_by, train_valid_split
 from learner.datasets.summary import Summary, summarize
 from learner.datasets.uploads import remove_upload, save_uploads
 
@@ -18,6 +18,7 @@ __all__ = [
     "Summary",
     "add_dataset",
     "add_sample",
+    "assign_folds",
     "check_name",
     "dataset_folder",
     "describe_split",

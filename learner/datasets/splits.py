@@ -68,7 +68,7 @@ def train_valid_split(
         together.sort(key=lambda group: min(_lot(seed, image) for image in group))
         per_class = Counter(image.label for image in usable)
         if folds:
-            chosen = _fold(together, per_class, folds, fold)
+            chosen = _deal(together, per_class, folds)[fold - 1]
         else:
             target = {
                 label: min(max(int(number * valid_fraction + 0.5), 1), number - 1)
@@ -77,6 +77,20 @@ def train_valid_split(
             chosen = _draw(together, per_class, target)
         valid = {image.path for image in chosen}
     return [image for image in usable if image.path not in valid], [image for image in usable if image.path in valid]
+
+
+def assign_folds(images: Iterable[AnyImage], seed: int, folds: int, grouped: bool = True) -> list[int]:
+    """For each of `images` which of the folds 0 … `folds` - 1 leaves it out: for cross-validation within a side.
+
+    Classes are spread evenly. What belongs together is in one fold, if `grouped`. A place follows from the seed and the
+    images' content, not from their order.
+    """
+    images = list(images)
+    together = components(images) if grouped else [[image] for image in images]
+    together.sort(key=lambda group: min(_lot(seed, image) for image in group))
+    dealt = _deal(together, Counter(image.label for image in images), folds)
+    fold_of = {image.path: index for index, members in enumerate(dealt) for image in members}
+    return [fold_of[image.path] for image in images]
 
 
 def describe_split(
@@ -163,8 +177,8 @@ def _end_of_burst(burst: list[AnyImage], label: str, number: int) -> list[AnyIma
     return end
 
 
-def _fold(together: list[list[AnyImage]], per_class: Counter[str], folds: int, fold: int) -> list[AnyImage]:
-    """Each group goes to the fold that has the smallest share of its classes so far, large groups first."""
+def _deal(together: list[list[AnyImage]], per_class: Counter[str], folds: int) -> list[list[AnyImage]]:
+    """The images of each fold: each group, large ones first, goes to the one with the smallest share of its classes."""
     filled = [Counter[str]() for _ in range(folds)]
     members: list[list[AnyImage]] = [[] for _ in range(folds)]
     for group in sorted(together, key=len, reverse=True):
@@ -179,7 +193,7 @@ def _fold(together: list[list[AnyImage]], per_class: Counter[str], folds: int, f
         )
         filled[place].update(numbers)
         members[place] += group
-    return members[fold - 1]
+    return members
 
 
 def _leaks(train: list[AnyImage], valid: list[AnyImage]) -> int:

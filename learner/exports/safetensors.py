@@ -30,8 +30,10 @@ _SIZES = {
 }
 """Which attributes of a layer its constructor takes, in that order."""
 ATTENTION = 'attention = nn.ModuleDict({"norm": nn.BatchNorm2d(about["num_features"]), "look": look})'
+_BOTH = "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)"
 _POOLING = {
-    "fastai": "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)",
+    "solved": _BOTH,
+    "fastai": _BOTH,
     "average": "maps.mean((2, 3))",
     "flatten": "maps.flatten(1)",
 }

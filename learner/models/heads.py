@@ -1,5 +1,6 @@
 """The new classifier on top of a body."""
 
+from fastai.layers import AdaptiveConcatPool2d
 from fastai.vision.learner import create_head
 from torch import Tensor, fx, nn
 
@@ -45,10 +46,12 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     """Takes (batch, num_features, height, width), gives logits (batch, num_classes).
 
     `map_size` is height and width, which only a flattening head depends on. `fastai` is fastai's own: concatenated
-    average and maximum pooling, then two linear layers with batch-norm and dropout.
-    Source: https://docs.fast.ai/vision.learner.html#create_head
+    maximum and average pooling, then two linear layers with batch-norm and dropout; `solved` is that pooling and one
+    linear layer. Source: https://docs.fast.ai/vision.learner.html#create_head
     """
-    if head.kind == "fastai":
+    if head.kind == "solved":
+        return nn.Sequential(AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(2 * num_features, num_classes))
+    if head.kind in ("fastai", "auto"):
         return create_head(num_features, num_classes, ps=head.dropout)
     if head.kind == "attention":
         return nn.Sequential(AttentionPool(num_features), *_layers(num_features, head, num_classes))

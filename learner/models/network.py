@@ -25,6 +25,13 @@ def body_of(model: nn.Sequential) -> nn.Sequential:
     return body
 
 
+def head_of(model: nn.Sequential) -> nn.Sequential:
+    """The layers of the head of `Sequential(body, head)`."""
+    head = model[1]
+    assert isinstance(head, nn.Sequential)
+    return head
+
+
 class Network(nn.Sequential):
     """`Sequential(body, head)`: images (batch, 3, height, width) in, logits (batch, classes) out.
 

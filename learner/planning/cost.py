@@ -16,6 +16,11 @@ UNLIMITED = 2**63
 TOLERANCE = 0.25
 """A run that takes so much more or less than expected, as a share, was expected by a wrong measurement."""
 
+POINTS = 6
+"""Checks on the validation images that `Phase.interpolate` adds at a phase's end."""
+SOLVE_S, SOLVE_S_PER_VALUE = 0.5, 2e-5
+"""What solving a head takes (measured on two cores of a Xeon): a start, and for every row and class."""
+
 NOISE = 0.15
 """Share by which two measured times may differ and still be the same."""
 
@@ -172,6 +177,7 @@ class Workload:
     """Images that are not yet in the store of decoded ones."""
     room: int
     """Bytes that the cache may still grow."""
+    classes: int = 10
     kept: frozenset[int] = frozenset()
     """Cuts whose features an earlier run left, for every image and view."""
 
@@ -242,12 +248,20 @@ def plan_run(recipe: Recipe, speed: Speed, amounts: Workload) -> RunPlan:
 
 
 def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, room) -> PhasePlan:
-    images = views * amounts.train + amounts.valid
-    start = max(one for one in kept if one <= cut)
     augments = recipe.augment.changes_anything
+    images = views * amounts.train + amounts.valid
+    if phase.solve and augments:
+        images += amounts.train  # as they are, too
+    start = max(one for one in kept if one <= cut)
     decode_s = 0.0 if stored else amounts.decode_s
+    epochs, checks = phase.epochs_for(amounts.train, recipe.batch_size * recipe.accumulate), 0
+    if phase.interpolate:
+        checks = POINTS
     train_s, valid_s = _epoch(speed, amounts, recipe.batch_size, 0, cut, augments, decode_s)
-    uncached_s = phase.epochs * (train_s + valid_s)
+    solve_s = _solve_s(images - amounts.valid, amounts.classes) if phase.solve else 0.0
+    if phase.solve:
+        train_s = solve_s + (images - amounts.valid) * (sum(speed.forward[:cut]) + decode_s)
+    uncached_s = epochs * (train_s + valid_s) + checks * valid_s
     plan = PhasePlan(phase.name, cut, False, "", None, uncached_s, 0.0, train_s, valid_s, disk=0)
     if cut == 0:
         plan.reason = "Every stage learns, so there is nothing constant to keep."
@@ -268,7 +282,8 @@ def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, 
         per_image = sum(speed.forward[start:cut]) + (0.0 if start else decode_s)
         features_s = images * per_image + (views * amounts.train * speed.augment if augments and not start else 0.0)
     train_s, valid_s = _epoch(speed, amounts, recipe.batch_size, cut, cut, False, 0.0)
-    plan.cached_s = features_s + phase.epochs * (train_s + valid_s)
+    train_s = solve_s if phase.solve else train_s
+    plan.cached_s = features_s + epochs * (train_s + valid_s) + checks * valid_s
     disk = images * sum(speed.row_bytes[one] for one in missing_cuts)
     if disk > room and also:
         also, disk = [], images * speed.row_bytes[cut] * (cut not in kept)
@@ -307,6 +322,11 @@ def _epoch(
     checks = math.ceil(amounts.valid / batch_size)
     update = speed.batch + sum(speed.update[cut:])
     return amounts.train * train + steps * update, amounts.valid * valid + checks * speed.batch
+
+
+def _solve_s(rows: int, classes: int) -> float:
+    """About the seconds that solving a head takes: a product of matrices for each step of each fit."""
+    return SOLVE_S + rows * classes * SOLVE_S_PER_VALUE
 
 
 def _lowest_trained(recipe: Recipe, stages: list[str], before: int) -> int:

@@ -18,7 +18,7 @@ FILES_TIMED = 6
 
 
 def resolve_recipe(store: Store, recipe: Recipe) -> Recipe:
-    """The recipe with what it leaves open decided as a run would: version, backbone and image size.
+    """The recipe with what it leaves open decided as a run would: version, backbone, image size and epochs.
 
     Raises DatasetError, WeightsError where no backbone can be had, and what `Store.weights_of` raises.
     """
@@ -30,7 +30,8 @@ def resolve_recipe(store: Store, recipe: Recipe) -> Recipe:
         arch, _ = choose_backbone("auto", recipe.weights, store.workspace)
     typical_side = max(summary.median_width, summary.median_height)
     size = choose_image_size(recipe.image_size, typical_side)
-    return replace(recipe, version=version.number, backbone=arch, image_size=size)
+    train, _ = split_by(recipe, store.datasets.images(version.id))
+    return replace(recipe, version=version.number, backbone=arch, image_size=size).with_epochs(len(train))
 
 
 def workload_of(store: Store, recipe: Recipe) -> Workload:
@@ -38,14 +39,16 @@ def workload_of(store: Store, recipe: Recipe) -> Workload:
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
     paths = [image_path(store.workspace, version.name, image) for image in train]
-    return workload_for(store.workspace, paths, len(valid), recipe.side)
+    classes = len({image.label for image in train})
+    return workload_for(store.workspace, paths, len(valid), classes, recipe.side)
 
 
-def workload_for(workspace: Workspace, train: list[Path], valid: int, image_size: int) -> Workload:
+def workload_for(workspace: Workspace, train: list[Path], valid: int, classes: int, image_size: int) -> Workload:
     """How much there is to do with these images and so many for validation. Raises ImageError."""
     return Workload(
         train=len(train),
         valid=valid,
+        classes=classes,
         decode_s=decode_s(train, image_size),
         undecoded=len(train) + valid,
         room=Budget(workspace.features).room(),

@@ -1,10 +1,13 @@
 """A recipe's parts: phases, the head, augmentation."""
 
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from math import ceil
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+
+from learner.wording import count
 
 HEAD_RATE = 2e-3
 RATES_WITH_BATCH_NORM = (1e-4, 2e-3)
@@ -15,10 +18,19 @@ CYCLED_MOMENTUM, STEADY_MOMENTUM = 0.95, 0.9
 MOMENTUM_DIP = 0.1
 """one_cycle lowers the momentum by this while the rate is high (Smith 2018, arXiv:1803.09820)."""
 
+HeadKind = Literal["solved", "fastai", "fc", "linear", "attention"]
+
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 """A number format that a backbone can compute in."""
 
+AUTO_STEPS = 200
+"""Steps of a phase with `epochs: auto`; where an epoch has more, it is one epoch."""
+MOST_AUTO_EPOCHS = 30
+USUAL_IMAGES, USUAL_BATCH = 320, 16
+
 CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+Trainable = Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
 
 
 @dataclass(config=CONFIG)
@@ -27,10 +39,11 @@ class Phase:
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
     """What the curves and tables call it."""
-    trainable: Annotated[str, Field(min_length=1)] = "head"
-    """What learns: `head`, `all`, or a stage such as `block5`, which means that stage and all above it."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training images."""
+    trainable: Trainable = "head"
+    """What learns: `head`, `all`, a stage such as `block5`, which means that stage and all above it, or a list of just
+    those parts, such as `[block1, head]` (surgical fine-tuning, Lee et al. 2022, arXiv:2210.11466)."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = 3
+    """Passes over the training images. `auto` makes about as many steps for a few images as for some hundreds."""
     lr: float | list[float] | dict[str, float] | Literal["auto"] = "auto"
     """Learning rate; two numbers are spread from the lowest trainable group to the head, evenly in ratio; or one for
     each part by name, such as `{block5: 0.00001, head: 0.001}`, where a part that is not named takes the rate of the
@@ -50,6 +63,15 @@ class Phase:
     to save time. The model is used at the size that its best epoch was trained at."""
     patience: Annotated[int, Field(ge=0, le=1000)] = 0
     """Early stopping: the phase ends when its validation loss has not fallen for so many epochs. 0: never."""
+    solve: bool = False
+    """Solve the head: fit it to its optimum on what the frozen body gives (multinomial logistic regression), instead of
+    by steps. Its strength of regularisation is chosen by cross-validation within the training images. For a head of
+    kind `solved` or `linear`; rates, schedule and optimizer have no part in it, and it counts as one epoch."""
+    average: bool = False
+    """Check and keep an exponential moving average of the weights, which is steadier than the weights of one step."""
+    interpolate: bool = False
+    """At its end, take the point on the line from the weights at its start to those at its end where the validation
+    loss is lowest (WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903). The phase cannot make that loss worse then."""
 
     @field_validator("lr", mode="before")
     @classmethod
@@ -78,11 +100,61 @@ class Phase:
     def _no_size_is_the_recipes(cls, image_size: Any) -> Any:
         return None if image_size == "auto" else image_size
 
+    @field_validator("solve")
+    @classmethod
+    def _solving_is_of_the_head(cls, solve: bool, others: ValidationInfo) -> bool:
+        if solve and others.data.get("trainable", "head") != "head":
+            raise ValueError("With trainable: head it can be true; what else learns can only be trained by steps")
+        return solve
+
+    @model_validator(mode="after")
+    def _solving_is_one_epoch(self) -> Self:
+        if self.solve:
+            self.epochs = 1
+        return self
+
+    @property
+    def length(self) -> int:
+        """`epochs` as a number; for an `auto` that is not decided yet what some hundred images would have."""
+        return self.epochs_for(USUAL_IMAGES, USUAL_BATCH)
+
+    @property
+    def length_text(self) -> str:
+        """`3 epochs`, in a person's words."""
+        if self.solve:
+            return "solved at once"
+        return "as many epochs as suit the images" if self.epochs == "auto" else count(self.epochs, "epoch")
+
+    @property
+    def learning_text(self) -> str:
+        """What learns, in a person's words."""
+        if isinstance(self.trainable, list):
+            return f"{' and '.join(self.trainable)} alone"
+        return {"head": "the head", "all": "everything"}.get(self.trainable, f"{self.trainable} and all above")
+
+    @property
+    def trains_stages(self) -> bool:
+        """Whether anything but the head learns."""
+        return self.trainable not in ("head", ["head"])
+
+    def parts(self, stages: list[str]) -> list[bool]:
+        """Whether each parameter group learns: one a stage, and a last one for the head."""
+        groups = [*stages, "head"]
+        if isinstance(self.trainable, list):
+            return [name in self.trainable for name in groups]
+        first = 0 if self.trainable == "all" else groups.index(self.trainable)
+        return [index >= first for index in range(len(groups))]
+
     def first_trainable_group(self, stages: list[str]) -> int:
         """Index of the lowest parameter group that learns, of one group a stage and a last one for the head."""
-        if self.trainable == "all":
-            return 0
-        return len(stages) if self.trainable == "head" else stages.index(self.trainable)
+        return self.parts(stages).index(True)
+
+    def epochs_for(self, images: int, batch_size: int) -> int:
+        """`epochs` where so many images are trained on: `auto` counts steps."""
+        if self.epochs != "auto":
+            return self.epochs
+        steps = max(1, ceil(images / batch_size))
+        return min(MOST_AUTO_EPOCHS, max(1, round(AUTO_STEPS / steps)))
 
     def rates(self, batch_norm: bool) -> tuple[float, float]:
         """Learning rate of the lowest group that learns and of the head; `batch_norm`: whether the backbone has any.
@@ -98,7 +170,7 @@ class Phase:
         if self.lr != "auto":
             return self.lr, self.lr
         factor = SGD_FACTOR if self.optimizer == "sgd" else 1
-        if self.trainable == "head":
+        if not self.trains_stages:
             return factor * HEAD_RATE, factor * HEAD_RATE
         low, high = RATES_WITH_BATCH_NORM if batch_norm else RATES_WITHOUT_BATCH_NORM
         return factor * low, factor * high
@@ -108,17 +180,18 @@ class Phase:
 
         The spread is the one of fastai's `slice(low, high)`, taken over the groups that learn.
         """
-        first = self.first_trainable_group(stages)
+        first, learns = self.first_trainable_group(stages), self.parts(stages)
         if isinstance(self.lr, dict):
             parts = [*stages, "head"]
-            return [0.0] * first + [
+            rates = [
                 next((self.lr[part] for part in parts[index:] if part in self.lr), list(self.lr.values())[-1])
-                for index in range(first, len(parts))
+                for index in range(len(parts))
             ]
-        low, high = self.rates(batch_norm)
-        steps = len(stages) - first
-        learning = [low * (high / low) ** (step / steps) for step in range(steps)] + [high]
-        return [0.0] * first + learning
+        else:
+            low, high = self.rates(batch_norm)
+            steps = max(1, len(stages) - first)
+            rates = [low * (high / low) ** ((index - first) / steps) for index in range(len(stages))] + [high]
+        return [rate if learns else 0.0 for rate, learns in zip(rates, learns, strict=True)]
 
     def momenta(self) -> tuple[float, float]:
         """Momentum at low and at high rates; the same unless the schedule is one_cycle."""
@@ -133,9 +206,10 @@ class Phase:
 class Head:
     """The new classifier on top of the body."""
 
-    kind: Literal["fastai", "fc", "linear", "attention"] = "fastai"
-    """`fastai`: average and maximum pooling, a layer of 512, batch-norm and dropout. `fc`: layers of the widths below.
-    `linear`: average pooling and one layer, the fastest. `attention`: learns where to look, and shows it."""
+    kind: HeadKind | Literal["auto"] = "auto"
+    """`solved`: average and maximum pooling and one layer, made to be solved. `fastai`: the same pooling, a layer of
+    512, batch-norm and dropout. `fc`: layers of the widths below. `linear`: average pooling and one layer, the fastest.
+    `attention`: learns where to look, and shows it. `auto` is `solved` where a phase solves the head, else `fastai`."""
     widths: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(max_length=5)] = field(
         default_factory=lambda: [256]
     )

@@ -1,11 +1,11 @@
 """The recipe: everything that decides a result."""
 
 import shlex
-from dataclasses import asdict, field
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, field, replace
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from learner.errors import RecipeError
@@ -15,6 +15,8 @@ SMALL_IMAGE_PX = 64
 """A data set whose images are typically no larger than this trains at `SMALL_IMAGE_SIZE`."""
 SMALL_IMAGE_SIZE = 96
 USUAL_IMAGE_SIZE = 224
+SOLVABLE = ("solved", "linear")
+"""Kinds of head that are one layer after pooling, and so have one optimum."""
 MOST_SHOWN = 200
 """Characters of a wrong value that are repeated to a person."""
 MAX_CHARACTERS = 100_000
@@ -25,10 +27,13 @@ MAX_DEPTH = 20
 
 
 def default_phases() -> list[Phase]:
-    """What is trained where a recipe names no phases: the head alone, then everything."""
+    """What is trained where a recipe names no phases: the head is solved, then stages are fine-tuned from there.
+
+    Source: LP-FT (Kumar et al. 2022, arXiv:2202.10054).
+    """
     return [
-        Phase(name="Warm-up", trainable="head", epochs=2),
-        Phase(name="Fine-tuning", trainable="all", epochs=3),
+        Phase(name="Solve the head", trainable="head", solve=True),
+        Phase(name="Fine-tuning", trainable="all", epochs="auto", average=True, interpolate=True),
     ]
 
 
@@ -144,6 +149,21 @@ class Recipe:
             raise ValueError("With head.pool: flatten no phase can have its own image_size; or use head.pool: average")
         return phases
 
+    @field_validator("phases")
+    @classmethod
+    def _a_head_that_can_be_solved(cls, phases: list[Phase], others: ValidationInfo) -> list[Phase]:
+        kind = others.data.get("head", Head()).kind
+        if any(phase.solve for phase in phases) and kind not in ("auto", *SOLVABLE):
+            raise ValueError(f"A head of kind {kind} cannot be solved; use head.kind: solved, or phases without solve")
+        return phases
+
+    @model_validator(mode="after")
+    def _a_head_for_its_phases(self) -> Self:
+        if self.head.kind == "auto":
+            solves = any(phase.solve for phase in self.phases)
+            self.head = replace(self.head, kind="solved" if solves else "fastai")
+        return self
+
     @classmethod
     def from_dict(cls, values: Any, source: str = "The recipe") -> "Recipe":
         """Raises RecipeError with every mistake at once, each with its key's path."""
@@ -174,10 +194,11 @@ class Recipe:
             allowed = ["head", "all", *stages]
             parts = [*stages, "head"]
             problems = [
-                f"phases.{i}.trainable: {phase.trainable!r} is not a part of {self.backbone}. "
-                f"Choose one of {', '.join(allowed)}"
+                f"phases.{i}.trainable: {name!r} is not a part of {self.backbone}. "
+                f"Choose one of {', '.join(parts if isinstance(phase.trainable, list) else allowed)}"
                 for i, phase in enumerate(self.phases)
-                if phase.trainable not in allowed
+                for name in (phase.trainable if isinstance(phase.trainable, list) else [phase.trainable])
+                if name not in (parts if isinstance(phase.trainable, list) else allowed)
             ]
             problems += [
                 f"phases.{i}.lr: {name!r} is not a part of {self.backbone}. Choose from {', '.join(parts)}"
@@ -187,6 +208,12 @@ class Recipe:
             ]
             if problems:
                 raise RecipeError(problems)
+
+    def with_epochs(self, images: int) -> "Recipe":
+        """The recipe with `epochs: auto` decided for so many training images."""
+        per_step = self.batch_size * self.accumulate
+        phases = [replace(phase, epochs=phase.epochs_for(images, per_step)) for phase in self.phases]
+        return replace(self, phases=phases)
 
     @property
     def side(self) -> int:

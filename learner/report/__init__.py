@@ -162,10 +162,8 @@ def _phases(told: Collected) -> list[dict[str, str]]:
         found.append(
             {
                 "name": phase.name,
-                "trains": {"head": "the head", "all": "everything"}.get(
-                    phase.trainable, f"{phase.trainable} and above"
-                ),
-                "epochs": f"{phase.epochs:,}",
+                "trains": phase.learning_text,
+                "epochs": phase.length_text,
                 "rate": f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
                 "how": f"{phase.schedule.replace('_', ' ')}, {phase.optimizer}",
             }

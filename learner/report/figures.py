@@ -73,7 +73,7 @@ def training(epochs: Sequence[Epoch], steps: Sequence[Step], phases: Sequence[Ph
     for axes in (loss, accuracy):
         axes.set_xlim(0, last * 1.03)
         for start, end, phase in _spans(epochs, phases):
-            axes.axvspan(start, end, color=ICE if phase.trainable == "head" else AMBER, alpha=0.3, lw=0)
+            axes.axvspan(start, end, color=AMBER if phase.trains_stages else ICE, alpha=0.3, lw=0)
     for start, _, phase in _spans(epochs, phases):
         loss.annotate(
             _short(phase.name), (start, 1), (3, 3), xycoords=("data", "axes fraction"), textcoords="offset points"

@@ -167,6 +167,18 @@ class Run(Base):
     best_accuracy: Mapped[float | None]
     best_epoch: Mapped[int | None]
 
+    @property
+    def recipe_with_epochs(self) -> dict[str, Any]:
+        """`recipe` with the epochs that were decided when it began in place of `auto`."""
+        decided = self.facts.get("recipe", {}).get("phases", [])
+        phases = [
+            phase | {"epochs": decided[index]["epochs"]}
+            if phase["epochs"] == "auto" and index < len(decided)
+            else phase
+            for index, phase in enumerate(self.recipe["phases"])
+        ]
+        return self.recipe | {"phases": phases}
+
 
 class Epoch(Base):
     """The figures of one finished epoch; `epoch` counts from 1 over all phases."""

@@ -171,7 +171,7 @@ class Reporter(Callback):
         """Whether all epochs are done, or the validation loss of this phase has not fallen for `patience` epochs."""
         assert self._phase is not None  # `begin_phase` was called
         patience = self._phase.patience
-        if self.position.epoch >= self._phase.epochs:
+        if self.position.epoch >= self._phase.length:
             return True
         if not patience or len(self._losses) <= patience:
             return False

@@ -1,14 +1,16 @@
 """What each phase trains on: images, or what the frozen stages made of them."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
+import torch
 from fastai.data.core import DataLoaders
 
 from learner.features.arrays import DiskError
-from learner.features.cache import FeatureCache, Item, all_views
+from learner.features.cache import FeatureCache, Item, Tick, all_views
 from learner.features.loaders import ImageLoader, LabelledFile, Views
-from learner.models.network import Network
+from learner.models.network import Network, head_of
 from learner.planning.cost import PhasePlan
 from learner.training.progress import ProgressReporter
 
@@ -43,15 +45,16 @@ class Feed:
             loader.pixels = self._cache.pixels(loader.pixels.files, tick)
         return time.monotonic() - began
 
-    def begin(self, index: int, plan: PhasePlan, progression: ProgressReporter) -> None:
+    def begin(self, index: int, plan: PhasePlan, progression: ProgressReporter, unchanged: bool = False) -> None:
         """Compute what the phase keeps, and start its network and loaders from there.
 
-        Changes `plan` where the disk has no room after all. Raises StopAsked when asked to stop.
+        With `unchanged` it keeps the training images as they are, too, and not only their views. Changes `plan` where
+        the disk has no room after all. Raises StopAsked when asked to stop.
         """
         began = time.monotonic()
         self._cache.weights_changed()
         if plan.cached:
-            plan.cached = self._compute(index, plan, progression)
+            plan.cached = self._compute(index, plan, progression, unchanged)
         self.start_at(plan.cut if plan.cached else 0, [self._dls.train, self._dls.valid])
         plan.true_features_s = time.monotonic() - began
 
@@ -69,8 +72,43 @@ class Feed:
         self._give(loader, cut, items)
         return loader
 
-    def _compute(self, index: int, plan: PhasePlan, progression: ProgressReporter) -> bool:
+    @torch.inference_mode()
+    def pooled(self, network: Network, views: int, tick: Tick) -> np.ndarray:
+        """What enters the last layer of a head, of the training images: (images, 1 + views, numbers) of float32.
+
+        The image as it is comes first, then so many of its views. The phase has begun; where it keeps nothing, all is
+        computed here. `tick` hears how many more pictures are done.
+        """
+        network.eval()
+        return np.stack([self._pooled(network, view, tick) for view in (None, *range(views))], axis=1)
+
+    def _pooled(self, network: Network, view: int | None, tick: Tick) -> np.ndarray:
+        """(images, numbers) of every training image in one view, or (None) as it is."""
+        train = self._dls.train
+        items = [Item(file, view) for file in train.pixels.files]
+        views = None if view is None else replace(train.views, count=0)  # then its epoch says which view
+        loader = ImageLoader(train.pixels, train.targets, train.preprocess, train.bs, train.device, views)
+        loader.epoch = view or 0
+        cut = len(network.body)
+        if self._cache.has(cut, items):
+            loader.views = None
+            self._give(loader, cut, items)
+        skip = cut if loader.features is not None else 0
+        pooling, rows = head_of(network)[:-1], []
+        for x, _ in loader:
+            for stage in range(skip, cut):
+                x = network.stage(stage, x)
+            rows.append(pooling(x.float()).cpu().numpy())
+            tick(len(x))
+        return np.concatenate(rows)
+
+    def _compute(self, index: int, plan: PhasePlan, progression: ProgressReporter, unchanged: bool) -> bool:
         items = self._train + self._valid
+        items += (
+            [Item(file) for file in self._dls.train.pixels.files]
+            if unchanged and self._train[0].view is not None
+            else []
+        )
         cuts = [plan.cut, *plan.also]
         total = self._cache.missing(cuts, items)
         what = f"{plan.name}: running every image through the frozen stages, once"

@@ -1,5 +1,7 @@
 """What a phase does with a fastai Learner: what learns, at which rates, on which schedule."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from fastai.callback import schedule  # noqa: F401  importing it gives Learner its fit methods
 from fastai.callback.core import Callback
@@ -13,6 +15,7 @@ from torch import nn
 
 from learner.models.network import Network, body_of
 from learner.recipe import Phase, Recipe
+from learner.training.averaging import WeightAverage
 from learner.training.callbacks import GatherGradients, LossScaling, StartBatch
 from learner.training.optimizers import optimizer_of
 
@@ -32,7 +35,12 @@ def build_learner(network: Network, dls: DataLoaders, loss: BaseLoss | None = No
         metrics=[accuracy, error_rate],
         splitter=stage_groups,
         train_bn=False,
-        cbs=[StartBatch(), GatherGradients(), *([LossScaling()] if network.precision.needs_scaling else [])],
+        cbs=[
+            StartBatch(),
+            GatherGradients(),
+            WeightAverage(),
+            *([LossScaling()] if network.precision.needs_scaling else []),
+        ],
     )
     learn.logger = lambda *_: None
     learn.remove_cbs([callback for callback in learn.cbs if callback.name == "progress"])
@@ -53,22 +61,37 @@ def prepare_phase(learn: Learner, phase: Phase, stages: list[str]) -> None:
     learn.opt_func = optimizer_of(phase)
     learn.create_opt()
     learn.freeze_to(phase.first_trainable_group(stages))
+    for group, learns in zip(stage_groups(learn.model), phase.parts(stages), strict=True):
+        if not learns:  # `freeze_to` leaves whatever lies above the lowest part that learns
+            nn.ParameterList(group).requires_grad_(False)
 
 
-def fit_phase(learn: Learner, recipe: Recipe, phase: Phase, stages: list[str], epochs_done: int = 0) -> None:
-    """Fit a phase that `prepare_phase` made ready, from its epoch `epochs_done` on."""
+def fit_phase(
+    learn: Learner,
+    recipe: Recipe,
+    phase: Phase,
+    stages: list[str],
+    epochs_done: int = 0,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Fit a phase that `prepare_phase` made ready, from its epoch `epochs_done` on.
+
+    `callbacks` are those of this phase alone; that of a phase that solves the head takes the place of its steps.
+    """
     rates = np.array(phase.group_rates(stages, has_batch_norm(learn.model[0])))
     high, low = phase.momenta()
     learn.gather_gradients.batches = recipe.accumulate
     learn.opt.set_hyper("mom", high)
-    with learn.added_cbs([*mixing(recipe), SkipToEpoch(epochs_done)]):
-        if phase.schedule == "one_cycle":
-            learn.fit_one_cycle(phase.epochs, lr_max=rates, wd=phase.weight_decay, moms=(high, low, high))
+    with learn.added_cbs([*mixing(recipe), SkipToEpoch(epochs_done), *callbacks]):
+        if phase.solve:
+            learn.fit(phase.length)
+        elif phase.schedule == "one_cycle":
+            learn.fit_one_cycle(phase.length, lr_max=rates, wd=phase.weight_decay, moms=(high, low, high))
         elif phase.schedule == "flat_cos":
-            learn.fit_flat_cos(phase.epochs, lr=rates, wd=phase.weight_decay)
+            learn.fit_flat_cos(phase.length, lr=rates, wd=phase.weight_decay)
         else:
             learn.opt.set_hyper("lr", rates)
-            learn.fit(phase.epochs, lr=rates, wd=phase.weight_decay)
+            learn.fit(phase.length, lr=rates, wd=phase.weight_decay)
 
 
 def mixing(recipe: Recipe) -> list[Callback]:

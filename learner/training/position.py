@@ -41,7 +41,7 @@ class Position:
     epochs_done: int = 0
     """Of all phases."""
     best: tuple[float, float] | None = None
-    """Rank of the best epoch so far (`rank_of`)."""
+    """Rank of the best epoch so far (`rank_of`): its accuracy comes second."""
     best_epoch: int | None = None
     batch_size: int = 0
     """What `totals.batch` counts in."""
@@ -54,18 +54,23 @@ class Position:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        return values | {"tally": values.pop("totals")}  # the name in the files of every version
+        return values | {"tally": values.pop("totals"), "rank": values.pop("best")}  # their names in the files
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Position":
         values = dict(values)
-        best, totals = values.pop("best"), EpochTotals(**values.pop("tally"))
+        totals, best = EpochTotals(**values.pop("tally")), values.pop("rank", None)
+        earlier = values.pop("best", None)  # of a Thaw that ranked by accuracy first
+        best = best or (earlier and earlier[::-1])
         return cls(**values, totals=totals, best=tuple(best) if best else None)
 
 
 def rank_of(accuracy: float, valid_loss: float | None) -> tuple[float, float]:
-    """What the best epoch has most of: accuracy, and with the same accuracy the lower loss."""
-    return accuracy, -math.inf if valid_loss is None else -valid_loss
+    """What the best epoch has most of: minus its validation loss, and with the same loss its accuracy.
+
+    Of a few images the accuracy moves in large steps, so that the highest of many epochs is mostly luck.
+    """
+    return -math.inf if valid_loss is None else -valid_loss, accuracy
 
 
 def finite(value: float) -> float | None:

@@ -142,7 +142,7 @@ def build_network(
     recipe = replace(recipe, backbone=backbone.arch)
     recipe.check(backbone.stages)
     device = pick_device()
-    workload = workload_for(store.workspace, train, valid, recipe.side)
+    workload = workload_for(store.workspace, train, valid, len(classes), recipe.side)
     speed = speed_of_run(store.workspace, recipe, device, workload)
     recipe = replace(recipe, precision=speed.precision)
     spec = _spec(recipe, backbone, classes)
@@ -170,7 +170,7 @@ def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     images = Images(dataset_folder(store.workspace, version.name), train, valid, _spread(valid))
 
     image_size = choose_image_size(recipe.image_size, max(summary.median_width, summary.median_height))
-    recipe = replace(recipe, version=version.number, image_size=image_size)
+    recipe = replace(recipe, version=version.number, image_size=image_size).with_epochs(len(train))
     files, weights = [file.path for file in images.train_files], "random" if has_begun else recipe.weights
     built = build_network(store, recipe, files, len(valid), summary.classes, weights)
     recipe, network, spec = built.recipe, built.network, built.spec

@@ -37,6 +37,7 @@ def save_point(path: Path, learn: Learner, position: Position, best_model: Path)
         "model": learn.model.state_dict(),
         "optimizer": _plain(learn.opt.state_dict()),
         "scaler": learn.scaler.state_dict() if getattr(learn, "scaler", None) else None,
+        "average": learn.weight_average.state,
         "random": random_states(),
     }
     temporary = path.with_name(path.name + ".part")

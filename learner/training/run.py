@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from safetensors.torch import load_file
 
@@ -19,10 +20,13 @@ from learner.evaluation.results import discard_stale_results
 from learner.exports import export_learner
 from learner.jobs.memory import release_memory
 from learner.models.checkpoint import load_weights, read_spec, save_model
+from learner.models.logistic import Solution
+from learner.models.network import Network
 from learner.planning.cost import forget_speeds
 from learner.recipe import Phase, Recipe
 from learner.store import Image, Run, Store
 from learner.store.runs import MOST_DEATHS
+from learner.training.averaging import Interpolate
 from learner.training.callbacks import FrozenStagesEval, Gradients, Reporter, Samples, StopWhenNotFinite
 from learner.training.phases import build_learner, fit_phase, prepare_phase
 from learner.training.position import EpochTotals, Position, rank_of
@@ -37,6 +41,7 @@ from learner.training.resume import (
     restore_random,
     save_point,
 )
+from learner.training.solve import HeadProblem, SolveHead
 from learner.wording import count
 
 log = logging.getLogger(__name__)
@@ -162,18 +167,49 @@ class _Training:
         self._use_size(phase.image_size or self.recipe.side)
         if phase.image_size:
             self.data.feed.decode(plan.features_s, self.progression, index)
-        self.data.feed.begin(index, plan, self.progression)
+        self.data.feed.begin(index, plan, self.progression, phase.solve)
         log.info("Feature cache %s: %s", "on" if plan.cached else "off", plan.reason)
         prepare_phase(self.learn, phase, stages)
+        self.learn.weight_average.begin_phase(phase.average, point and point.get("average"))
+        callbacks = self._callbacks_of(index, phase)
         if point is None:
             # By phase, so that a run that starts again from a phase's end does what the whole one did.
             set_seed((self.recipe.seed + PHASE_SEEDS * (index + 1)) % 2**32, reproducible=True)
         else:
             self._restore(point)
         if not reporter.is_phase_over:
-            fit_phase(self.learn, self.recipe, phase, stages, self.position.epoch)
+            fit_phase(self.learn, self.recipe, phase, stages, self.position.epoch, callbacks)
         plan.true_s = earlier_s + time.monotonic() - began
         self.store.runs.add_facts(self.run.id, plan=self.plan.to_dict())
+
+    def _callbacks_of(self, index: int, phase: Phase) -> list[Callback]:
+        """What this phase needs besides what all have."""
+        if phase.solve:
+            problem = HeadProblem(self.recipe, self.images.train, self.data.spec.classes, self.data.feed)
+            expected_s = self.plan.phases[index].train_s
+
+            def find(network: Network) -> Solution:
+                return problem.solve(network, self.progression, index, expected_s)
+
+            return [SolveHead(find, partial(self._note, "solved", index))]
+        if phase.interpolate:
+            return [Interpolate(load_weights(self._phase_start(index)), partial(self._note, "interpolated", index))]
+        return []
+
+    def _note(self, name: str, index: int, found: dict[str, Any]) -> None:
+        """Add to the run's facts what was found in that phase; see docs/formats.md."""
+        others = self.store.runs.get(self.run.id).facts.get(name, {})
+        self.store.runs.add_facts(self.run.id, **{name: others | {str(index): found}})
+
+    def _phase_start(self, index: int) -> Path:
+        """The model as it was when that phase began; the first phase's is written when that begins."""
+        if index:
+            return self._phase_end(index - 1)
+        path = self._phase_end(-1)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            save_model(self.learn.model, self.data.spec, path)
+        return path
 
     def _restore(self, point: dict[str, Any]) -> None:
         """The optimizer and all that is random, as the resume point has them."""
@@ -187,10 +223,11 @@ class _Training:
 
     def _end_phase(self, index: int, phase: Phase) -> None:
         """Keep the model as it is now, from which other runs can start, and stand at the next phase's beginning."""
+        self.learn.weight_average.apply(self.learn.model)
         path = self._phase_end(index)
         path.parent.mkdir(exist_ok=True)
         save_model(self.learn.model, self.data.spec, path)
-        self.progression.skip(index, phase.epochs - self.position.epoch)
+        self.progression.skip(index, phase.length - self.position.epoch)
         self.position.phase, self.position.epoch, self.position.totals = index + 1, 0, EpochTotals()
         if index + 1 < len(self.recipe.phases):
             self._remember()
@@ -201,7 +238,8 @@ class _Training:
             self.learn.dls = self.data.dls
 
     def _keep_best(self) -> None:
-        save_model(self.learn.model, self.data.spec, self.best_model)
+        with self.learn.weight_average.applied():
+            save_model(self.learn.model, self.data.spec, self.best_model)
 
     def _remember(self) -> None:
         save_point(self._resume_point, self.learn, self.position, self.best_model)
@@ -249,7 +287,7 @@ class _Training:
             if self.run.parent is not None:
                 self._take_over_phases()
             self._go_to_last_phase_end()
-        accuracy = self.position.best[0] if self.position.best else None
+        accuracy = self.position.best[1] if self.position.best else None
         at = self.position.epochs_done + self._share_of_epoch()
         self.store.runs.rewind(self.run.id, at, accuracy, self.position.best_epoch)
         if at:

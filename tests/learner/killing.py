@@ -76,6 +76,7 @@ def left_behind(store: Store, run_id: int) -> dict:
             path.name: {name: tensor.tobytes() for name, tensor in load_file(path).items()}
             for path in sorted((folder / "phases").iterdir())
         },
+        "found": [run.facts.get(name) for name in ("solved", "interpolated")],
         "result": load_result(folder),
         "predictions": (folder / "predictions.csv").read_text(),
         "golden": {path.name: path.read_bytes() for path in sorted((folder / "golden").iterdir())},

@@ -7,7 +7,6 @@ import pandas as pd
 import streamlit as st
 
 from learner.evaluation.history import accuracies
-from learner.recipe import Recipe
 from learner.store import ACTIVE, Run, Store
 from learner.store.runs import UNDO_S
 from learner.wording import count
@@ -84,11 +83,10 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
     """The order in which runs will be taken, and its buttons."""
     with st.expander(f"The queue: {count(len(waiting), 'run')}", expanded=opened):
         for place, run in enumerate(waiting):
-            recipe = Recipe.from_dict(run.recipe)
-            epochs = sum(phase.epochs for phase in recipe.phases)
+            phases = count(len(run.recipe["phases"]), "phase")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(
-                    f"{place + 1}. **Run {run.id}** · {plain(dataset_text(run))} · {count(epochs, 'epoch')}",
+                    f"{place + 1}. **Run {run.id}** · {plain(dataset_text(run))} · {phases}",
                     width="stretch",
                 )
                 for label, icon, places, off in (

@@ -227,6 +227,6 @@ def show_training(run: Run) -> None:
         f"{run.facts['backbone']} at {run.facts['image_size']} px. {plain(run.facts['weights']['reason'])}{how} "
         f"Took {took(run)}."
     )
-    for phase, rates in zip(Recipe.from_dict(run.recipe).phases, run.facts["rates"], strict=True):
-        st.markdown(f"**{plain(phase.name)}**, {count(phase.epochs, 'epoch')}")
+    for phase, rates in zip(Recipe.from_dict(run.recipe_with_epochs).phases, run.facts["rates"], strict=True):
+        st.markdown(f"**{plain(phase.name)}**, {phase.length_text}")
         show_strip(run.facts["stages"], rates, finished=True)

@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from learner.recipe import Phase
-from learner.wording import count
 from ui import state
 from ui.components import rate_text
 from ui.names import plain
@@ -82,13 +81,8 @@ def show_fixed(phases: Sequence[Phase]) -> None:
             else f"rate {' to '.join(rate_text(r) for r in phase.rates(True))}"
         )
         st.markdown(
-            f"{number}. **{plain(phase.name)}**, {count(phase.epochs, 'epoch')}: "
-            f"{plain(_what(phase.trainable))} learned, {rates}"
+            f"{number}. **{plain(phase.name)}**, {phase.length_text}: {plain(phase.learning_text)} learned, {rates}"
         )
-
-
-def _what(trainable: str) -> str:
-    return {"head": "the head", "all": "everything"}.get(trainable, f"{trainable} and all above")
 
 
 def _no_phase(before: int) -> str:

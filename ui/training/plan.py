@@ -12,7 +12,6 @@ from learner.planning.estimate import expected_plan, resolve_recipe, workload_of
 from learner.recipe import Recipe
 from learner.recipe.backbones import KnownBackbone
 from learner.store import Store
-from learner.wording import count
 from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart
@@ -32,17 +31,17 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
         plan = expect(store, settled)
     except ThawError as error:
         trouble = str(error)
-    for index, phase in enumerate(recipe.phases):
+    phases = (settled or recipe).phases
+    for index, phase in enumerate(phases):
         cost = plan.phases[index] if plan else None
         st.markdown(
-            f"**{plain(phase.name)}**, {count(phase.epochs, 'epoch')}"
-            + (f": {plans.about(cost.expected_s)}" if cost else "")
+            f"**{plain(phase.name)}**, {phase.length_text}" + (f": {plans.about(cost.expected_s)}" if cost else "")
         )
         show_strip(stages, phase.group_rates(stages, known.batch_norm))
         if cost:
             st.caption(plans.cache_text(cost))
     with st.expander("Learning rates over all phases"):
-        show_chart(rate_chart, recipe.phases, stages, known.batch_norm, state.is_dark(), width="stretch")
+        show_chart(rate_chart, phases, stages, known.batch_norm, state.is_dark(), width="stretch")
         st.caption(
             "Logarithmic: each step down is a tenth. What falls below the drawing is next to nothing; one_cycle ends "
             "at a hundred-thousandth of its highest rate."

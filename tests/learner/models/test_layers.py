@@ -16,7 +16,7 @@ from learner.models.network import Network
 from learner.models.precision import Precision
 from learner.questions.layers import layers_file, learning_parameters, read_layers
 from learner.questions.process import ask
-from learner.recipe import Head, Recipe
+from learner.recipe import Head, Phase, Recipe
 from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
 
@@ -83,7 +83,7 @@ def test_another_process_lists_them_into_the_cache(pets):
     assert ask(pets, "layers", layers_file(pets.workspace, recipe, 2), recipe).wait(GIVE_UP_S) == 0
     layers = read_layers(pets.workspace, recipe, 2)
     assert layers[-1]["stage"] == "head" and layers[-1]["shape"] == [2]
-    other = replace(recipe, head=Head("fc"))
+    other = replace(recipe, head=Head("fc"), phases=[Phase("Head")])
     assert layers_file(pets.workspace, other, 2) != layers_file(pets.workspace, recipe, 2)
     layers_file(pets.workspace, recipe, 2).write_text("{")
     assert read_layers(pets.workspace, recipe, 2) is None  # made once more

@@ -66,7 +66,7 @@ def test_a_stop_in_the_middle_of_an_epoch_checks_and_keeps_what_was_learnt(pets,
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert epochs[1].accuracy * 16 == pytest.approx(round(epochs[1].accuracy * 16))
     ended, folder = pets.runs.get(run_id), pets.workspace.run_folder(run_id)
-    assert ended.best_accuracy == max(epoch.accuracy for epoch in epochs)
+    assert ended.best_accuracy == min(epochs, key=lambda epoch: epoch.valid_loss).accuracy
     assert load_result(folder)["accuracy"] == ended.best_accuracy
     assert load_result(folder)["images"] == 16
     assert (folder / "learner.pkl").exists()

@@ -46,7 +46,18 @@ OTHER = small_recipe(
     ],
     precision="fp32",
 )
-RECIPES = {"cached": RECIPE, "mixed": OTHER}
+SOLVED = small_recipe(
+    batch_size=4,
+    augment=Augment(flip_horizontal=True),
+    views=2,
+    phases=[
+        Phase("First", trainable="layer4", epochs=1, lr=[1e-3, 1e-2], interpolate=True),
+        Phase("Solve the head", solve=True),
+        Phase("Parts", trainable=["layer2", "head"], epochs=3, lr=[1e-4, 1e-3], average=True, interpolate=True),
+    ],
+    precision="fp32",
+)
+RECIPES = {"cached": RECIPE, "mixed": OTHER, "solved": SOLVED}
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +103,12 @@ def unharmed(fresh):
     return {name: run(recipe) for name, recipe in RECIPES.items()}
 
 
-@pytest.mark.parametrize(("name", "seed"), [("cached", 1), ("mixed", 2)])
+@pytest.mark.parametrize(("name", "seed"), [("cached", 1), ("mixed", 2), ("solved", 3)])
 def test_random_kills_change_nothing(fresh, unharmed, name, seed):
-    killed = 0
-    while killed < KILLS // 2:
+    killed, kills_each = 0, KILLS // len(RECIPES)
+    while killed < kills_each:
         store = fresh()
-        run_id, kills = train_under_fire(store, RECIPES[name], seed, A_KILL_S, KILLS // 2 - killed)
+        run_id, kills = train_under_fire(store, RECIPES[name], seed, A_KILL_S, kills_each - killed)
         killed, seed = killed + kills, seed + 1
         assert left_behind(store, run_id) == unharmed[name]
 
@@ -181,3 +192,38 @@ def test_a_kill_changes_nothing(fresh, unharmed, moment, points_everywhere):
     assert store.runs.get(run_id).status == "queued"
     assert train_in_a_process(store, run_id, points_everywhere=points_everywhere) == 0
     assert left_behind(store, run_id) == unharmed["cached"]
+
+
+def _in_the_line(number: int) -> None:
+    """Die at the `number`-th point between a phase's start and end."""
+    from learner.training.averaging import Interpolate
+
+    whole, calls = Interpolate._checked, []
+
+    def checked(self, model):
+        calls.append(model)
+        if len(calls) == number:
+            die()
+        return whole(self, model)
+
+    Interpolate._checked = checked
+
+
+MOMENTS_OF_SOLVING = {
+    "before the first phase's start is kept": partial(_before, "learner.training.run", "save_model"),
+    "between the points of the first phase": partial(_in_the_line, 3),
+    "while the head is solved": partial(_before, "learner.training.solve", "solve"),
+    "with the averages of some steps": partial(die_at_batch, 2, 2),
+    "between the points of the last phase": partial(_in_the_line, 9),
+    "before the last phase's end is kept": partial(_before, "learner.training.run", "compute_outputs"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS_OF_SOLVING)
+def test_a_kill_changes_nothing_of_solved_heads_averages_and_points_between(fresh, unharmed, moment):
+    store = fresh()
+    run_id = store.submit(SOLVED)
+    code = train_in_a_process(store, run_id, points_everywhere=True, prepare=MOMENTS_OF_SOLVING[moment])
+    assert code == -9, store.runs.get(run_id).reason
+    assert train_in_a_process(store, run_id, points_everywhere=True) == 0
+    assert left_behind(store, run_id) == unharmed["solved"]
