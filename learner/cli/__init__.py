@@ -64,7 +64,7 @@ def train(
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Write the trained model here as a learner.pkl.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.1.epochs=3.")
+        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
     ] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and train nothing.")] = False,

@@ -57,7 +57,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
     """Set one `dotted.key=value`, where the value is YAML."""
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise RecipeError([f"{change!r} is not of the form key=value, as in phases.1.epochs=3"], "--set")
+        raise RecipeError([f"{change!r} is not of the form key=value, as in phases.0.epochs=3"], "--set")
     *parents, last = key.split(".")
     place: Any = values
     for step, name in enumerate([*parents, last]):

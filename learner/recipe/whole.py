@@ -27,13 +27,10 @@ MAX_DEPTH = 20
 
 
 def default_phases() -> list[Phase]:
-    """What is trained where a recipe names no phases: the head is solved, then stages are fine-tuned from there.
-
-    Source: LP-FT (Kumar et al. 2022, arXiv:2202.10054).
-    """
+    """What is trained where a recipe names no phases: the head alone, then everything."""
     return [
-        Phase(name="Solve the head", trainable="head", solve=True),
-        Phase(name="Fine-tuning", trainable="all", epochs="auto", average=True, interpolate=True),
+        Phase(name="Warm-up", trainable="head", epochs=2),
+        Phase(name="Fine-tuning", trainable="all", epochs=3),
     ]
 
 

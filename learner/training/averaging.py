@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from learner.models.network import Network
 from learner.planning.cost import POINTS
+from learner.training.position import finite
 
 SHARE_OF_PHASE = 0.1
 """The average reaches back over about this share of a phase's steps."""
@@ -122,7 +123,7 @@ class Interpolate(Callback):
         if average.state is not None:  # the weights of the last step are no part of what comes
             average.state["tensors"] = {name: tensor.detach().clone() for name, tensor in _learning(model)}
         rows = [
-            {"point": point, "loss": _mean(losses[point]), "accuracy": float(hits[point].mean())}
+            {"point": point, "loss": finite(_mean(losses[point])), "accuracy": float(hits[point].mean())}
             for point in POINTS_ON_LINE
         ]
         gained = losses[0.0] - losses[best]
@@ -158,16 +159,16 @@ def _learning(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _move(model: Network, starts: Mapping[str, Tensor], ends: Mapping[str, Tensor], point: float) -> None:
     for name, tensor in _learning(model):
         if tensor.is_floating_point():
-            tensor.copy_(torch.lerp(starts[name], ends[name], point))
+            tensor.copy_(torch.lerp(starts[name], ends[name], point) if point else starts[name])  # an end may be NaN
 
 
 def _mean(losses: np.ndarray) -> float:
     return float(losses.mean()) if np.isfinite(losses).all() else math.inf
 
 
-def _interval(gains: np.ndarray) -> list[float]:
-    """95 % interval of the mean by Student's t over the images."""
+def _interval(gains: np.ndarray) -> list[float] | None:
+    """95 % interval of the mean by Student's t over the images; None of one image."""
     if len(gains) < 2:
-        return [-math.inf, math.inf]
+        return None
     error = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / math.sqrt(len(gains))
     return [float(gains.mean() - error), float(gains.mean() + error)]

@@ -5,43 +5,15 @@ import copy
 import pytest
 import torch
 from fastai.callback.core import Callback
-from fastai.data.core import DataLoaders
-from fastai.data.load import DataLoader
 from torch import nn
 from torch.amp import GradScaler
 from torch.nn import functional as F
 
-from learner.models.network import Network
-from learner.models.precision import Precision
 from learner.recipe import Phase, Recipe
-from learner.training.callbacks import Gradients, Samples
+from learner.training.callbacks import Samples
 from learner.training.losses import build_loss
-from learner.training.phases import build_learner, fit_phase, prepare_phase
-
-STAGES = ["low", "high"]
-X = torch.randn(24, 5, generator=torch.Generator().manual_seed(3))
-Y = torch.arange(24) % 3
-
-
-class InOrder(DataLoader):
-    first_batch = 0
-
-
-@pytest.fixture
-def learn():
-    """A Learner on a small network without convolutions, whose batches come in order."""
-
-    def make(batch_size: int = 4, loss=None, precision: str = "fp32", **recipe):
-        torch.manual_seed(1)
-        body = nn.Sequential(nn.Linear(5, 6), nn.Sequential(nn.ReLU(), nn.Linear(6, 6)))
-        network = Network(body, nn.Sequential(nn.Linear(6, 3)), Precision(precision, ""))
-        items = list(zip(X, Y, strict=True))
-        dls = DataLoaders(InOrder(items, bs=batch_size), InOrder(items, bs=batch_size), device=torch.device("cpu"))
-        learn = build_learner(network, dls, loss)
-        learn.add_cb(Gradients(recipe.get("clip_norm", 0.0)))
-        return learn
-
-    return make
+from learner.training.phases import fit_phase, prepare_phase
+from tests.learner.training.numbers import STAGES, X, Y
 
 
 def fitted(learn, phase: Phase, **recipe) -> dict[str, torch.Tensor]:
