@@ -14,8 +14,7 @@ LOG_SPREAD = float(np.log(2)) / 2
 """Standard deviation of the logarithm of temperatures before any image is seen (normal, around 0): of twenty networks
 nineteen are taken to be too sure or too little sure by less than a factor of two. It weighs 1 / LOG_SPREAD² = 8. An
 image weighs what its logits vary by the model's own probabilities, near temperature 1 some 0.3 with few classes and 2
-with a hundred, so the prior is worth 4 to 30 images: it leads where images are few, and hundreds leave nothing of
-it."""
+with a hundred, so the prior is worth 4 to 30 images: it leads where images are few, and hundreds leave little of it."""
 FOLDS = 5
 
 
