@@ -22,7 +22,15 @@ from learner.evaluation.results import SplitName, save_result, split_folder
 from learner.features.loaders import LabelledFile, ahead
 from learner.inference.predictor import BATCH, Predictor
 from learner.jobs.process import Tell
-from learner.models.calibration import calibrated, distances, fit_temperature, neighbours_for, quantiles, unit_length
+from learner.models.calibration import (
+    calibrated,
+    cross_fitted,
+    distances,
+    fit_temperature,
+    neighbours_for,
+    quantiles,
+    unit_length,
+)
 from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference, save_model
 from learner.models.network import Network
 from learner.recipe import Recipe
@@ -83,10 +91,11 @@ def write_results(
     `train` are the reference images; `base` is the folder that the images' `file` is relative to.
     """
     neighbours = neighbours_for(len(train.images))
+    targets = valid.targets(spec.classes)
     far = distances(valid.features, train.features, neighbours)
     spec = replace(
         spec,
-        temperature=fit_temperature(valid.logits, valid.targets(spec.classes)),
+        temperature=fit_temperature(valid.logits, targets),
         neighbours=neighbours,
         distances=quantiles(far),
     )
@@ -95,16 +104,27 @@ def write_results(
     save_golden(folder / "golden", spec, model, reference, valid.images, base)
     others = min(neighbours + 1, len(train.images))  # the nearest of all is the image itself
     write_split(folder, "train", spec, train, distances(train.features, train.features, others))
-    write_split(folder, "valid", spec, valid, far)
+    write_split(folder, "valid", spec, valid, far, cross_fitted(valid.logits, targets))
 
 
 def write_split(
-    folder: Path, split: SplitName, spec: ModelSpec, outputs: ModelOutputs, far: np.ndarray | None
+    folder: Path,
+    split: SplitName,
+    spec: ModelSpec,
+    outputs: ModelOutputs,
+    far: np.ndarray | None,
+    judged: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Figures, curves and predictions of some images; returns the figures."""
+    """Figures, curves and predictions of some images; returns the figures.
+
+    Images that the temperature was fitted on would flatter log loss and calibration, so these are taken from `judged`,
+    probabilities (images, classes) that other images decided (`learner.models.calibration.cross_fitted`); the result
+    says so: `cross_fitted`. No other figure changes with it, as no temperature changes the order of an image's
+    classes. Predictions and curves are of the model as it is exported.
+    """
     probs, targets = calibrated(outputs.logits, spec.temperature), outputs.targets(spec.classes)
-    result = evaluate(probs, targets, spec.classes)
-    result |= {"split": split, "temperature": spec.temperature}
+    result = evaluate(probs if judged is None else judged, targets, spec.classes)
+    result |= {"split": split, "temperature": spec.temperature, "cross_fitted": judged is not None}
     result["uncalibrated"] = calibration_curve(calibrated(outputs.logits, 1.0), targets)
     curves = one_against_rest(probs, targets, spec.classes)
     for row, curve in zip(result["per_class"], curves, strict=True):

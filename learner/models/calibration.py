@@ -10,24 +10,52 @@ QUANTILES = np.linspace(0, 1, 101)
 ROWS_AT_ONCE = 1000
 HOTTEST, COLDEST = 20.0, 0.05
 """Bounds of the temperature; at the upper one hardly anything is left of what the model says."""
+LOG_SPREAD = float(np.log(2)) / 2
+"""Standard deviation of the logarithm of temperatures before any image is seen (normal, around 0): of twenty networks
+nineteen are taken to be too sure or too little sure by less than a factor of two. It weighs 1 / LOG_SPREAD² = 8. An
+image weighs what its logits vary by the model's own probabilities, near temperature 1 some 0.3 with few classes and 2
+with a hundred, so the prior is worth 4 to 30 images: it leads where images are few, and hundreds leave little of it."""
+FOLDS = 5
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The number that logits are divided by so that the log loss of the images is least.
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, folds: int = FOLDS) -> float:
+    """The number to divide logits by so that the log loss of new images is lower; 1 unless images show that it is.
 
-    `logits` is (images, classes), `targets` (images,) of class indices. A model that is right everywhere would like to
-    be infinitely sure of itself; images that are all right leave the probabilities as they are: 1.
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    `logits` is (images, classes), `targets` (images,) of class indices. The temperature is the most probable one, given
+    the images and that it lies around 1 (`LOG_SPREAD`). It is fitted on each `folds - 1` folds and held against 1 on
+    the images of the fold left out. Unless their log loss is lower by more than its own standard error, the answer is
+    1: else the chance in a few images would often prove a model wrong that means what it says. Images that are all
+    right would like an infinitely sure model; they leave the probabilities as they are.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599, which has neither the prior
+    nor the folds.
     """
     logits = logits.astype(np.float64)
-    if (logits.argmax(axis=1) == targets).all():
+    if _all_right(logits, targets):
         return 1.0
+    fold_of = _folds(targets, folds)
+    gains = np.empty(len(targets))
+    for fold in np.unique(fold_of):
+        out = fold_of == fold
+        temperature = _most_probable(logits[~out], targets[~out])
+        gains[out] = _log_losses(logits[out], targets[out], 1.0) - _log_losses(logits[out], targets[out], temperature)
+    if not gains.mean() > gains.std() / np.sqrt(len(gains)):
+        return 1.0
+    return _most_probable(logits, targets)
 
-    def loss(log_temperature: float) -> float:
-        return _log_loss(logits / np.exp(log_temperature), targets)
 
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return float(np.exp(found.x))
+def cross_fitted(logits: np.ndarray, targets: np.ndarray, folds: int = FOLDS) -> np.ndarray:
+    """Probabilities, (images, classes), each image's by the temperature that images of the other folds gave.
+
+    On the images that it was fitted on a temperature looks better than it is. These probabilities have the log loss
+    and the calibration error that images bring which had no say, slightly too high rather than too low, as each
+    temperature knew fewer images than the one of all (`fit_temperature`, which this calls as it is, folds and all).
+    """
+    fold_of = _folds(targets, folds)
+    probs = np.empty(logits.shape, dtype=np.float64)
+    for fold in np.unique(fold_of):
+        out = fold_of == fold
+        probs[out] = calibrated(logits[out], fit_temperature(logits[~out], targets[~out], folds))
+    return probs
 
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -64,5 +92,31 @@ def quantiles(values: np.ndarray) -> list[float]:
     return [float(value) for value in np.quantile(values, QUANTILES)]
 
 
-def _log_loss(logits: np.ndarray, targets: np.ndarray) -> float:
-    return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(targets)), targets]))
+def _folds(targets: np.ndarray, folds: int) -> np.ndarray:
+    """(images,) of fold numbers: always the same, as even as can be, within each class too."""
+    numbers = np.empty(len(targets), dtype=int)
+    numbers[np.argsort(targets, kind="stable")] = np.arange(len(targets)) % folds
+    return numbers
+
+
+def _all_right(logits: np.ndarray, targets: np.ndarray) -> bool:
+    return bool((logits.argmax(axis=1) == targets).all())
+
+
+def _most_probable(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature of the greatest likelihood times prior; 1 for images that are all right, or for none."""
+    if _all_right(logits, targets):
+        return 1.0
+
+    def badness(log_temperature: float) -> float:
+        losses = _log_losses(logits, targets, np.exp(log_temperature))
+        return float(losses.sum()) + (log_temperature / LOG_SPREAD) ** 2 / 2
+
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    return float(np.exp(minimize_scalar(badness, bounds=bounds, method="bounded", options={"xatol": 1e-3}).x))
+
+
+def _log_losses(logits: np.ndarray, targets: np.ndarray, temperature: float) -> np.ndarray:
+    """(images,) of minus the logarithm of the probability of the true class."""
+    scaled = logits / temperature
+    return logsumexp(scaled, axis=1) - scaled[np.arange(len(targets)), targets]

@@ -71,9 +71,10 @@ def make_report(store: Store, run_id: int) -> str:
 def limits(told: Collected) -> list[str]:
     """What the figures do not say, as sentences."""
     valid = told.results["valid"]
+    chosen = "checkpoint was" if valid.get("cross_fitted") else "checkpoint and the temperature were"
     sentences = [
-        "The best checkpoint and the temperature were chosen on the validation images, so these figures are slightly "
-        "better than new images would give.",
+        f"The best {chosen} chosen on the validation images, so these figures are slightly better than new images "
+        "would give.",
     ]
     if "test" in told.results:
         sentences.append(

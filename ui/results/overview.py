@@ -141,10 +141,13 @@ def show_calibration(shown: Shown) -> None:
         f"How sure the model is and how often it is right differ by **{percent(error)}** on average (expected "
         f"calibration error); by {percent(before)} before its certainty was scaled."
     )
-    right.caption(
-        f"Temperature {result['temperature']:.2f}: the logits are divided by it. It was fitted on these same "
-        "validation images, one number for all, and goes into every export."
-    )
+    fitted = "It was fitted on these same validation images, one number for all, and goes into every export."
+    if result.get("cross_fitted"):
+        fitted = (
+            "It was fitted on all validation images, stays 1 where that is not sure to help, and goes into every "
+            "export. For the figures here, each part of the images had one that was fitted on the other parts."
+        )
+    right.caption(f"Temperature {result['temperature']:.2f}: the logits are divided by it. {fitted}")
 
 
 def show_curves(shown: Shown) -> None:

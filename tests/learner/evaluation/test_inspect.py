@@ -7,15 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.special import softmax
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from learner.datasets import add_dataset, dataset_folder
 from learner.errors import DatasetError, ModelError, RunError
-from learner.evaluation.inspect import MOST_REFERENCES, complete, look_at_test, reference_images
+from learner.evaluation.inspect import (
+    MOST_REFERENCES,
+    ModelOutputs,
+    complete,
+    look_at_test,
+    reference_images,
+    write_split,
+)
 from learner.evaluation.results import is_complete, load_curves, load_golden, load_predictions, load_result
 from learner.exports import export
 from learner.inference.predictor import Predictor
-from learner.models.checkpoint import load_reference, read_spec
+from learner.models.calibration import cross_fitted
+from learner.models.checkpoint import ModelSpec, load_reference, read_spec
 from learner.questions.process import ask
 from learner.recipe import Phase, Recipe
 from learner.store import Image as Row
@@ -47,6 +55,36 @@ def test_the_predictions_are_those_of_the_predictor_calibrated(trained):
     assert [one.distance for one in said] == pytest.approx(table["distance"].tolist(), abs=1e-4)
     temperature = read_spec(store.checkpoint(run_id)).temperature
     assert load_result(folder)["temperature"] == temperature > 0
+
+
+def test_log_loss_and_calibration_of_validation_images_are_not_of_a_temperature_that_was_fitted_on_them(trained):
+    store, run_id = trained
+    folder = store.workspace.run_folder(run_id)
+    table, result = load_predictions(folder), load_result(folder)
+    assert result["cross_fitted"] and not load_result(folder, "train")["cross_fitted"]
+    probs = table[[f"p({name})" for name in result["classes"]]].to_numpy()
+    targets = np.array([result["classes"].index(label) for label in table["label"]])
+    judged = cross_fitted(result["temperature"] * np.log(probs), targets)
+    assert result["figures"]["log_loss"]["value"] == pytest.approx(log_loss(targets, judged), rel=1e-3)
+
+
+def test_what_is_judged_by_other_probabilities_keeps_its_own_in_predictions_and_curves(tmp_path):
+    spec = ModelSpec("any", [], ["cat", "dog"], 32, [0.5] * 3, [0.5] * 3, 8, temperature=2.0)
+    rows = [Row(id=i, label=label, path=f"{i}", file=f"{i}") for i, label in enumerate(["cat", "dog", "dog", "cat"])]
+    own = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    judged = np.array([[0.8, 0.2], [0.4, 0.6], [0.6, 0.4], [0.6, 0.4]])
+    outputs = ModelOutputs(rows, 2 * np.log(own), np.zeros((4, 8)))
+    result = write_split(tmp_path, "valid", spec, outputs, None, judged)
+    assert result == load_result(tmp_path) and result["cross_fitted"] and result["temperature"] == 2
+    assert result["figures"]["log_loss"]["value"] == pytest.approx(-np.log([0.8, 0.6, 0.4, 0.6]).mean())
+    assert result["calibration"]["error"] == pytest.approx((abs(0.8 - 1) + 3 * abs(0.6 - 2 / 3)) / 4)
+    assert result["accuracy"] == 0.75 and result["confusion"] == [[2, 0], [1, 1]]
+    assert load_predictions(tmp_path)["p(cat)"].tolist() == pytest.approx(own[:, 0].tolist())
+    # of the cats 0.9 and 0.7, of the dogs 0.6 and 0.2 for cat; judged, two would tie
+    assert [curve["auc"] for curve in load_curves(tmp_path)] == [1.0, 1.0]
+    plain = write_split(tmp_path, "test", spec, outputs, None)
+    assert plain["figures"]["log_loss"]["value"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7]).mean())
+    assert not plain["cross_fitted"]
 
 
 def test_the_calibration_is_in_the_model_file(trained):

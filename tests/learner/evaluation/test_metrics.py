@@ -17,7 +17,7 @@ from sklearn.metrics import (
 
 from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
 from learner.evaluation.results import load_predictions, most_wrong, save_result
-from learner.models.calibration import calibrated, distances, fit_temperature, unit_length
+from learner.models.calibration import distances, unit_length
 from learner.store import Image
 
 CLASSES = ["cat", "dog", "fox"]
@@ -165,20 +165,7 @@ def test_the_calibration_curve_sets_how_sure_beside_how_right():
     assert found["error"] == pytest.approx(0.5 * 0.05 + 0.5 * 0.1)
 
 
-# Temperature and distance
-
-
-def test_a_model_that_is_too_sure_by_a_factor_is_told_that_factor():
-    random = np.random.default_rng(3)
-    logits = random.normal(scale=2, size=(20_000, 3))
-    targets = np.array([random.choice(3, p=row) for row in softmax(logits, axis=1)])
-    assert fit_temperature(3 * logits, targets) == pytest.approx(3, rel=0.05)
-    assert fit_temperature(logits / 2, targets) == pytest.approx(0.5, rel=0.05)
-    assert calibration_curve(calibrated(3 * logits, 3.0), targets)["error"] < 0.02
-
-
-def test_where_all_images_are_right_probabilities_stay_as_they_are():
-    assert fit_temperature(np.array([[2.0, 0.0], [0.0, 3.0]]), np.array([0, 1])) == 1.0
+# Distance
 
 
 def test_the_distance_is_to_the_kth_nearest_by_cosine():

@@ -184,6 +184,17 @@ def test_wrong_photos_are_shown_and_one_that_is_gone_leaves_its_words(hostile, t
     assert "data:image/jpeg" not in made and text_of(made).count(", taken for ") == 12
 
 
+def test_it_says_whether_the_calibration_was_judged_by_other_images(trained, tmp_path):
+    store, run_id = trained
+    now = " ".join(make_report(store, run_id).split())
+    assert "fitted on the other parts" in now and "The best checkpoint was chosen on the validation images" in now
+    shutil.copytree(store.workspace.root, tmp_path / "thaw")
+    folder = tmp_path / "thaw" / "runs" / str(run_id)
+    (folder / "result.json").write_text(json.dumps(load_result(folder) | {"cross_fitted": False}))
+    before = " ".join(make_report(Store(Workspace(tmp_path / "thaw")), run_id).split())
+    assert "fitted on these same images" in before and "checkpoint and the temperature were chosen" in before
+
+
 def test_a_run_without_a_result_has_no_report(pets):
     queued = pets.submit(small_recipe())
     with pytest.raises(RunError, match=f"Run {queued} is queued and has no result"):

@@ -100,7 +100,7 @@ class TestOverview:
         finish(store, said("dog", *CATS))
         text = words(open_page("results"))
         assert "differ by **0.0 %** on average" in text and "by 8.8 % before its certainty was scaled" in text
-        assert "Temperature 2.00" in text
+        assert "Temperature 2.00" in text and "It was fitted on these same validation images" in text
 
     def test_curves_turn_from_roc_to_precision_and_recall(self, open_page, store, pets):
         finish(store, said("dog", *CATS))
@@ -206,4 +206,5 @@ class TestAnOlderRun:
         app = wait_for(press(look_at(app, "overview"), "Look at its images once more"))
         assert is_whole(app) and is_complete(folder)
         assert "older Thaw" not in words(app)
+        assert "one that was fitted on the other parts" in words(app)
         assert table(app, "Validation (4)").columns.tolist() == ["Validation (4)", "Training (16)"]
