@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from task import answer, arguments
+from threadpoolctl import threadpool_limits
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
@@ -35,7 +36,9 @@ def main() -> None:
     folds = StratifiedKFold(min(FOLDS, min(Counter(labels).values())), shuffle=True, random_state=options.seed)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MOST_STEPS))
     search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, scoring="neg_log_loss", cv=folds)
-    search.fit(features(body, files, options.size), labels)
+    seen = features(body, files, options.size)
+    with threadpool_limits(1):  # several threads wait for each other at every step of so small a model
+        search.fit(seen, labels)
     asked = sorted(options.ask.iterdir())
     answer(options.out, search.classes_, asked, search.predict_proba(features(body, asked, options.size)))
     print(json.dumps({"C": search.best_params_["logisticregression__C"], "inner_log_loss": -search.best_score_}))
