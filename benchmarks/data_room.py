@@ -9,7 +9,6 @@ python benchmarks/data_room.py [--images 25000] [--classes 10] [--no-peer] [--wr
 import json
 import os
 import random
-import subprocess
 import sys
 import zipfile
 from argparse import Namespace
@@ -22,9 +21,10 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import environments
 from benchmarks.home import Home
 from benchmarks.processes import Finished, measured
-from benchmarks.report import CACHE, ROOT, BenchmarkError, figure, megabytes, parser, publish, share, table
+from benchmarks.report import ROOT, BenchmarkError, figure, megabytes, parser, publish, share, table
 
 SIZE = (640, 480)
 GROUND = (16, 12)
@@ -164,17 +164,10 @@ def print_view_times() -> None:
 
 def clean_vision(folder: Path) -> tuple[Finished, dict]:
     """What CleanVision finds in the same folder, in an environment of its own."""
-    place = CACHE / "cleanvision"
-    python, complete = place / "bin" / "python", place / "complete"
-    if not complete.exists():
-        print("Installing CleanVision for its row (once).", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "cleanvision"]
-        if subprocess.run(install, capture_output=True, check=False).returncode:
-            raise BenchmarkError(
-                "CleanVision could not be installed by pip. Connect to the internet, or use --no-peer."
-            )
-        complete.touch()
+    try:
+        python = environments.python_of("cleanvision")
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{error} Or use --no-peer.") from None
     done = measured([str(python), str(Path(__file__).parent / "peers" / "cleanvision_check.py"), str(folder)], {})
     return done, json.loads(done.stdout.splitlines()[-1])
 

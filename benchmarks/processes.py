@@ -5,7 +5,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Finished:
     """The largest value of `watch`."""
 
 
-def measured(command: Sequence[str], environment: dict[str, str | None], watch: Callable[[], int] = int) -> Finished:
+def measured(command: Sequence[str], environment: Mapping[str, str | None], watch: Callable[[], int] = int) -> Finished:
     """Run `command` at the project's root; `environment` is laid over this process's own, None takes a variable out.
 
     `watch` is called with every sample, a few times a second, so it must be quick.

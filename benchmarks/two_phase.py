@@ -7,7 +7,6 @@ python benchmarks/two_phase.py [--images 160] [--rows keras,fastai,thaw,thaw-fp3
 """
 
 import json
-import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -17,10 +16,10 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import elpv_data, limit
+from benchmarks import elpv_data, environments, limit
 from benchmarks.home import Home, vgg16_weights
 from benchmarks.processes import measured
-from benchmarks.report import CACHE, BenchmarkError, figure, megabytes, parser, publish, share, table
+from benchmarks.report import BenchmarkError, figure, megabytes, parser, publish, share, table
 
 SEED, VALID = 42, 0.2
 SIDE, BATCH = 224, 16
@@ -216,21 +215,11 @@ def measured_rates() -> dict[str, float]:
 
 def keras_python() -> Path:
     """The interpreter of an environment for Keras, which is made once."""
-    folder = CACHE / "keras"
-    python, complete = folder / "bin" / "python", folder / "complete"
-    if complete.exists():
-        return python
-    print("Installing TensorFlow for the Keras row (250 MB, once).", file=sys.stderr, flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "safetensors", "pillow"]
-    for package in ("tensorflow-cpu", "tensorflow"):
-        if subprocess.run([*install, package], capture_output=True, check=False).returncode == 0:
-            complete.touch()
-            return python
-    raise BenchmarkError(
-        "TensorFlow could not be installed by pip for the Keras row. Connect to the internet, or leave the row out: "
-        f"--rows {','.join(name for name in ROWS if name != 'keras')},limit."
-    )
+    try:
+        return environments.python_of("keras")
+    except BenchmarkError as error:
+        rows = ",".join(name for name in ROWS if name != "keras")
+        raise BenchmarkError(f"{error} Or leave Keras out: --rows {rows},limit.") from None
 
 
 def arguments() -> Namespace:
