@@ -5,11 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from learner.recipe import Augment, Head, Recipe
+from learner.recipe import Augment, Recipe
 from learner.wording import count
 from ui.training.fields import HELP, NAMES, Fields, key
 
 HEADS = {
+    "solved": "Two poolings, one layer (solved)",
     "fastai": "fastai: two poolings, a layer of 512",
     "fc": "Layers of your own (fc)",
     "linear": "One layer (linear)",
@@ -134,7 +135,13 @@ def _edit_head(draft: dict[str, Any], fields: Fields, fixed: bool) -> dict[str, 
     )
     left, right = st.columns(2)
     dropout = _per_cent(
-        fields, left, "head.dropout", 100.0, draft["dropout"], help=HELP["dropout"], disabled=fixed or kind == "linear"
+        fields,
+        left,
+        "head.dropout",
+        100.0,
+        draft["dropout"],
+        help=HELP["dropout"],
+        disabled=fixed or kind in ("solved", "linear"),
     )
     pool = choose(fields, right, "head.pool", POOLS, draft["pool"], disabled=fixed or kind != "fc")
     texts = [text.strip() for text in widths.split(",") if text.strip()]
@@ -219,10 +226,10 @@ def _share(share: float) -> str:
 def _changed_training(values: dict[str, Any]) -> list[str]:
     usual, head = Recipe("any").to_dict(), values["head"]
     said = []
-    if head != vars(Head()):
+    if head != usual["head"]:
         widths = f" {'-'.join(str(width) for width in head['widths'])}" if head["kind"] in ("fc", "attention") else ""
         flat = ", flattened" if head["kind"] == "fc" and head["pool"] == "flatten" else ""
-        dropout = f", dropout {_share(head['dropout'])}" if head["kind"] != "linear" else ""
+        dropout = f", dropout {_share(head['dropout'])}" if head["kind"] not in ("solved", "linear") else ""
         said.append(f"{head['kind']} head{widths}{flat}{dropout}")
     words = {
         "balance": "class weights" if values["balance"] == "weights" else "oversampling",
