@@ -5,7 +5,6 @@ A benchmark over many sets takes hours; kept trials let it go on where it stoppe
 
 import hashlib
 import json
-import os
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from benchmarks.home import Home
 from benchmarks.report import BenchmarkError
 from benchmarks.scores import Scores, scores
 from benchmarks.sets.splits import Split
+from learner.atomic import write_json
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,7 @@ class Keep:
     def save(self, trial: Trial) -> None:
         """Written whole or not at all; replaces one of older code."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self._file(trial.decided_by)
-        unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(asdict(trial)), "utf-8")
-        unfinished.replace(file)
+        write_json(self._file(trial.decided_by), asdict(trial))
 
     def _file(self, decided: Mapping[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]

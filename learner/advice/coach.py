@@ -132,7 +132,7 @@ def with_more_epochs(recipe: Recipe, epochs: int, batch_norm: bool) -> Recipe:
     name = f"{MORE_EPOCHS} {added + 1}" if added else MORE_EPOCHS
     more = asdict(last if added else _with_rates(last, LOWER, batch_norm))
     longer = recipe.to_dict()
-    longer["phases"].append(more | {"name": name, "epochs": epochs, "schedule": "flat_cos"})
+    longer["phases"].append(more | {"name": name, "epochs": epochs, "schedule": "flat_cos", "solve": False})
     return Recipe.from_dict(longer)
 
 

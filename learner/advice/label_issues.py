@@ -12,7 +12,6 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,7 @@ import torch
 from fastcore.basics import chunked
 from torch import nn
 
-from learner.datasets import dataset_folder, train_valid_split
+from learner.datasets import assign_folds, dataset_folder
 from learner.datasets.checks.label_issues import LabelIssues
 from learner.datasets.exclusions import ImageRow
 from learner.datasets.importing import ImportProgress
@@ -203,15 +202,13 @@ def _out_of_fold(
     """(rows, classes) probabilities, each row's from a model that saw neither it nor anything that belongs to it."""
     from sklearn.linear_model import LogisticRegression
 
-    undecided = [replace(row, split="") for row in rows]
-    place = {row.path: index for index, row in enumerate(rows)}
+    fold_of = np.array(assign_folds(rows, 0, FOLDS))
     probs = np.zeros((len(rows), classes))
-    for fold in range(1, FOLDS + 1):
+    for fold in range(FOLDS):
         if cancelled():
             raise ImportCancelled("The check was stopped. What it had seen is kept for the next one.")
-        sides = train_valid_split(undecided, 0, 0.2, folds=FOLDS, fold=fold)
-        learnt, asked = ([place[row.path] for row in side] for side in sides)
-        if not asked or len(set(labels[learnt])) < 2:
+        learnt, asked = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        if not len(asked) or len(set(labels[learnt])) < 2:
             continue
         model = LogisticRegression(C=1.0, max_iter=300).fit(features[learnt], labels[learnt])
         probs[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])

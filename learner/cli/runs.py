@@ -154,7 +154,7 @@ def runs_restart(
     run_id: RunId,
     after_phase: Annotated[int, typer.Option("--after-phase", min=1, help="Take over what was learnt until its end.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
+        list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.1.epochs=3.")
     ] = None,
 ) -> None:
     """Queue another run that begins from the end of a phase (1 is the first) of this one."""

@@ -34,7 +34,6 @@ _BOTH = "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)"
 _POOLING = {
     "solved": _BOTH,
     "fastai": _BOTH,
-    "auto": _BOTH,
     "average": "maps.mean((2, 3))",
     "flatten": "maps.flatten(1)",
 }

@@ -40,7 +40,7 @@ class ModelSpec:
     """Channels between body and head."""
     precision: str = "fp32"
     """What it was trained and validated in."""
-    head: dict[str, Any] = field(default_factory=lambda: asdict(Head(kind="fastai")))
+    head: dict[str, Any] = field(default_factory=lambda: asdict(Head()))
     """Fields of a `learner.recipe.Head`."""
     map_size: list[int] = field(default_factory=lambda: [1, 1])
     """Height and width of the feature map between body and head."""

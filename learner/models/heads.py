@@ -51,7 +51,7 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     """
     if head.kind == "solved":
         return nn.Sequential(AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(2 * num_features, num_classes))
-    if head.kind in ("fastai", "auto"):
+    if head.kind == "fastai":
         return create_head(num_features, num_classes, ps=head.dropout)
     if head.kind == "attention":
         return nn.Sequential(AttentionPool(num_features), *_layers(num_features, head, num_classes))

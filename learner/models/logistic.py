@@ -24,6 +24,8 @@ USUAL_STRENGTH = 0.1
 WORSE_IN_A_ROW = 2
 """The path ends when so many strengths in a row had a higher log loss than the best before them."""
 MOST_ITERATIONS = 200
+NEVER = -1e4
+"""Logit of a class that there was nothing to learn of."""
 _LEAST_DEVIATION = 1e-6
 
 
@@ -140,7 +142,9 @@ class _Fit:
         self._model = LogisticRegression(max_iter=MOST_ITERATIONS, tol=1e-4, warm_start=True)
 
     def to(self, strength: float) -> None:
-        """Go on to this strength from wherever it stands."""
+        """Go on to this strength from wherever it stands; one class alone needs none."""
+        if len(self._classes) < 2:
+            return
         # Of two classes scikit-learn fits the difference of their weights, whose square is twice that of both together.
         self._model.C = (2 if len(self._classes) == 2 else 1) / (strength * len(self._weights))
         with warnings.catch_warnings():
@@ -156,7 +160,10 @@ class _Fit:
     def unstandardised(self) -> tuple[np.ndarray, np.ndarray]:
         """Weight and bias for features as they come; a class that was not learnt is as unlikely as can be."""
         weight = np.zeros(self._shape, dtype=np.float32)
-        bias = np.full(self._shape[0], -1e4, dtype=np.float32)
+        bias = np.full(self._shape[0], NEVER, dtype=np.float32)
+        if len(self._classes) < 2:
+            bias[self._classes] = 0
+            return weight, bias
         coefficients, intercepts = self._model.coef_, self._model.intercept_
         if len(self._classes) == 2:  # scikit-learn keeps one row, the difference of the two
             coefficients = np.concatenate([-coefficients, coefficients]) / 2

@@ -18,8 +18,6 @@ CYCLED_MOMENTUM, STEADY_MOMENTUM = 0.95, 0.9
 MOMENTUM_DIP = 0.1
 """one_cycle lowers the momentum by this while the rate is high (Smith 2018, arXiv:1803.09820)."""
 
-HeadKind = Literal["solved", "fastai", "fc", "linear", "attention"]
-
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 """A number format that a backbone can compute in."""
 
@@ -106,6 +104,13 @@ class Phase:
         if solve and others.data.get("trainable", "head") != "head":
             raise ValueError("With trainable: head it can be true; what else learns can only be trained by steps")
         return solve
+
+    @field_validator("interpolate")
+    @classmethod
+    def _an_end_that_is_known(cls, interpolate: bool, others: ValidationInfo) -> bool:
+        if interpolate and others.data.get("patience"):
+            raise ValueError("With patience: 0 it can be true, as it is done in the last epoch; use one of the two")
+        return interpolate
 
     @model_validator(mode="after")
     def _solving_is_one_epoch(self) -> Self:
@@ -206,10 +211,11 @@ class Phase:
 class Head:
     """The new classifier on top of the body."""
 
-    kind: HeadKind | Literal["auto"] = "auto"
-    """`solved`: average and maximum pooling and one layer, made to be solved. `fastai`: the same pooling, a layer of
-    512, batch-norm and dropout. `fc`: layers of the widths below. `linear`: average pooling and one layer, the fastest.
-    `attention`: learns where to look, and shows it. `auto` is `solved` where a phase solves the head, else `fastai`."""
+    kind: Literal["fastai", "solved", "fc", "linear", "attention", "auto"] = "fastai"
+    """`fastai`: average and maximum pooling, a layer of 512, batch-norm and dropout. `solved`: the same pooling and one
+    layer, made to be solved. `fc`: layers of the widths below. `linear`: average pooling and one layer, the fastest.
+    `attention`: learns where to look, and shows it. `auto`, what a recipe has that names none, is `solved` where a
+    phase solves the head, else `fastai`."""
     widths: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(max_length=5)] = field(
         default_factory=lambda: [256]
     )

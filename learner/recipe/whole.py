@@ -48,7 +48,7 @@ class Recipe:
     weights: Annotated[str, Field(min_length=1)] = "auto"
     """Where the pretrained weights come from: `auto`, a file, `run:12` for the body of that run, `run:NAME` for that of
     the newest finished run on the data set of that name, or `random` to start from nothing."""
-    head: Head = field(default_factory=Head)
+    head: Head = field(default_factory=lambda: Head(kind="auto"))
     """The new classifier on top of the backbone."""
     image_size: Annotated[int, Field(ge=32, le=1024)] | Literal["auto"] = "auto"
     """Side in pixels to which every image is resized; `auto` is 224, or 96 where the images are tiny."""

@@ -104,11 +104,8 @@ class Feed:
 
     def _compute(self, index: int, plan: PhasePlan, progression: ProgressReporter, unchanged: bool) -> bool:
         items = self._train + self._valid
-        items += (
-            [Item(file) for file in self._dls.train.pixels.files]
-            if unchanged and self._train[0].view is not None
-            else []
-        )
+        if unchanged:  # without augmentation they are there already
+            items = list(dict.fromkeys([*items, *map(Item, self._dls.train.pixels.files)]))
         cuts = [plan.cut, *plan.also]
         total = self._cache.missing(cuts, items)
         what = f"{plan.name}: running every image through the frozen stages, once"

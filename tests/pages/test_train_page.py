@@ -141,6 +141,18 @@ class TestThereAndBack:
         app = put(open_page("train"), other)
         assert shown(app) == other
 
+    def test_so_are_solved_heads_averages_the_best_point_and_lists_of_parts(self, open_page, pets):
+        phases = [
+            Phase("Solve the head", solve=True),
+            Phase("Parts", ["block7", "head"], "auto", average=True, interpolate=True),
+            Phase("One part", ["block6"], 2),
+        ]
+        recipe = replace(EVERYTHING, head=Head("solved"), phases=phases)
+        app = put(open_page("train"), recipe)
+        assert not app.exception and not app.error
+        assert shown(app) == recipe
+        assert shown(app.run()) == recipe
+
     def test_it_survives_a_look_at_another_page(self, open_page, pets):
         app = put(open_page("train"), EVERYTHING)
         app.switch_page("pages/data.py").run()

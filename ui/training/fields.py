@@ -58,6 +58,9 @@ PHASE_NAMES = {
     "momentum": "Momentum",
     "image_size": "Image size (px)",
     "patience": "Patience (epochs)",
+    "solve": "Solve the head",
+    "average": "Average the weights",
+    "interpolate": "Best point of the way",
 }
 
 

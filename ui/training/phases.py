@@ -18,7 +18,10 @@ LOW, HIGH = "lr of lowest stage", "lr"
 """Columns that stand for a phase's learning rate."""
 LOW_NAME, HIGH_NAME = "lr, lowest stage", "lr, head"
 USUAL = ["name", "trainable", "epochs", LOW, HIGH, "schedule", "weight_decay"]
-MORE = ["optimizer", "momentum", "image_size", "patience"]
+SWITCHES = ["solve", "average", "interpolate"]
+MORE = ["optimizer", "momentum", "image_size", "patience", *SWITCHES]
+ONLY = "only "
+"""Begins the names of parts that learn without those above them, as the table shows a list of them."""
 PHASE = "phase"
 """Column of the second table that names the phase."""
 WHOLE = ("epochs", "image_size", "patience")
@@ -37,7 +40,8 @@ def edit_phases(stages: Sequence[str], phases: Rows, fields: Fields, before: int
             "More columns",
             value=any(phase[name] != _usual(name) for phase in phases for name in MORE),
             key=key("more_columns"),
-            help="Optimizer, momentum, image size and patience (early stopping) of each phase.",
+            help="Optimizer, momentum, image size, patience (early stopping), solving the head, averages of weights, "
+            "and the best point between a phase's start and end.",
         )
         rows = _edit_table(stages, phases, more)
         rates = _edit_rates(stages, phases, [row["name"] for row in rows])
@@ -56,6 +60,10 @@ def read_row(row: dict[str, Any], by_part: dict[str, float]) -> tuple[dict[str, 
     """A phase as a recipe has it, from a row of each table, with what is wrong with its rates in the page's words."""
     values = {name: value for name, value in row.items() if name not in (LOW, HIGH) and not pd.isna(value)}
     values |= {name: int(values[name]) for name in WHOLE if name in values}
+    values |= {name: bool(values[name]) for name in SWITCHES if name in values}
+    values.setdefault("epochs", AUTO)
+    if values.get("trainable", "").startswith(ONLY):
+        values["trainable"] = values["trainable"].removeprefix(ONLY).split(", ")
     low, high = (None if pd.isna(row[name]) else float(row[name]) for name in (LOW, HIGH))
     wrong = []
     if by_part and (low is not None or high is not None):
@@ -116,7 +124,8 @@ def _remember(name: str, shown: pd.DataFrame) -> pd.DataFrame:
 def _edit_table(stages: Sequence[str], phases: Rows, more: bool) -> Rows:
     name = key("phases")
     parts = ["head", *reversed(stages), "all"]
-    parts += sorted({phase["trainable"] for phase in phases} - set(parts)) if not stages else []
+    named = {_trainable_text(phase["trainable"]) for phase in phases}
+    parts += sorted(name for name in named - set(parts) if name.startswith(ONLY) or not stages)
     given = _given(name, (*parts, more), lambda: as_table(phases), lambda shown: shown)
     shown = st.data_editor(
         given,
@@ -137,9 +146,15 @@ def as_table(phases: Rows) -> pd.DataFrame:
         lr = phase["lr"]
         low, high = lr if isinstance(lr, list) else (None, lr if isinstance(lr, float) else None)
         momentum = None if phase["momentum"] == AUTO else phase["momentum"]
-        rows.append(phase | {LOW: low, HIGH: high, "momentum": momentum})
-    numbers = {LOW: float, HIGH: float, "momentum": float, "image_size": float}
+        epochs = None if phase["epochs"] == AUTO else phase["epochs"]
+        shown = {"trainable": _trainable_text(phase["trainable"]), "epochs": epochs, "momentum": momentum}
+        rows.append(phase | shown | {LOW: low, HIGH: high})
+    numbers = dict.fromkeys((LOW, HIGH, "momentum", "image_size", "epochs"), float)
     return pd.DataFrame(rows, columns=USUAL + MORE).astype(numbers)
+
+
+def _trainable_text(trainable: str | list[str]) -> str:
+    return trainable if isinstance(trainable, str) else ONLY + ", ".join(trainable)
 
 
 def _edit_rates(stages: Sequence[str], phases: Rows, names: list[str]) -> list[dict[str, float]]:
@@ -211,7 +226,7 @@ def _columns(parts: list[str]) -> dict[str, Any]:
     return {
         "name": column.TextColumn(PHASE_NAMES["name"], required=True, help=HELP["name"], default="New phase"),
         "trainable": choice("trainable", parts, "head"),
-        "epochs": number("epochs", 1000, 1, required=True, default=3),
+        "epochs": number("epochs", 1000, 1, default=3),
         LOW: rate(
             LOW_NAME,
             "Learning rate of the lowest stage that learns. Leave it empty to give every part the head's rate.",
@@ -226,4 +241,5 @@ def _columns(parts: list[str]) -> dict[str, Any]:
         "momentum": number("momentum", 0.999),
         "image_size": number("image_size", 1024, 32),
         "patience": number("patience", 1000, required=True, default=0),
+        **{name: column.CheckboxColumn(PHASE_NAMES[name], help=HELP[name], default=False) for name in SWITCHES},
     }

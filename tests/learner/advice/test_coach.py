@@ -6,7 +6,7 @@ import pytest
 
 from learner.advice.coach import advise, has_batch_norm, lost_phase, recalls_of, with_more_epochs
 from learner.errors import RecipeError
-from learner.recipe import Augment, Phase, Recipe
+from learner.recipe import Augment, Head, Phase, Recipe
 from learner.store import Epoch
 
 TWO = Recipe(
@@ -233,6 +233,9 @@ def test_more_epochs_train_the_same_parts_at_a_tenth_of_the_rates():
     assert longer.phases[:2] == TWO.phases
     expected = Phase("More epochs", trainable="block5", epochs=4, lr=[1e-6, 1e-4], schedule="flat_cos")
     assert longer.phases[2] == expected
+    solved = replace(TWO, head=Head("solved"), phases=[Phase("Solve the head", solve=True)])
+    added = with_more_epochs(solved, 4, batch_norm=False).phases[-1]
+    assert (added.solve, added.epochs) == (False, 4)  # by steps, from the solved head on
     again = with_more_epochs(longer, 2, batch_norm=False)
     assert again.phases[3] == replace(expected, name="More epochs 2", epochs=2)
 

@@ -29,6 +29,7 @@ from tests.learner.exports.conftest import in_order
 HEADS = {
     "fastai": Head(),
     "linear": Head(kind="linear"),
+    "solved": Head(kind="solved"),
     "fc": Head(kind="fc", widths=[8, 4]),
     "flatten": Head(kind="fc", pool="flatten", widths=[8]),
     "attention": Head(kind="attention", widths=[8]),

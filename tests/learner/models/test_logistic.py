@@ -116,6 +116,12 @@ def test_where_nothing_can_be_checked_a_usual_strength_is_taken():
     assert solution.strength == USUAL_STRENGTH and solution.checked == []
 
 
+def test_where_only_one_class_counts_it_is_what_every_image_is_said_to_be():
+    features, targets = made(20)
+    solution = solve(features, targets, CLASSES, folds_of(20), (targets == 1).astype(float))
+    assert ((features[:, 0] @ solution.weight.T + solution.bias).argmax(axis=1) == 1).all()
+
+
 def test_the_path_ends_when_weaker_strengths_only_make_it_worse():
     features, targets = made(60, numbers=40, noise=8)
     solution = solve(features, targets, CLASSES, folds_of(60))

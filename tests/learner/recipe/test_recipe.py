@@ -228,6 +228,10 @@ def test_momentum_suits_optimizer_and_schedule(optimizer, schedule, momenta):
         ({"head": {"kind": "fc", "widths": [0]}}, "head.widths.0", "greater than or equal to 1"),
         ({"accumulate": 0}, "accumulate", "greater than or equal to 1"),
         ({"phases": [{"name": "x", "momentum": 1}]}, "phases.0.momentum", ""),
+        ({"phases": [{"name": "x", "solve": True, "trainable": "all"}]}, "phases.0.solve", "With trainable: head"),
+        ({"head": {"kind": "fc"}, "phases": [{"name": "x", "solve": True}]}, "phases", "A head of kind fc cannot be"),
+        ({"phases": [{"name": "x", "patience": 2, "interpolate": True}]}, "phases.0.interpolate", "With patience: 0"),
+        ({"phases": [{"name": "x", "trainable": []}]}, "phases.0.trainable", ""),
     ],
 )
 def test_what_does_not_go_together_is_told_at_its_key(values, key, says):
@@ -240,3 +244,40 @@ def test_a_phase_without_a_size_has_the_recipes():
         Recipe.from_dict({"dataset": "pets", "phases": [{"name": "x", "image_size": "auto"}]}).phases[0].image_size
         is None
     )
+
+
+@pytest.mark.parametrize(
+    ("trainable", "learns", "rates"),
+    [
+        (["block1", "head"], [True, False, False, False, False, True], [1e-5, 0, 0, 0, 0, 1e-3]),
+        (["block5"], [False, False, False, False, True, False], [0, 0, 0, 0, 1e-5, 0]),
+        ("block5", [False, False, False, False, True, True], [0, 0, 0, 0, 1e-5, 1e-3]),
+    ],
+)
+def test_a_list_names_just_the_parts_that_learn(trainable, learns, rates):
+    phase = Phase("x", trainable, lr=[1e-5, 1e-3])
+    assert phase.parts(VGG_STAGES) == learns
+    assert phase.group_rates(VGG_STAGES, False) == pytest.approx(rates)
+    assert phase.first_trainable_group(VGG_STAGES) == learns.index(True)
+
+
+def test_every_part_of_a_list_must_be_one_of_the_backbones():
+    recipe = Recipe("pets", phases=[Phase("x", ["block1", "block9"])])
+    with pytest.raises(RecipeError, match=r"phases\.0\.trainable: 'block9' is not a part of auto"):
+        recipe.check(VGG_STAGES)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "accumulate", "epochs"),
+    [(320, 16, 1, 10), (320, 8, 2, 10), (40, 16, 1, 30), (100_000, 16, 1, 1), (1000, 16, 1, 3)],
+)
+def test_auto_epochs_make_about_two_hundred_steps_but_thirty_epochs_at_most(images, batch_size, accumulate, epochs):
+    phases = [Phase("solved", solve=True), Phase("x", "all", "auto")]
+    recipe = Recipe("pets", batch_size=batch_size, accumulate=accumulate, phases=phases)
+    assert [phase.epochs for phase in recipe.with_epochs(images).phases] == [1, epochs]
+
+
+def test_a_recipe_that_names_no_head_has_one_that_suits_its_phases():
+    assert Recipe("pets", phases=[Phase("x", solve=True)]).head.kind == "solved"
+    assert Recipe("pets", phases=[Phase("x")]).head.kind == "fastai"
+    assert Recipe.from_dict({"dataset": "pets", "head": {"kind": "linear"}, "phases": [{"name": "x", "solve": True}]})
