@@ -48,6 +48,8 @@ _EPOCH = alt.X(
 HIGHEST_ACCURACY = 1.1
 """Upper end of an axis of accuracies: names have room above a line at 100 %."""
 
+NARROW = 0.2
+"""Share of all epochs: a band of less is narrower than the name above it may be."""
 NEAR_BOTTOM = 0.1
 """Share of a chart's height in which there is no room for a name below a line."""
 
@@ -164,7 +166,9 @@ def _with_data(
     steps: Sequence[Step],
 ) -> Spec:
     """`spec` with its named tables, and the phases as bands."""
-    rows = 2 if len(phases) > 2 else 1  # names of narrow bands side by side would run into each other
+    spans = phase_spans(epochs, steps, phases)
+    narrow = any(end - start < NARROW * spans[-1][2] for _, start, end in spans[:-1])
+    rows = 2 if len(phases) > 2 or narrow else 1  # names of narrow bands side by side would run into each other
     bands = [
         {
             "start": start,
@@ -173,7 +177,7 @@ def _with_data(
             "tint": AMBER if phases[index].trains_stages else ICE,
             "row": index % rows,
         }
-        for index, start, end in phase_spans(epochs, steps, phases)
+        for index, start, end in spans
     ]
     return spec | {"datasets": tables | {"bands": bands}}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from learner.recipe import Phase
 from learner.wording import percent
 
 ICE, ICE_EDGE, ICE_TEXT = "#cfe9f7", "#7fb6d3", "#0d3a52"
@@ -26,10 +27,11 @@ def rate_text(rate: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
-def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False) -> str:
+def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False, solved: bool = False) -> str:
     """The network as a row of blocks, one a stage and the head: frozen ones ice, learning ones amber with their rate.
 
-    `rates` has one value a block, 0 where frozen. With `finished`, blocks that learnt are neutral. Returns an SVG.
+    `rates` has one value a block, 0 where frozen. With `finished`, blocks that learnt are neutral; with `solved`
+    what learns has no rate. Returns an SVG.
     """
     names = [*stages, "head"]
     learning = [name for name, rate in zip(names, rates, strict=True) if rate]
@@ -37,7 +39,7 @@ def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = 
     verb = "learnt" if finished else "learns"
     told = f"{', '.join(learning) or 'nothing'} {verb}; " + (f"{', '.join(frozen)} frozen" if frozen else "none frozen")
     blocks = "".join(
-        _block(index, name, rate, finished) for index, (name, rate) in enumerate(zip(names, rates, strict=True))
+        _block(index, name, rate, finished, solved) for index, (name, rate) in enumerate(zip(names, rates, strict=True))
     )
     width = len(names) * _BLOCK
     return (
@@ -47,7 +49,7 @@ def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = 
     )
 
 
-def _block(index: int, name: str, rate: float, finished: bool) -> str:
+def _block(index: int, name: str, rate: float, finished: bool, solved: bool) -> str:
     x, middle = index * _BLOCK + _GAP / 2, index * _BLOCK + _BLOCK / 2
     fill, edge, ink = (ICE, ICE_EDGE, ICE_TEXT) if not rate else (AMBER, AMBER_EDGE, AMBER_TEXT)
     if rate and finished:
@@ -59,7 +61,7 @@ def _block(index: int, name: str, rate: float, finished: bool) -> str:
         'stroke-dasharray="10 7 3 7"/>'
     )
     dash = "" if rate else ' stroke-dasharray="4 2"'
-    below = rate_text(rate) if rate else "frozen"
+    below = "frozen" if not rate else "solved" if solved else rate_text(rate)
     faint = "" if rate else ' opacity=".7"'
     return (
         f'<rect x="{x}" y="2" width="{_BLOCK - _GAP}" height="{_HEIGHT}" rx="7" fill="{fill}" stroke="{edge}" '
@@ -69,9 +71,9 @@ def _block(index: int, name: str, rate: float, finished: bool) -> str:
     )
 
 
-def show_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False) -> None:
+def show_strip(stages: Sequence[str], rates: Sequence[float], phase: Phase, finished: bool = False) -> None:
     """Draw the frost strip of one phase."""
-    strip = frost_strip(stages, rates, finished)
+    strip = frost_strip(stages, rates, finished, phase.solve)
     st.markdown(strip, unsafe_allow_html=True)  # st.html takes drawings out; every name in the strip is escaped
 
 

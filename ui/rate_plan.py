@@ -59,7 +59,7 @@ def _lines(phase: Phase, stages: Sequence[str], batch_norm: bool) -> dict[str, f
     """Peak rate by the name of a line, lowest part first."""
     parts: dict[float, list[str]] = {}
     for part, rate in zip([*stages, "head"], phase.group_rates(list(stages), batch_norm), strict=True):
-        if rate:
+        if rate and not phase.solve:  # a solved head has no rate
             parts.setdefault(rate, []).append(part)
     return {names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}": rate for rate, names in parts.items()}
 
@@ -112,7 +112,7 @@ def _names(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool) -> 
     for number, phase in enumerate(phases):
         lines = list(_lines(phase, stages, batch_norm).items())
         peak = WARM_UP if phase.schedule == "one_cycle" else 0.4
-        if number in (0, len(phases) - 1) or phase.length >= ROOM_FOR_NAMES * epochs:
+        if lines and (number in (0, len(phases) - 1) or phase.length >= ROOM_FOR_NAMES * epochs):
             ends = {"below": lines[0], "above": lines[-1]} if len(lines) > 1 else {"above": lines[0]}
             for place, (name, rate) in ends.items():
                 told = {"name": f"{name} {rate_text(rate)}", "place": place}

@@ -12,6 +12,7 @@ from learner.datasets.images import read_within
 from learner.errors import ImageError
 from learner.evaluation.paired import verdict as paired_verdict
 from learner.evaluation.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
+from learner.recipe import Phase
 from learner.report import figures
 from learner.report.collecting import Collected, collect
 from learner.store import Store
@@ -155,6 +156,13 @@ def _settings(told: Collected) -> list[tuple[str, str]]:
     ]
 
 
+def _how(phase: Phase) -> str:
+    if phase.solve:
+        return "logistic regression"
+    more = [", weights averaged"] * phase.average + [", the best point of its way"] * phase.interpolate
+    return f"{phase.schedule.replace('_', ' ')}, {phase.optimizer}{''.join(more)}"
+
+
 def _phases(told: Collected) -> list[dict[str, str]]:
     found = []
     for phase, rates in zip(told.recipe.phases, told.run.facts["rates"], strict=True):
@@ -165,8 +173,8 @@ def _phases(told: Collected) -> list[dict[str, str]]:
                 "name": phase.name,
                 "trains": phase.learning_text,
                 "epochs": phase.length_text,
-                "rate": f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
-                "how": f"{phase.schedule.replace('_', ' ')}, {phase.optimizer}",
+                "rate": "–" if phase.solve else f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
+                "how": _how(phase),
             }
         )
     return found

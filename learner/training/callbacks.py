@@ -185,7 +185,8 @@ class Reporter(Callback):
         self._pointed_at = time.monotonic()
 
     def _rates(self) -> list[float]:
-        return [float(hyper["lr"]) for hyper in self.opt.hypers]
+        assert self._phase is not None  # `begin_phase` was called
+        return [0.0 if self._phase.solve else float(hyper["lr"]) for hyper in self.opt.hypers]
 
 
 class StartBatch(Callback):

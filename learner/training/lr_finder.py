@@ -70,6 +70,8 @@ def find_rates(store: Store, recipe: Recipe, phase_index: int, tell: Tell = lamb
     """
     if not 0 <= phase_index < len(recipe.phases):
         raise RunError(f"There is no phase {phase_index + 1}: the recipe has {len(recipe.phases)}.")
+    if recipe.phases[phase_index].solve:
+        raise RunError(f"Phase {phase_index + 1} solves the head, which takes no learning rate. Name another phase.")
     recipe = resolve_recipe(store, recipe)
     found = read_rates(store.workspace, recipe, phase_index)
     if found is not None:

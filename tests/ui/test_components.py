@@ -22,6 +22,11 @@ def test_frozen_blocks_are_ice_and_learning_ones_amber_with_their_rate():
     assert [text.text for text in drawing(html).iter("text")] == ["block1", "frozen", "block2", "1e-5", "head", "0.002"]
 
 
+def test_a_head_that_is_solved_has_no_rate():
+    html = frost_strip(["block1"], [0.0, 0.002], solved=True)
+    assert [text.text for text in drawing(html).iter("text")] == ["block1", "frozen", "head", "solved"]
+
+
 def test_blocks_that_have_learnt_are_neutral():
     assert fills(frost_strip(["block1"], [0.0, 0.002], finished=True)) == [ICE, NEUTRAL]
 

@@ -46,3 +46,11 @@ def test_a_rate_of_zero_is_not_drawn_as_a_logarithm_has_no_place_for_it(dark):
     phases = [Phase("Head", epochs=1, schedule="flat_cos"), Phase("All", trainable="all", epochs=1)]
     assert all(row["rate"] > 0 for row in rate_rows(phases, STAGES, batch_norm=False))
     assert rate_chart(phases, STAGES, batch_norm=False, dark=dark).to_dict()["layer"]
+
+
+def test_a_solved_head_has_no_rate_and_takes_its_place_all_the_same():
+    phases = [Phase("Solve", solve=True), Phase("All", trainable="all", epochs=2, lr=1e-3)]
+    rows = rate_rows(phases, STAGES, batch_norm=False)
+    assert {row["line"] for row in rows} == {"1 block1 to head"}
+    assert min(row["epoch"] for row in rows) == 1
+    rate_chart(phases, STAGES, False).to_dict()

@@ -101,7 +101,7 @@ def _show_progress(run: Run, recipe: Recipe) -> None:
         st.progress(progress["phase_done"], text=within + _left(progress.get("phase_seconds_left")))
     _show_machine(progress)
     if phase < len(run.facts.get("rates", [])):
-        show_strip(run.facts["stages"], run.facts["rates"][phase])
+        show_strip(run.facts["stages"], run.facts["rates"][phase], recipe.phases[phase])
 
 
 def _left(seconds: float | None) -> str:

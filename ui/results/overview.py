@@ -232,4 +232,4 @@ def show_training(run: Run) -> None:
     )
     for phase, rates in zip(Recipe.from_dict(run.recipe_with_epochs).phases, run.facts["rates"], strict=True):
         st.markdown(f"**{plain(phase.name)}**, {phase.length_text}")
-        show_strip(run.facts["stages"], rates, finished=True)
+        show_strip(run.facts["stages"], rates, phase, finished=True)

@@ -35,8 +35,9 @@ def show_finder(store: Store, settled: Recipe) -> None:
             "at the loss. It takes from half a minute to some minutes, the longer the more stages learn. For when "
             "learning is slow or jumpy; the rates that Thaw chooses by itself are a safe beginning."
         )
-        for index in range(len(settled.phases)):
-            _show_phase(store, settled, index)
+        for index, phase in enumerate(settled.phases):
+            if not phase.solve:
+                _show_phase(store, settled, index)
 
 
 def _show_phase(store: Store, recipe: Recipe, index: int) -> None:

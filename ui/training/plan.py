@@ -37,17 +37,20 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
         st.markdown(
             f"**{plain(phase.name)}**, {phase.length_text}" + (f": {plans.about(cost.expected_s)}" if cost else "")
         )
-        show_strip(stages, phase.group_rates(stages, known.batch_norm))
+        show_strip(stages, phase.group_rates(stages, known.batch_norm), phase)
         if cost:
             st.caption(plans.cache_text(cost))
-    with st.expander("Learning rates over all phases"):
-        show_chart(rate_chart, phases, stages, known.batch_norm, state.is_dark(), width="stretch")
-        st.caption(
-            "Logarithmic: each step down is a tenth. What falls below the drawing is next to nothing; one_cycle ends "
-            "at a hundred-thousandth of its highest rate."
-        )
+    has_rates = any(not phase.solve for phase in phases)
+    if has_rates:
+        with st.expander("Learning rates over all phases"):
+            show_chart(rate_chart, phases, stages, known.batch_norm, state.is_dark(), width="stretch")
+            st.caption(
+                "Logarithmic: each step down is a tenth. What falls below the drawing is next to nothing; one_cycle "
+                "ends at a hundred-thousandth of its highest rate."
+            )
     if settled:
-        show_finder(store, settled)
+        if has_rates:
+            show_finder(store, settled)
         show_layers(store, settled, stages, classes)
     st.subheader("What this will cost")
     if plan:

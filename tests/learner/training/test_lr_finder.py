@@ -218,6 +218,9 @@ class TestOfARecipe:
             pass
 
     def test_a_phase_that_is_not_there_is_told(self, pets):
+        solved = small_recipe(phases=[Phase("Solve the head", solve=True)])
+        with pytest.raises(RunError, match="Phase 1 solves the head, which takes no learning rate"):
+            find_rates(pets, solved, 0)
         with pytest.raises(RunError, match="There is no phase 2: the recipe has 1"):
             find_rates(pets, small_recipe(), 1)
 
