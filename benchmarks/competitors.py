@@ -75,14 +75,11 @@ class Competitor:
     """The one of `environments` that it needs."""
 
 
-def roster(recipe: str = "default", words: Sequence[str] = ()) -> dict[str, Competitor]:
-    """All competitors by name; `thaw` learns by `recipe` (a shipped one's name or a file).
-
-    `words` are further arguments of `python -m learner train` for `thaw`, such as those of a new way to train.
-    """
-    shown = " ".join([f"recipe `{Path(recipe).stem}`", *([f"`{' '.join(words)}`"] if words else [])])
+def roster(recipe: str = "default") -> dict[str, Competitor]:
+    """All competitors by name; `thaw` learns by `recipe` (a shipped one's name or a file)."""
+    shown = f"recipe `{Path(recipe).stem}`"
     return {
-        "thaw": _thaw(f"Thaw, {shown}", f"`python -m learner train`, {shown}.", recipe, words),
+        "thaw": _thaw(f"Thaw, {shown}", f"`python -m learner train`, {shown}.", recipe),
         "thaw_default_before": _thaw(
             "Thaw, default before",
             "the two phases that were Thaw's default: 2 epochs of the head, then 3 of everything.",
@@ -112,22 +109,20 @@ def roster(recipe: str = "default", words: Sequence[str] = ()) -> dict[str, Comp
     }
 
 
-def _thaw(what: str, about: str, recipe: str, words: Sequence[str] = ()) -> Competitor:
+def _thaw(what: str, about: str, recipe: str) -> Competitor:
     file = Path(recipe) if Path(recipe).is_file() else ROOT / "recipes" / f"{recipe}.yaml"
     if not file.is_file():
         raise BenchmarkError(f"There is no recipe {recipe}: name one that ships with Thaw, or a YAML file.")
-    settings = {"recipe": yaml.safe_load(file.read_text("utf-8")), "words": list(words)} | _versions(
-        ["torch", "fastai", "timm"]
-    )
-    return Competitor(what, about, lambda task: _thaw_answer(task, file.resolve(), words), settings, _learner_code())
+    settings = {"recipe": yaml.safe_load(file.read_text("utf-8"))} | _versions(["torch", "fastai", "timm"])
+    return Competitor(what, about, lambda task: _thaw_answer(task, file.resolve()), settings, _learner_code())
 
 
-def _thaw_answer(task: Task, recipe: Path, words: Sequence[str]) -> Answer:
+def _thaw_answer(task: Task, recipe: Path) -> Answer:
     """Thaw's own commands, as a person would type them: add, train, predict."""
     with Home(task.weights) as home:
         added = home.add(task.learn, "learn")
         run, trained = home.train(
-            "learn", str(recipe), f"backbone={BACKBONE}", f"image_size={task.size}", f"seed={task.seed}", words=words
+            "learn", str(recipe), f"backbone={BACKBONE}", f"image_size={task.size}", f"seed={task.seed}"
         )
         options = ["--top-k", str(len(task.classes)), "--json"]
         asked = home.learner("predict", str(run["run"]), str(task.ask), *options)

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,15 @@ class Home:
         return self.learner("data", "add", str(source), "--name", name)
 
     def train(
-        self,
-        dataset: str,
-        recipe: str | dict[str, Any],
-        *changes: str,
-        words: Sequence[str] = (),
-        watch: Callable[[], int] = int,
+        self, dataset: str, recipe: str | dict[str, Any], *changes: str, watch: Callable[[], int] = int
     ) -> tuple[dict[str, Any], Finished]:
-        """What `train --json` says, and what it cost; `recipe` is a name, a file, or a recipe's keys.
-
-        `changes` are those of `--set`, `words` any other arguments.
-        """
+        """What `train --json` says, and what it cost; `recipe` is a name, a file, or a recipe's keys."""
         if isinstance(recipe, dict):
             file = self.folder / "recipe.yaml"
             file.write_text(yaml.safe_dump(recipe), "utf-8")
             recipe = str(file)
         options = [word for change in changes for word in ("--set", change)]
-        done = self.learner("train", "--dataset", dataset, "--recipe", recipe, *options, *words, "--json", watch=watch)
+        done = self.learner("train", "--dataset", dataset, "--recipe", recipe, *options, "--json", watch=watch)
         run = json.loads(done.stdout)
         if run["status"] != "finished":
             raise BenchmarkError(f"Run {run['run']} ended as {run['status']}. {run['reason']}")

@@ -255,12 +255,11 @@ class TestTheReport:
 
 
 class TestCompetitors:
-    def test_of_thaw_are_decided_by_what_the_recipe_says_and_by_further_words(self, tmp_path):
+    def test_of_thaw_are_decided_by_what_the_recipe_says(self, tmp_path):
         mine = tmp_path / "mine.yaml"
         mine.write_text("phases: [{name: Head, trainable: head, epochs: 1}]", "utf-8")
         first = competitors.roster(str(mine))["thaw"].settings
         assert first == competitors.roster(str(mine))["thaw"].settings
-        assert first != competitors.roster(str(mine), ["--queue"])["thaw"].settings
         mine.write_text("phases: [{name: Head, trainable: head, epochs: 2}]", "utf-8")
         assert first != competitors.roster(str(mine))["thaw"].settings
 
