@@ -50,6 +50,7 @@ SOLVED = small_recipe(
     batch_size=4,
     augment=Augment(flip_horizontal=True),
     views=2,
+    refit=True,
     phases=[
         Phase("First", trainable="layer4", epochs=1, lr=[1e-3, 1e-2], interpolate=True),
         Phase("Solve the head", solve=True),
@@ -216,6 +217,10 @@ MOMENTS_OF_SOLVING = {
     "with the averages of some steps": partial(die_at_batch, 2, 2),
     "between the points of the last phase": partial(_in_the_line, 9),
     "before the last phase's end is kept": partial(_before, "learner.training.run", "compute_outputs"),
+    "between the phases of the refit": partial(_before, "learner.training.run", "prepare_phase", 5),
+    "while the refit solves the head": partial(_before, "learner.training.solve", "solve", 2),
+    "before the refit's model takes the place of the other": partial(_before, "learner.training.run", "write_model"),
+    "after it has": partial(_before, "learner.training.run", "export_learner"),
 }
 
 
