@@ -190,7 +190,8 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
     write_results(folder, model, spec, checked, learnt, base)
     if refit:  # the validation images tell nothing of it
         model, spec = refit[0], replace(refit[1], temperature=read_spec(checkpoint).temperature)
-        write_model(folder, model, spec, *_outputs_of(Predictor(model, spec), store, version.name, sides, tell), base)
+        checked, learnt = _outputs_of(Predictor(model, spec), store, version.name, sides, tell)
+        write_model(folder, model, spec, checked, learnt, base)
 
 
 def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:
