@@ -88,6 +88,19 @@ def choose_backbone(
     return FALLBACK_ARCH, WeightsSource("package", bundled.location, reason, tuple(tried))
 
 
+def backbones_at_hand(workspace: Workspace) -> list[str]:
+    """The known backbones whose pretrained weights lie on this machine; the hub is not asked."""
+    return [
+        known.arch
+        for known in KNOWN_BACKBONES
+        if known.hub_id
+        and any(
+            isinstance(found, WeightsSource)
+            for found in (_in_folder(known.arch, workspace.weights), _in_cache(known.hub_id), _in_package(known.arch))
+        )
+    ]
+
+
 def local_file(source: WeightsSource) -> Path:
     """The file of `source` on this machine, downloaded into the Hugging Face cache first where it is on the hub.
 

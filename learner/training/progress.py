@@ -107,9 +107,9 @@ class ProgressReporter:
     def stops_now(self) -> bool:
         return self.asked == "stop"
 
-    def say(self, message: str, done: float | None = None) -> None:
+    def say(self, message: str, done: float | None = None, seconds_left: float | None = None) -> None:
         """Report a sentence outside the phases."""
-        self._write(Progress(message, done=self.latest.done if done is None else done))
+        self._write(Progress(message, done=self.latest.done if done is None else done, seconds_left=seconds_left))
 
     def expect(self, plan: RunPlan, phase: int = 0, epochs: float = 0.0) -> None:
         """What the run will cost; of it only the ratios matter here, the measured pace so far scales them.

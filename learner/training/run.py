@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from learner.errors import is_out_of_memory
+from learner.errors import RunStopped, is_out_of_memory
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
 from learner.recipe import Recipe
-from learner.store import Store
+from learner.store import Run, Store
 from learner.store.runs import MOST_DEATHS
 from learner.training.prepare import prepare
 from learner.training.progress import Listener, ProgressReporter, StopAsked
@@ -59,9 +59,16 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial_files(folder)
     discard_stale_results(folder)
+    if run.recipe.get("budget"):
+        try:
+            run = _choose(store, run, progression)
+        except StopAsked:
+            if progression.asked == "pause":
+                return "paused"
+            raise RunStopped("The run was stopped while it chose its recipe, so there is no model to keep.") from None
     point = load_point(workspace.resume_point(run_id))
     has_begun = point is not None or run.parent is not None or workspace.phase_end(run_id, 0).exists()
-    prepared = prepare(store, run, has_begun)
+    prepared = prepare(store, run, has_begun, progression.say)
     (folder / "recipe.yaml").write_text(prepared.recipe.to_yaml(), "utf-8")
     training = Training(store, run, prepared, progression)
     point = training.go_to_position(point)
@@ -72,6 +79,15 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
         return "paused"
     training.write_result(finished)
     return "finished" if finished else "stopped"
+
+
+def _choose(store: Store, run: Run, progression: ProgressReporter) -> Run:
+    """The run with the recipe that a search within its budget chose."""
+    from learner.training.search import choose_recipe  # Optuna is for those only who search
+
+    progression.say("Reading the data set and the weights", 0.0, float(run.recipe["budget"]))
+    choose_recipe(store, run, progression)
+    return store.runs.get(run.id)
 
 
 def _halve_batch(store: Store, run_id: int, why: str) -> bool:
