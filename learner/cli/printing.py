@@ -14,6 +14,7 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from learner.errors import ThawError
+from learner.planning.trials import search_summary
 from learner.store import Run, Store
 from learner.terminal import err
 from learner.wording import count, duration, percent_with_interval
@@ -92,8 +93,9 @@ def print_result(store: Store, run: Run) -> None:
             f"{count(result['images'], 'validation image')}, best checkpoint from epoch {run.best_epoch}; "
             f"took {took(run)}"
         )
-        if text := refit_text(run.facts):
-            out.print(text)
+        for text in (search_summary(run.facts), *run.facts.get("search", {}).get("reasons", []), refit_text(run.facts)):
+            if text:
+                out.print(text, markup=False)
 
 
 def took(run: Run) -> str:
