@@ -56,11 +56,6 @@ def _columns(choice: Choice) -> str:
         choice.group_column: "groups",
         choice.weight_column: "weights",
     }
-        choice.label_column: "classes",
-        choice.split_column: "splits",
-        choice.group_column: "groups",
-        choice.weight_column: "weights",
-    }
     parts += [f"the {what} in {column}" for column, what in optional.items() if column]
     if choice.probability_columns:
         columns = choice.probability_columns
