@@ -30,8 +30,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Figures as plain values, ready for JSON. `probs` is (images, classes), `targets` (images,) of class indices.
 
-    `shares` (images, classes) are true probabilities of the classes, where there are any. Log loss is against them then,
-    and `brier` is the Brier score: the squared distances to them added up over the classes, the mean over the images.
+    `shares` (images, classes) are true probabilities of the classes, where there are any. Log loss is against them,
+    then, and so is `brier`, the Brier score: squared distances added up over the classes, their mean over the images.
 
     `confusion[i][j]` counts images of class i that were taken for class j. Precision of a class that was never
     predicted is 0; balanced accuracy and macro F1 are means over the classes that have images. `figures` are those

@@ -127,8 +127,8 @@ class Pixels:
 class ImageLoader(DataLoader):
     """A fastai DataLoader that fetches whole batches, a few ahead of the network.
 
-    It gives images (batch, 3, size, size) and `targets` (`learner.features.targets`) of the batch. While `features` is set it gives those rows in
-    place of images: (batch, channels, height, width), as the frozen stages would.
+    It gives images (batch, 3, size, size) and their targets, as `learner.features.targets` makes them. While `features`
+    is set it gives those rows in place of images: (batch, channels, height, width), as the frozen stages would.
     """
 
     def __init__(

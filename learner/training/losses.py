@@ -27,8 +27,8 @@ def build_loss(recipe: Recipe, images_per_class: list[int], device: torch.device
 class CrossEntropy(CrossEntropyLossFlat):
     """fastai's; held against probabilities it is the mean that classes drawn by these would give.
 
-    With weights torch divides by the images there, and by their weights for class indices; here it is always the latter,
-    so that a probability of 1 is the same as the class.
+    Where classes have weights torch divides by the images then, and for class indices by their weights. Here it is
+    always the latter, so that a probability of 1 is the same as the class.
     """
 
     def __call__(self, inp: Tensor, targ: Tensor, **kwargs) -> Tensor:

@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from learner.datasets import image_path, split_by, summarize

@@ -130,12 +130,12 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
     weight = weight_column(table, used)
     group = group_column(table, used | {weight})
     used |= {weight, group}
-    label, is_named = label_column(table, used | _naming_other_things(table, probable))
+    label, is_named = label_column(table, used)
     if not probable and not is_named:
-        plain = plain_probability_columns(table, used)
-        if label in ("", *plain):
-            label, probable = "" if plain else label, plain
-    if not label and not probable:
+        probable = plain_probability_columns(table, used)
+    if probable:
+        label, _ = label_column(table, used | set(probable) | _naming_other_things(table, probable))
+    elif not label:
         return None, False
     choice = Choice(
         "table",
@@ -153,8 +153,6 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
 def _naming_other_things(table: Table, probable: list[str]) -> set[str]:
     """Columns with none of the classes whose probabilities the table gives: a `type` may be that of the camera."""
     classes = {class_of(column) for column in probable}
-    if not classes:
-        return set()
     return {column for column in table.columns if classes.isdisjoint(map(label_of, table.column(column)))}
 
 
