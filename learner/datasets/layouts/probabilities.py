@@ -8,7 +8,8 @@ from learner.datasets.names import label_of
 
 MOST_OFF = 0.01
 """By which the probabilities of a row may miss 1, for those that were rounded."""
-_PREFIX = re.compile(r"(?:probability|prob|p)\s*[:_]\s*(?=\S)", re.IGNORECASE)
+_PREFIX = re.compile(r"(?:probability|prob|p)\s*(?::|_(?!\d+$))\s*(?=\S)", re.IGNORECASE)
+"""`prob_1`, `prob_2` … are of the first, the second answer, as `predict` writes them: the number is no class."""
 
 
 def probability_columns(table: Table, others: set[str]) -> list[str]:

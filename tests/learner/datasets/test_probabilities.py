@@ -104,6 +104,16 @@ def test_numbers_that_are_no_probabilities_are_not_taken_for_any():
     assert recognise(plain)[0].choice.probability_columns == []
 
 
+def test_the_answers_that_predict_writes_give_the_first_as_the_class():
+    pile = listing(
+        ["file", "class_1", "prob_1", "class_2", "prob_2"],
+        *([file, "ab"[n % 2], "0.8", "ba"[n % 2], "0.2"] for n, file in enumerate(IMAGES)),
+    )
+    assert placed(pile) == {"1.jpg": ("a", None), "2.jpg": ("b", None), "3.jpg": ("a", None), "4.jpg": ("b", None)}
+    digits = listing(["file", "p:1", "p:7"], *([file, "0.8", "0.2"] for file in IMAGES))
+    assert placed(digits)["1.jpg"] == ("1", {"1": 0.8, "7": 0.2})
+
+
 def test_a_table_of_ones_and_zeros_is_one_of_classes():
     pile = listing(["image", "MEL", "NV"], *([file, f"{n % 2}.0", f"{1 - n % 2}.0"] for n, file in enumerate(IMAGES)))
     assert placed(pile) == {

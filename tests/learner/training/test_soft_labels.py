@@ -14,6 +14,7 @@ from learner.models import logistic
 from learner.models.backbones import build
 from learner.recipe import Augment, Phase
 from learner.store import Store
+from learner.training.lr_finder import find_rates
 from learner.workspace import Workspace
 from tests.learner.killing import die_at_batch, left_behind, train_in_a_process
 from tests.learner.training.running import run_well
@@ -159,3 +160,12 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(fresh, weights, name, nu
         left.append(left_behind(store, run_id))
     assert left[0] == left[1]
     assert "brier" in left[0]["result"]
+
+
+def test_learning_rates_are_found_on_probabilities(fresh):
+    store = fresh("home")
+    recipe = small_recipe(phases=[Phase("x", "layer4", 1, "auto")], precision="fp32")
+    found = find_rates(store, recipe, 0)
+    # The first loss is that of a new head, near that of equal odds whatever the probabilities are.
+    assert found.losses[0] == pytest.approx(np.log(2), abs=0.5)
+    assert 0 < found.suggestions["valley"] < 1
