@@ -102,7 +102,10 @@ def local_file(source: WeightsSource) -> Path:
 
 
 def _of_run(run_id: str, workspace: Workspace) -> WeightsSource:
-    path = workspace.checkpoint(int(run_id)) if run_id.isdecimal() else None
+    path = None
+    if run_id.isdecimal():  # a refit has learnt from that run's validation images, which may be those of the next, too
+        checked = workspace.checked_model(int(run_id))
+        path = checked if checked.is_file() else workspace.checkpoint(int(run_id))
     if path is None or not path.is_file():
         raise WeightsError(f"weights: run:{run_id} names no run that has a model; see `python -m learner runs`.")
     return WeightsSource("run", str(path), f"The body of run {run_id} is carried on to this data set.")

@@ -66,6 +66,10 @@ class Recipe:
     """Fixes the split, the new head, the order of the images and their augmentation."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 1
     """Runs with this seed, the next, and so on. Three or more show how much of a difference is chance."""
+    refit: bool = False
+    """Once the phases are done, train once more on training and validation images together, for as many steps as led
+    to the best epoch. That model is handed over; the figures are of the one before, which had not learnt from the
+    validation images. Has no part in cross-validation (`folds`)."""
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -211,6 +215,11 @@ class Recipe:
         per_step = self.batch_size * self.accumulate
         phases = [replace(phase, epochs=phase.epochs_for(images, per_step)) for phase in self.phases]
         return replace(self, phases=phases)
+
+    @property
+    def refits(self) -> bool:
+        """Whether there is a refit: a fold's model is made only to be checked."""
+        return self.refit and not self.folds
 
     @property
     def side(self) -> int:

@@ -59,6 +59,11 @@ class Images:
     """Validation images whose predictions are noted after each epoch."""
 
     @property
+    def together(self) -> "Images":
+        """The same with the validation images to learn from, too."""
+        return replace(self, train=self.train + self.valid)
+
+    @property
     def train_files(self) -> list[LabelledFile]:
         return self.files(self.train)
 
@@ -88,11 +93,11 @@ class PreparedRun:
     data: Data
     """In the recipe's own image size."""
 
-    def in_size(self, image_size: int) -> Data:
-        """The images in another size."""
-        if image_size == self.data.spec.image_size:
+    def data_of(self, images: Images, image_size: int) -> Data:
+        """Those images, in that size."""
+        if images is self.images and image_size == self.data.spec.image_size:
             return self.data
-        return _data(self.workspace, self.recipe, self.backbone, self.network, self.spec, self.images, image_size)
+        return _data(self.workspace, self.recipe, self.backbone, self.network, self.spec, images, image_size)
 
     def facts(self) -> dict[str, Any]:
         """What the run's row remembers of it."""
@@ -177,7 +182,7 @@ def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     data = _data(store.workspace, recipe, built.backbone, network, spec, images, image_size)
     missing = data.cache.missing_pixels(images.train_files + images.valid_files)
     plan = RunPlan.from_facts(run.facts)
-    if plan is None or len(plan.phases) != len(recipe.phases):
+    if plan is None or len(plan.phases) != len(recipe.phases) or bool(plan.refit) != recipe.refits:
         workload = replace(built.workload, undecoded=missing, kept=data.feed.kept_cuts())
         plan = plan_run(recipe, built.speed, workload)
     counts = Counter(image.label for image in train)

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from learner.evaluation.compare import spread
-from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text
+from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text, refit_text
 from learner.planning.cost import RunPlan
 from learner.recipe import Recipe
 from learner.store import Run
@@ -60,6 +60,8 @@ def show_figures(shown: Shown) -> None:
         "learnt them by heart.",
         help=HELP,
     )
+    if text := refit_text(shown.run.facts):
+        st.caption(text)
 
 
 def show_spread(shown: Shown) -> None:

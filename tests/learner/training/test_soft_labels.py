@@ -142,10 +142,13 @@ def test_a_table_that_is_certain_of_everything_trains_as_folders_do(tmp_path, fr
 RECIPES = {
     "cached": {"augment": Augment(flip_horizontal=True), "views": 2, "phases": PHASES},
     "mixed": {"mix": "cutmix", "phases": [PHASES[2]], "balance": "weights"},
+    "refit": {"phases": [PHASES[2]], "refit": True},
 }
 
 
-@pytest.mark.parametrize(("name", "number", "phase"), [("cached", 3, 0), ("cached", 2, 2), ("mixed", 4, 0)])
+@pytest.mark.parametrize(
+    ("name", "number", "phase"), [("cached", 3, 0), ("cached", 2, 2), ("mixed", 4, 0), ("refit", 2, 1)]
+)
 def test_a_run_that_was_killed_ends_as_one_that_was_not(fresh, weights, name, number, phase):
     left = []
     for prepare in (None, partial(die_at_batch, number, phase)):
