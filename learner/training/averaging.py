@@ -11,6 +11,7 @@ from fastai.callback.core import Callback
 from scipy import stats
 from torch import Tensor, nn
 
+from learner.features.targets import goals_in, labels_in
 from learner.models.network import Network
 from learner.planning.cost import POINTS
 from learner.training.position import finite
@@ -151,8 +152,8 @@ class Interpolate(Callback):
         losses, hits = [], []
         for x, targets in self.dls.valid:
             logits = model(x)
-            losses.append(nn.functional.cross_entropy(logits, targets, reduction="none").cpu())
-            hits.append((logits.argmax(dim=1) == targets).cpu())
+            losses.append(nn.functional.cross_entropy(logits, goals_in(targets), reduction="none").cpu())
+            hits.append((logits.argmax(dim=1) == labels_in(targets)).cpu())
         return torch.cat(losses).double().numpy(), torch.cat(hits).double().numpy()
 
 

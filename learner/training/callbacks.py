@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from torch import nn
 from torch.amp import GradScaler
 
+from learner.features.targets import labels_in
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
@@ -292,7 +293,8 @@ class Samples(Callback):
             return
         probs = self.pred.detach()[[position - start for position in wanted]].float().softmax(dim=1)
         best, predicted = probs.max(dim=1)
-        own = probs.gather(1, self.y[[position - start for position in wanted]].unsqueeze(1)).squeeze(1)
+        labels = labels_in(self.y)[[position - start for position in wanted]]
+        own = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
         for row, position in enumerate(wanted):
             self._found[position] = [int(predicted[row]), round(float(best[row]), 4), round(float(own[row]), 4)]
 
