@@ -30,10 +30,17 @@ LEAST_BUDGET_S = 30
 
 
 def default_phases() -> list[Phase]:
-    """What is trained where a recipe names no phases: the head alone, then everything."""
+    """What is trained where a recipe names no phases: the head is solved, then the last stage learns with it."""
     return [
-        Phase(name="Warm-up", trainable="head", epochs=2),
-        Phase(name="Fine-tuning", trainable="all", epochs=3),
+        Phase(name="Solve the head", solve=True),
+        Phase(
+            name="Fine-tuning",
+            trainable="last",
+            epochs="auto",
+            lr=[1e-5, 1e-4],
+            average=True,
+            interpolate=True,
+        ),
     ]
 
 
@@ -69,10 +76,10 @@ class Recipe:
     """Fixes the split, the new head, the order of the images and their augmentation."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 1
     """Runs with this seed, the next, and so on. Three or more show how much of a difference is chance."""
-    refit: bool = False
+    refit: bool | Literal["auto"] = "auto"
     """Once the phases are done, train once more on training and validation images together, for as many steps as led
     to the best epoch. That model is handed over; the figures are of the one before, which had not learnt from the
-    validation images. Has no part in cross-validation (`folds`)."""
+    validation images. Has no part in cross-validation (`folds`). `auto` is true where a phase solves the head."""
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -185,10 +192,12 @@ class Recipe:
         return phases
 
     @model_validator(mode="after")
-    def _a_head_for_its_phases(self) -> Self:
+    def _what_its_phases_decide(self) -> Self:
+        solves = any(phase.solve for phase in self.phases)
         if self.head.kind == "auto":
-            solves = any(phase.solve for phase in self.phases)
             self.head = replace(self.head, kind="solved" if solves else "fastai")
+        if self.refit == "auto":
+            self.refit = solves
         return self
 
     @classmethod
@@ -245,7 +254,7 @@ class Recipe:
     @property
     def refits(self) -> bool:
         """Whether there is a refit: a fold's model is made only to be checked."""
-        return self.refit and not self.folds
+        return bool(self.refit) and not self.folds
 
     @property
     def side(self) -> int:
