@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from torch import nn
 from torch.amp import GradScaler
 
+from learner.evaluation.optimism import parts_of
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
@@ -153,6 +154,7 @@ class Reporter(Callback):
             "grad_norm": totals.mean_grad_norm,
             "images_per_s": totals.images_per_s,
             "samples": self.learn.samples.rows,
+            "parts": self.learn.validation_parts.parts,
         }
         self.progression.store.runs.add_epoch(self.progression.run_id, is_best, **figures)
         self.progression.listener.on_epoch(figures, is_best)
@@ -284,6 +286,28 @@ class Samples(Callback):
 
     def after_validate(self) -> None:
         self.rows = [self._found[position] for position in self._positions if position in self._found]
+
+
+class ValidationParts(Callback):
+    """Adds up loss and hits of the validation images in parts, after each epoch."""
+
+    def __init__(self):
+        self.parts: list[list[float | None]] = []
+        """See `learner.evaluation.optimism.Parts`."""
+
+    def before_validate(self) -> None:
+        self._losses, self._hits, self._targets = [], [], []
+
+    @torch.no_grad()
+    def after_pred(self) -> None:
+        if not self.training:
+            self._losses.append(nn.functional.cross_entropy(self.pred.detach().float(), self.y, reduction="none"))
+            self._hits.append(self.pred.argmax(dim=1) == self.y)
+            self._targets.append(self.y)
+
+    def after_validate(self) -> None:
+        gathered = (torch.cat(one).cpu().numpy() for one in (self._losses, self._hits, self._targets))
+        self.parts = parts_of(*gathered)
 
 
 class LossScaling(MixedPrecision):
