@@ -14,7 +14,7 @@ from fastai.callback.core import (
 )
 from fastai.callback.fp16 import MixedPrecision
 from fastcore.foundation import L
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from learner.evaluation.optimism import parts_of
@@ -296,7 +296,9 @@ class ValidationParts(Callback):
         """See `learner.evaluation.optimism.Parts`."""
 
     def before_validate(self) -> None:
-        self._losses, self._hits, self._targets = [], [], []
+        self._losses: list[Tensor] = []
+        self._hits: list[Tensor] = []
+        self._targets: list[Tensor] = []
 
     @torch.no_grad()
     def after_pred(self) -> None:
