@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import ceil, floor, log10, sqrt
 from typing import Any, Literal
 
+from learner.advice.setback import LOWEST_RATE, Setback, find_setback
 from learner.evaluation.results import load_result
 from learner.recipe import Augment, Phase, Recipe
 from learner.recipe.backbones import known_backbone
@@ -62,7 +63,14 @@ class Advice:
     """One thing that the curves show, and a recipe that answers it."""
 
     kind: Literal[
-        "no_number", "rate_too_high", "classes_ignored", "rate_too_low", "overfitting", "cold_head", "unfinished"
+        "no_number",
+        "rate_too_high",
+        "setback",
+        "classes_ignored",
+        "rate_too_low",
+        "overfitting",
+        "cold_head",
+        "unfinished",
     ]
     text: str
     """What the curves mean and what to try."""
@@ -81,12 +89,14 @@ def advise(
     ended: bool = False,
     lost_in: int | None = None,
     valid_images: int | None = None,
+    interpolated: Mapping[str, Any] | None = None,
 ) -> list[Advice]:
     """What there is to say about a run, most important first, `MOST_ADVICE` at most; often nothing.
 
     `batch_norm`: whether the backbone has any. `recalls`: the share of each class's validation images that a finished
     run gets right. `ended`: it has run to its end. `lost_in`: index of the phase whose loss stopped being a number.
     `valid_images`: how many images the accuracies are shares of, which tells how much of a fall may be chance.
+    `interpolated`: the run's facts of that name.
     """
     if lost_in is None and epochs and _has_no_number(epochs[-1]):
         lost_in = epochs[-1].phase
@@ -95,8 +105,10 @@ def advise(
     if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(epoch) for epoch in epochs):
         return []
     spoilt = _spoilt_phase(recipe, epochs, ended, valid_images)
+    setback = None if spoilt else find_setback(recipe, epochs, ended, valid_images, interpolated or {})
     found = [
         _rate_too_high(recipe, spoilt, batch_norm) if spoilt else None,
+        _setback(recipe, setback, batch_norm) if setback else None,
         None if spoilt else _classes_ignored(recipe, epochs, recalls),  # follows from that
         None if spoilt else _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
@@ -118,6 +130,7 @@ def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]
         ended=run.status == "finished",
         lost_in=lost_phase(run.reason, phases_done=len(kept)) if run.status == "failed" else None,
         valid_images=run.facts.get("valid_images"),
+        interpolated=run.facts.get("interpolated"),
     )
 
 
@@ -176,6 +189,16 @@ def _rate_too_high(recipe: Recipe, spoilt: "_Spoilt", batch_norm: bool) -> Advic
     )
     changed = _with_phase(recipe, spoilt.index, _with_rates(phase, LOWER, batch_norm))
     return Advice("rate_too_high", text, "Try a tenth of the rates", changed, _before(spoilt.index))
+
+
+def _setback(recipe: Recipe, setback: Setback, batch_norm: bool) -> Advice:
+    index, phase = setback.phase, recipe.phases[setback.phase]
+    is_low = phase.rates(batch_norm)[0] <= LOWEST_RATE
+    text = setback.text(recipe.phases, is_low)
+    if is_low:
+        return Advice("setback", text, f"Leave out {phase.name}", replace(recipe, phases=recipe.phases[:index]), None)
+    changed = _with_phase(recipe, index, _with_rates(phase, LOWER, batch_norm))
+    return Advice("setback", text, "Try a tenth of the rates", changed, _before(index))
 
 
 def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[str, float] | None) -> Advice | None:

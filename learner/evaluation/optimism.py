@@ -7,7 +7,7 @@ luckiest one on these images, so its figures there flatter.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import stdtrit
@@ -121,15 +121,16 @@ def optimism_text(found: Optimism) -> str:
     )
 
 
-def rise(before: Parts, after: Parts) -> tuple[float, float] | None:
-    """The 95 % interval of how much the loss rose from one state to another, both on the same images.
+def change(before: Parts, after: Parts, of: Literal["loss", "accuracy"]) -> tuple[float, float] | None:
+    """The 95 % interval of how much a figure rose from one state to another, both on the same images.
 
     By Student's t over the parts; None where there are fewer than two, or a loss is no number.
     """
     if len(before) != len(after) or len(before) < 2:
         return None
     first, second = np.array(before, dtype=float), np.array(after, dtype=float)
-    images, rises = first[:, 0], second[:, 1] - first[:, 1]
+    column = 1 if of == "loss" else 2
+    images, rises = first[:, 0], second[:, column] - first[:, column]
     if not np.isfinite(rises).all() or (images != second[:, 0]).any():
         return None
     mean, parts = rises.sum() / images.sum(), len(images)

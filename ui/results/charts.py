@@ -144,8 +144,8 @@ def strengths(rows: Sequence[Mapping[str, Any]], figure: str, dark: bool) -> alt
         line,
         base.mark_point(color=ink, size=50, filled=False).encode(y=height),
         taken.mark_point(color=ink, size=110, filled=True, opacity=1).encode(y=height),
-        taken.mark_text(align="left", dx=9, dy=-10, fontSize=12, color=INKS[dark].text).encode(
-            y=height, text=alt.TextValue("taken")
+        taken.mark_text(baseline="bottom", dy=-4, fontSize=12, color=INKS[dark].text).encode(
+            y=alt.Y(f"{high}:Q", title=title, scale=scale), text=alt.TextValue("taken")
         ),
     ).properties(height=240)
 

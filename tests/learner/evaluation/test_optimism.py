@@ -9,11 +9,11 @@ from learner.evaluation.optimism import (
     PARTS,
     Optimism,
     candidates_of,
+    change,
     optimism,
     optimism_of,
     optimism_text,
     parts_of,
-    rise,
 )
 from learner.store import Epoch
 
@@ -110,19 +110,19 @@ def test_the_points_of_a_phase_take_the_place_of_its_last_epoch():
     assert candidates_of(epochs, {"1": {"tried": [{"point": 0.0}, {"point": 1.0}]}}) is None  # of an older Thaw
 
 
-def test_a_rise_is_as_sure_as_the_parts_agree():
+def test_a_change_is_as_sure_as_the_parts_agree():
     before = parts(*[0.5] * 10)
-    low, high = rise(before, parts(*[0.6] * 10))
-    assert low == pytest.approx(0.1) and high == pytest.approx(0.1)
-    wavering = parts(*[0.5, 0.7] * 5)
-    low, high = rise(before, wavering)
+    assert change(before, parts(*[0.6] * 10), "loss") == pytest.approx((0.1, 0.1))
+    assert change(before, parts(*[0.5] * 10, right=7), "accuracy") == pytest.approx((-0.1, -0.1))
+    low, high = change(before, parts(*[0.5, 0.7] * 5), "loss")
     assert (low + high) / 2 == pytest.approx(0.1)
     # deviation of the ten differences 0 and 0.2: 0.1 √(10/9); Student's t with 9 degrees of freedom: 2.262
     assert high - 0.1 == pytest.approx(2.262 * 0.1 * math.sqrt(10 / 9) / math.sqrt(10), rel=1e-3)
 
 
-def test_no_rise_is_told_of_what_cannot_be_compared():
+def test_no_change_is_told_of_what_cannot_be_compared():
     one = parts(*[0.5] * 10)
-    assert rise([], []) is None and rise(one, one[:9]) is None
-    assert rise(one, parts(*[0.5] * 10, images=9)) is None
-    assert rise(one, [[10, None, 8], *one[1:]]) is None
+    assert change([], [], "loss") is None and change(one, one[:9], "loss") is None
+    assert change(one, parts(*[0.5] * 10, images=9), "loss") is None
+    assert change(one, [[10, None, 8], *one[1:]], "loss") is None
+    assert change(one, [[10, None, 8], *one[1:]], "accuracy") == (0, 0)
