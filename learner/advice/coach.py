@@ -110,7 +110,7 @@ def advise(
         _rate_too_high(recipe, spoilt, batch_norm) if spoilt else None,
         _setback(recipe, setback, batch_norm) if setback else None,
         None if spoilt else _classes_ignored(recipe, epochs, recalls),  # follows from that
-        None if spoilt else _rate_too_low(recipe, epochs, batch_norm),
+        None if spoilt or setback else _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
         _cold_head(recipe, epochs, spoilt) if spoilt else None,
         _unfinished(recipe, epochs, batch_norm) if ended else None,

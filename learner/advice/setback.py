@@ -56,8 +56,8 @@ class Setback:
         way_out = f"Its rates are low already, so leave it out and keep {head}: that takes less time."
         if not is_low:
             way_out = (
-                "Try a tenth of its rates, or let fewer stages learn; where that does not help either, leave it out and "
-                f"keep {head}."
+                "Try a tenth of its rates, or let fewer stages learn. Where that does not help either, leave it out "
+                f"and keep {head}."
             )
         return (
             f"{name} did not help: {ended} with a validation loss of {_loss_text(self.after)} instead of "

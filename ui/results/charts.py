@@ -121,7 +121,7 @@ def strengths(rows: Sequence[Mapping[str, Any]], figure: str, dark: bool) -> alt
     base = alt.Chart(pd.DataFrame(plain)).encode(
         x=alt.X(
             "strength:Q",
-            title="Strength of regularisation",
+            title="Strength of regularisation, weak to strong",
             scale=alt.Scale(type="log", padding=16),
             axis=alt.Axis(grid=False, format="~g", values=powers),
         ),
