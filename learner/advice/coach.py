@@ -98,11 +98,11 @@ def advise(
     `valid_images`: how many images the accuracies are shares of, which tells how much of a fall may be chance.
     `interpolated`: the run's facts of that name.
     """
-    if lost_in is None and epochs and _has_no_number(epochs[-1]):
+    if lost_in is None and epochs and _has_no_number(recipe, epochs[-1]):
         lost_in = epochs[-1].phase
     if lost_in is not None:
         return [_no_number(recipe, lost_in, batch_norm)]
-    if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(epoch) for epoch in epochs):
+    if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(recipe, epoch) for epoch in epochs):
         return []
     spoilt = _spoilt_phase(recipe, epochs, ended, valid_images)
     setback = None if spoilt else find_setback(recipe, epochs, ended, valid_images, interpolated or {})
@@ -113,7 +113,7 @@ def advise(
         None if spoilt or setback else _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
         _cold_head(recipe, epochs, spoilt) if spoilt else None,
-        _unfinished(recipe, epochs, batch_norm) if ended else None,
+        _unfinished(recipe, epochs, batch_norm) if ended and not setback else None,
     ]
     return [advice for advice in found if advice is not None][:MOST_ADVICE]
 
@@ -227,7 +227,7 @@ def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[s
 
 def _rate_too_low(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Advice | None:
     index = epochs[-1].phase
-    losses = [_train_loss(epoch) for epoch in epochs if epoch.phase == index]
+    losses = [_train_loss(epoch) for epoch in epochs if epoch.phase == index and not recipe.phases[index].solve]
     if len(losses) < STUCK_EPOCHS or epochs[-1].accuracy >= STUCK_BELOW:
         return None
     if max(losses) - min(losses) >= STUCK * losses[0]:
@@ -356,8 +356,9 @@ def _phase_changes(epochs: Sequence[Epoch]) -> list[tuple[int, Epoch, list[Epoch
     ]
 
 
-def _has_no_number(epoch: Epoch) -> bool:
-    return None in (epoch.train_loss, epoch.valid_loss)
+def _has_no_number(recipe: Recipe, epoch: Epoch) -> bool:
+    """A solved head has no training loss."""
+    return None in (epoch.valid_loss, 0.0 if recipe.phases[epoch.phase].solve else epoch.train_loss)
 
 
 def _train_loss(epoch: Epoch) -> float:

@@ -145,6 +145,13 @@ def test_rates_that_were_lowered_often_enough_are_not_lowered_again():
     assert (first.recipe.phases, first.button, first.parent) == (WARMED.phases[:1], "Leave out Fine-tuning", None)
 
 
+def test_a_solved_head_has_no_training_loss_and_the_coach_speaks_all_the_same():
+    epochs = curve(*BACK)
+    epochs[0].train_loss = None
+    assert said(SOLVED, epochs[:1], ended=False) == []
+    assert [one.kind for one in said(SOLVED, epochs, interpolated=tried(0.7, 0.78))] == ["setback"]
+
+
 def test_every_recipe_of_it_passes_the_check():
     for recipe, epochs in ((WARMED, curve(*LOST)), (SOLVED, curve(*BACK[:-1]))):
         for one in said(recipe, epochs):

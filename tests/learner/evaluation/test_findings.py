@@ -16,9 +16,7 @@ SOLVED = {
 POINTS = [(0.0, 0.50, 0.80), (0.5, 0.45, 0.82), (1.0, 0.62, 0.76)]
 
 
-def between(
-    point: float, gain=0.05, gain_interval=(0.01, 0.09), accuracy=0.02, accuracy_interval=(-0.01, 0.05)
-) -> dict:
+def between(point: float, gain=0.05, gain_interval=(0.01, 0.09), accuracy=0.02, moved=(-0.01, 0.05)) -> dict:
     tried = [dict(zip(("point", "loss", "accuracy"), row, strict=True)) for row in POINTS]
     return {
         "point": point,
@@ -27,15 +25,15 @@ def between(
         "gain": gain,
         "gain_interval": None if gain_interval is None else list(gain_interval),
         "accuracy_gain": accuracy,
-        "accuracy_gain_interval": list(accuracy_interval),
+        "accuracy_gain_interval": list(moved),
     }
 
 
 def test_the_strength_that_was_taken_is_told_with_what_it_reached():
     # Wilson, 80 of 100; 0.5 ± 1.96 × 0.1
     assert solved_text(SOLVED) == (
-        "Strength of regularisation: 0.1, the best of 2 tried by cross-validation on 100 training images, with a log loss "
-        "of 0.500 (0.304–0.696) and an accuracy of 80.0 % (71.1–86.7)."
+        "Strength of regularisation: 0.1, the best of 2 tried by cross-validation on 100 training images, with a log "
+        "loss of 0.500 (0.304–0.696) and an accuracy of 80.0 % (71.1–86.7)."
     )
 
 
@@ -56,9 +54,9 @@ def test_a_strength_is_written_as_a_person_would(strength, text):
 
 def test_a_point_between_is_told_with_what_it_brought():
     assert interpolated_text(between(0.5)) == (
-        "The point 50 % of the way to its end was taken. Against its start that changed the log loss by −0.050 (−0.090 to "
-        "−0.010) and the accuracy by +2.0 points (−1.0 to +5.0), on 200 validation images. The fall of the loss is hardly "
-        "chance."
+        "The point 50 % of the way to its end was taken. Against its start that changed the log loss by −0.050 (−0.090 "
+        "to −0.010) and the accuracy by +2.0 points (−1.0 to +5.0), on 200 validation images. The fall of the loss is "
+        "hardly chance."
     )
 
 
@@ -70,8 +68,9 @@ def test_a_gain_that_may_be_chance_is_called_so():
 
 def test_a_start_that_was_taken_means_that_the_phase_brought_nothing():
     assert interpolated_text(between(0.0, 0, (0, 0), 0, (0, 0))) == (
-        "It brought nothing: of 3 points on the way from its start to its end, the start had the lowest log loss on 200 "
-        "validation images, and was taken. At its end the loss was 0.120 higher, and the accuracy 76.0 % instead of 80.0 %."
+        "It brought nothing: of 3 points on the way from its start to its end, the start had the lowest log loss on "
+        "200 validation images, and was taken. At its end the loss was 0.120 higher, and the accuracy 76.0 % instead "
+        "of 80.0 %."
     )
     lost = between(0.0)
     lost["tried"][-1]["loss"] = None
@@ -79,7 +78,7 @@ def test_a_start_that_was_taken_means_that_the_phase_brought_nothing():
 
 
 def test_what_an_older_thaw_kept_of_one_image_or_of_no_change_is_readable():
-    text = interpolated_text(between(0.5, gain_interval=None, accuracy=0.0, accuracy_interval=(0.0, 0.0)))
+    text = interpolated_text(between(0.5, gain_interval=None, accuracy=0.0, moved=(0.0, 0.0)))
     assert "by −0.050 and the accuracy not at all" in text and "may be chance" in text
 
 
@@ -91,4 +90,6 @@ def test_every_phase_that_found_something_is_told_and_whether_its_point_is_the_m
     assert [index for index, _ in told] == [0, 1] and "epoch" not in told[1][1]
     told = findings(Run(facts=facts, best_epoch=2), phases, epochs)
     assert told[1][1].endswith("The run's model is that of epoch 2, whose loss was lower still.")
+    facts["interpolated"]["1"]["point"] = 0.0  # where it went back to its start, that is the model
+    assert "The run's model" not in findings(Run(facts=facts, best_epoch=1), phases, epochs)[1][1]
     assert findings(Run(facts={}, best_epoch=2), phases, epochs) == []
