@@ -308,6 +308,8 @@ class ValidationParts(Callback):
             self._targets.append(self.y)
 
     def after_validate(self) -> None:
+        if not self._targets:  # the search of a rate leaves validation out
+            return
         gathered = (torch.cat(one).cpu().numpy() for one in (self._losses, self._hits, self._targets))
         self.parts = parts_of(*gathered)
 
