@@ -75,6 +75,14 @@ class Workspace:
         """
         return self.run_folder(run_id) / "phases" / f"{phase + 1}.safetensors"
 
+    def refit_end(self, run_id: int, phase: int) -> Path:
+        """The same of a phase of the refit, whose first one begins where the run's first one does."""
+        return self.run_folder(run_id) / "refit" / f"{phase + 1}.safetensors"
+
+    def checked_model(self, run_id: int) -> Path:
+        """The model that the figures are of, where a refit made the one of `checkpoint`; else it is not there."""
+        return self.run_folder(run_id) / "checked.safetensors"
+
     def resume_point(self, run_id: int) -> Path:
         """What an unfinished run needs to go on as if nothing had happened; gone once it has finished."""
         return self.run_folder(run_id) / "resume.pt"

@@ -84,7 +84,7 @@ def show_cost(run: Run) -> None:
             width="content",
             alt="Expected and true time of every part of the run, and whether the cache was on.",
         )
-    st.caption("  \n".join(f"**{plain(phase.name)}**: {plans.cache_text(phase)}" for phase in plan.phases))
+    st.caption("  \n".join(f"**{plain(phase.name)}**: {plans.cache_text(phase)}" for phase in plan.stretches))
     whole = "" if run.status in ACTIVE else f" The whole run, with loading and the last check, took {took(run)}."
     early = " It was stopped early, so its last phase is a part of what was planned." if run.status == "stopped" else ""
     st.caption(f"{plans.precision_text(plan)}{whole}{early}")

@@ -38,7 +38,7 @@ def precision_text(plan: RunPlan) -> str:
 
 def kept_text(plan: RunPlan) -> str:
     """The cache in a few words, for a line of facts."""
-    names = [phase.name for phase in plan.phases if phase.cached]
+    names = [phase.name for phase in plan.stretches if phase.cached]
     return f"frozen stages kept for {' and '.join(names)} (cache)" if names else "nothing kept (cache)"
 
 
@@ -47,9 +47,9 @@ def expected_and_true(plan: RunPlan, finished: bool) -> list[dict[str, str]]:
     rows = [_row("Reading the images, once", plan.decode_s, plan.true_decode_s, "")]
     rows += [
         _row(plain(phase.name), phase.expected_s, phase.true_s, "on" if phase.cached else "off")
-        for phase in plan.phases
+        for phase in plan.stretches
     ]
-    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
+    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.stretches)]
     times = [seconds for seconds in parts if seconds is not None]
     if finished and len(times) == len(parts):
         rows.append(_row("Together", plan.expected_s, sum(times), ""))
@@ -57,7 +57,7 @@ def expected_and_true(plan: RunPlan, finished: bool) -> list[dict[str, str]]:
 
 
 def has_true_times(plan: RunPlan) -> bool:
-    return any(phase.true_s is not None for phase in plan.phases)
+    return any(phase.true_s is not None for phase in plan.stretches)
 
 
 def _row(part: str, expected_s: float, true_s: float | None, cache: str) -> dict[str, str]:

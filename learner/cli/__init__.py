@@ -18,7 +18,7 @@ from learner.cli.printing import AsJson, check_target, out, print_json, print_re
 from learner.cli.results import results
 from learner.cli.runs import ending_claimed_run, runs, train_here
 from learner.errors import RunError, ThawError
-from learner.recipe import read_recipe, recipe_for
+from learner.recipe import AUTO, read_recipe, recipe_for
 from learner.store import Store
 from learner.terminal import err
 from learner.wording import count
@@ -62,6 +62,10 @@ def train(
             show_default="the one named like the data set, such as flowers17, else default",
         ),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Let Thaw choose the recipe: how long all of it may take, e.g. 10m.", show_default=False),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Write the trained model here as a learner.pkl.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
@@ -77,6 +81,10 @@ def train(
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
     if model is not None:
         check_target(model)
+    if budget is not None:
+        if recipe not in (None, AUTO):
+            raise ThawError("--budget lets Thaw choose the recipe, so it goes without --recipe, or with --recipe auto.")
+        recipe, set_ = AUTO, [f"budget={budget}", *(set_ or [])]
     named = recipe is None and recipe_for(Path(dataset).name) != "default"
     recipe = recipe or recipe_for(Path(dataset).name)
     read_recipe(recipe, dataset, set_)  # mistakes are told before any image is read

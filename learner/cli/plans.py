@@ -53,6 +53,9 @@ def print_plan(recipe: Recipe, weights: WeightsSource, plan: RunPlan) -> None:
     for phase, own in zip(plan.phases, recipe.phases, strict=True):
         cells = (str(own.epochs), _time(phase.expected_s), _yes(phase.cached), _disk(phase.disk))
         table.add_row(Text(phase.name), *cells, Text(phase.reason))
+    for phase in plan.refit:
+        cells = ("", _time(phase.expected_s), _yes(phase.cached), _disk(phase.disk))
+        table.add_row(Text(phase.name), *cells, Text(phase.reason))
     table.add_row(TOGETHER, "", _time(plan.expected_s), "", _disk(plan.disk), "")
     out.print(table, soft_wrap=False)
 
@@ -74,15 +77,15 @@ def plan_dict(recipe: Recipe, weights: WeightsSource, plan: RunPlan) -> dict[str
 
 def print_expected_and_true(plan: RunPlan, finished: bool) -> None:
     """Every part of a run, what it should have cost and what it did cost; nothing before the first phase has ended."""
-    if all(phase.true_s is None for phase in plan.phases):
+    if all(phase.true_s is None for phase in plan.stretches):
         return
     out.print(_precision(plan), markup=False)
     table = _table("Part", "Expected", "True", "Cache", "Why")
     table.add_row(READING, _time(plan.decode_s), _time(plan.true_decode_s), "", "")
-    for phase in plan.phases:
+    for phase in plan.stretches:
         times = _time(phase.expected_s), _time(phase.true_s)
         table.add_row(Text(phase.name), *times, _yes(phase.cached), Text(phase.reason))
-    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.phases)]
+    parts = [plan.true_decode_s, *(phase.true_s for phase in plan.stretches)]
     spent = [seconds for seconds in parts if seconds is not None]
     if finished and len(spent) == len(parts):
         table.add_row(TOGETHER, _time(plan.expected_s), _time(sum(spent)), "", "")

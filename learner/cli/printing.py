@@ -85,7 +85,7 @@ def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
 
 def print_result(store: Store, run: Run) -> None:
     """Its accuracy with the interval, best epoch and time in one line; nothing where it has no result."""
-    from learner.evaluation.results import load_result
+    from learner.evaluation.results import load_result, refit_text
 
     result = load_result(store.workspace.run_folder(run.id))
     if result is not None:
@@ -94,6 +94,8 @@ def print_result(store: Store, run: Run) -> None:
             f"{count(result['images'], 'validation image')}, best checkpoint from epoch {run.best_epoch}; "
             f"took {took(run)}"
         )
+        if text := refit_text(run.facts):
+            out.print(text)
 
 
 def print_findings(store: Store, run: Run) -> None:

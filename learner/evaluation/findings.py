@@ -18,7 +18,7 @@ def findings(run: Run, phases: Sequence[Phase], epochs: Sequence[Epoch]) -> list
             text = interpolated_text(interpolated[str(index)])
             end = max((epoch.epoch for epoch in epochs if epoch.phase == index), default=None)
             if run.best_epoch not in (None, end) and interpolated[str(index)]["point"]:
-                text += f" The run's model is that of epoch {run.best_epoch}, whose loss was lower still."
+                text += f" The best epoch is {run.best_epoch}, whose loss was lower still."
             told.append((index, text))
     return sorted(told)
 

@@ -31,7 +31,7 @@ from learner.models.calibration import (
     quantiles,
     unit_length,
 )
-from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference, save_model
+from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference, read_spec, save_model
 from learner.models.network import Network
 from learner.recipe import Recipe
 from learner.store import Image, Run, Store
@@ -90,21 +90,28 @@ def write_results(
 
     `train` are the reference images; `base` is the folder that the images' `file` is relative to.
     """
-    neighbours = neighbours_for(len(train.images))
     targets = valid.targets(spec.classes)
+    spec = replace(spec, temperature=fit_temperature(valid.logits, targets))
+    far = write_model(folder, model, spec, valid, train, base)
+    others = min(neighbours_for(len(train.images)) + 1, len(train.images))  # the nearest of all is the image itself
+    write_split(folder, "train", spec, train, distances(train.features, train.features, others))
+    write_split(folder, "valid", spec, valid, far, cross_fitted(valid.logits, targets))
+
+
+def write_model(
+    folder: Path, model: nn.Sequential, spec: ModelSpec, valid: ModelOutputs, train: ModelOutputs, base: Path
+) -> np.ndarray:
+    """Write the checkpoint, whose calibration is in `spec`, with what it takes for known, and its golden photos.
+
+    Returns how far each of the `valid` images is from the reference images `train`.
+    """
+    neighbours = neighbours_for(len(train.images))
     far = distances(valid.features, train.features, neighbours)
-    spec = replace(
-        spec,
-        temperature=fit_temperature(valid.logits, targets),
-        neighbours=neighbours,
-        distances=quantiles(far),
-    )
+    spec = replace(spec, neighbours=neighbours, distances=quantiles(far))
     reference = torch.from_numpy(train.features)
     save_model(model, spec, folder / "model.safetensors", reference)
     save_golden(folder / "golden", spec, model, reference, valid.images, base)
-    others = min(neighbours + 1, len(train.images))  # the nearest of all is the image itself
-    write_split(folder, "train", spec, train, distances(train.features, train.features, others))
-    write_split(folder, "valid", spec, valid, far, cross_fitted(valid.logits, targets))
+    return far
 
 
 def write_split(
@@ -173,14 +180,18 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
     run, checkpoint = _ended_run(store, run_id), store.checkpoint(run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
-    model, spec = load_model(checkpoint)
-    augment = run.recipe.get("augment") or spec.augment
-    predictor = Predictor(model, spec)
     sides = {"validation": valid, "training": reference_images(train)}
-    checked, learnt = _outputs_of(predictor, store, version.name, sides, tell)
-    spec = replace(spec, augment=augment)
-    base = dataset_folder(store.workspace, version.name)
-    write_results(store.workspace.run_folder(run_id), model, spec, checked, learnt, base)
+    folder, base = store.workspace.run_folder(run_id), dataset_folder(store.workspace, version.name)
+    before_refit = store.workspace.checked_model(run_id)
+    refit = load_model(checkpoint) if before_refit.exists() else None
+    model, spec = load_model(before_refit if refit else checkpoint)
+    checked, learnt = _outputs_of(Predictor(model, spec), store, version.name, sides, tell)
+    spec = replace(spec, augment=run.recipe.get("augment") or spec.augment)
+    write_results(folder, model, spec, checked, learnt, base)
+    if refit:  # the validation images tell nothing of it
+        model, spec = refit[0], replace(refit[1], temperature=read_spec(checkpoint).temperature)
+        checked, learnt = _outputs_of(Predictor(model, spec), store, version.name, sides, tell)
+        write_model(folder, model, spec, checked, learnt, base)
 
 
 def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Those of the validation images lie in the run's folder itself, those of training
 Needs no torch.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from learner.atomic import read_json, write_json, written_whole
-from learner.wording import percent_with_interval
+from learner.wording import count, percent_with_interval
 
 if TYPE_CHECKING:
     from learner.store import Image
@@ -145,3 +146,16 @@ def confused_pairs(result: dict[str, Any]) -> list[tuple[str, str, int, int]]:
 def sha256_of(file: str) -> str:
     """Of the image whose copy lies at `file`, as `predictions.csv` names it: copies are named by their content."""
     return Path(file).stem
+
+
+def refit_text(facts: Mapping[str, Any]) -> str:
+    """What a run's figures are of, where its model was trained once more; else empty. `facts` are the run's."""
+    refit = facts.get("refit", {})
+    if "images" in refit:
+        return (
+            f"The model that you get was then trained once more, on all {count(refit['images'], 'image')} together. "
+            "The figures are of the model before that, which had not learnt from the validation images."
+        )
+    if "failed" in refit:
+        return f"It was not trained once more on all images together: {refit['failed'][0].lower()}{refit['failed'][1:]}"
+    return ""

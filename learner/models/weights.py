@@ -88,6 +88,19 @@ def choose_backbone(
     return FALLBACK_ARCH, WeightsSource("package", bundled.location, reason, tuple(tried))
 
 
+def backbones_at_hand(workspace: Workspace) -> list[str]:
+    """The known backbones whose pretrained weights lie on this machine; the hub is not asked."""
+    return [
+        known.arch
+        for known in KNOWN_BACKBONES
+        if known.hub_id
+        and any(
+            isinstance(found, WeightsSource)
+            for found in (_in_folder(known.arch, workspace.weights), _in_cache(known.hub_id), _in_package(known.arch))
+        )
+    ]
+
+
 def local_file(source: WeightsSource) -> Path:
     """The file of `source` on this machine, downloaded into the Hugging Face cache first where it is on the hub.
 
@@ -102,7 +115,10 @@ def local_file(source: WeightsSource) -> Path:
 
 
 def _of_run(run_id: str, workspace: Workspace) -> WeightsSource:
-    path = workspace.checkpoint(int(run_id)) if run_id.isdecimal() else None
+    path = None
+    if run_id.isdecimal():  # a refit has learnt from that run's validation images, which may be those of the next, too
+        checked = workspace.checked_model(int(run_id))
+        path = checked if checked.is_file() else workspace.checkpoint(int(run_id))
     if path is None or not path.is_file():
         raise WeightsError(f"weights: run:{run_id} names no run that has a model; see `python -m learner runs`.")
     return WeightsSource("run", str(path), f"The body of run {run_id} is carried on to this data set.")

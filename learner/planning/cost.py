@@ -135,21 +135,28 @@ class RunPlan:
     precision_reason: str
     device: str
     true_decode_s: float | None = None
+    refit: list[PhasePlan] = field(default_factory=list)
+    """The phases of the refit, if there is one."""
+
+    @property
+    def stretches(self) -> list[PhasePlan]:
+        """All that is trained, in order: the phases, then those of the refit."""
+        return self.phases + self.refit
 
     @property
     def expected_s(self) -> float:
-        return self.decode_s + sum(phase.expected_s for phase in self.phases)
+        return self.decode_s + sum(phase.expected_s for phase in self.stretches)
 
     @property
     def was_accurate(self) -> bool:
         """Whether the phases that have run took about as long as expected; a second more or less always does."""
-        ran = [(phase.expected_s, phase.true_s) for phase in self.phases if phase.true_s is not None]
+        ran = [(phase.expected_s, phase.true_s) for phase in self.stretches if phase.true_s is not None]
         expected, true = sum(expected_s for expected_s, _ in ran), sum(true_s for _, true_s in ran)
         return abs(true - expected) <= max(TOLERANCE * expected, 1.0)
 
     @property
     def disk(self) -> int:
-        return self.decode_disk + sum(phase.disk for phase in self.phases)
+        return self.decode_disk + sum(phase.disk for phase in self.stretches)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -159,7 +166,8 @@ class RunPlan:
         """The plan that a run keeps in its facts; None before it has started, and for a run of an earlier Thaw."""
         try:
             values = facts["plan"]
-            return cls(**values | {"phases": [PhasePlan(**phase) for phase in values["phases"]]})
+            lists = {"phases": values["phases"], "refit": values.get("refit", [])}
+            return cls(**values | {name: [PhasePlan(**phase) for phase in plans] for name, plans in lists.items()})
         except (KeyError, TypeError):
             return None
 
@@ -237,6 +245,7 @@ def plan_run(recipe: Recipe, speed: Speed, amounts: Workload) -> RunPlan:
             plan.add((amounts.train + amounts.valid) * amounts.decode_s)
         kept_by_size[size] = kept
         plans.append(plan)
+    refit = _plan_refit(recipe, plans, views, speed, amounts, stored, room) if recipe.refits else []
     return RunPlan(
         decode_s=amounts.undecoded * amounts.decode_s if stored else 0.0,
         decode_disk=decode_disk if stored else 0,
@@ -244,7 +253,41 @@ def plan_run(recipe: Recipe, speed: Speed, amounts: Workload) -> RunPlan:
         precision=speed.precision,
         precision_reason=speed.precision_reason,
         device=speed.device,
+        refit=refit,
     )
+
+
+def refit_epochs(recipe: Recipe, epochs: int, learnt: int, together: int) -> int:
+    """How many passes over `together` images make about as many steps as `epochs` passes over `learnt` of them."""
+
+    def steps(images: int) -> int:
+        return math.ceil(math.ceil(images / recipe.batch_size) / recipe.accumulate)
+
+    return max(1, round(epochs * steps(learnt) / steps(together)))
+
+
+def _plan_refit(recipe, plans, views, speed, amounts, stored, room) -> list[PhasePlan]:
+    """Each phase once more with the validation images to learn from, from what the first time has left in the cache."""
+    together = replace(amounts, train=amounts.train + amounts.valid, valid=0)
+    found, kept = [], {0}
+    for index, (phase, first) in enumerate(zip(recipe.phases, plans, strict=True)):
+        lowest = _lowest_trained(recipe, speed.stages, index)
+        kept = {cut for cut in kept | ({first.cut, *first.also} if first.cached else set()) if cut <= lowest}
+        epochs = phase.epochs_for(amounts.train, recipe.batch_size * recipe.accumulate)
+        again = replace(
+            phase,
+            name=f"{phase.name}, on all images",
+            epochs=refit_epochs(recipe, epochs, amounts.train, together.train),
+            interpolate=False,
+        )
+        size_speed = speed.at(phase.image_size)
+        plan = _plan_phase(recipe, again, first.cut, [], kept, views, size_speed, together, stored, room)
+        if plan.cached and recipe.augment.changes_anything:  # of the validation images only the unchanged ones are kept
+            seconds = views * amounts.valid * (sum(size_speed.forward[: first.cut]) + speed.augment)
+            plan.features_s += seconds
+            plan.cached_s = (plan.cached_s or 0.0) + seconds
+        found.append(plan)
+    return found
 
 
 def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, room) -> PhasePlan:

@@ -13,6 +13,10 @@ RECIPES = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "re
 """The folder of the recipes that ship: in a clone at its top, in a wheel beside this file."""
 
 
+AUTO = "auto"
+"""The shipped recipe by which Thaw chooses within a time budget."""
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with Thaw."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))

@@ -1,6 +1,6 @@
 """A recipe's parts: phases, the head, augmentation."""
 
-from dataclasses import field
+from dataclasses import field, replace
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -231,6 +231,9 @@ class Head:
 class Augment:
     """Random changes to training images, so that the network meets more than it was given. Nothing by default."""
 
+    auto: bool = False
+    """Decide it at the start of a run (`augment: auto`): small zooms and shifts; mirror images where a quick trial on
+    the training images shows no harm, and all eight symmetries where turning them upside down does none either."""
     flip_horizontal: bool = False
     """Mirror left and right, every second time. Not where sides matter, as in writing."""
     flip_vertical: bool = False
@@ -260,6 +263,12 @@ class Augment:
         if not fits:
             raise ValueError("Use one factor from 1 to 3, or two from 0.2 to 3, lower first, such as [0.8, 1.2]")
         return factors if isinstance(zoom, list | tuple) and factors[0] != 1 else factors[1]
+
+    @model_validator(mode="after")
+    def _auto_decides_alone(self) -> Self:
+        if self.auto and replace(self, auto=False) != Augment():
+            raise ValueError("With auto: true nothing else can be set, as it is decided when a run starts")
+        return self
 
     @property
     def zoom_range(self) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The recipe: everything that decides a result."""
 
+import re
 import shlex
 from dataclasses import asdict, field, replace
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +25,8 @@ MAX_CHARACTERS = 100_000
 MAX_VALUE = 3000
 """Characters of one value; a number of so many digits can still be shown."""
 MAX_DEPTH = 20
+LEAST_BUDGET_S = 30
+"""For less, nothing could be tried: a process starts and its result is written in about half of it."""
 
 
 def default_phases() -> list[Phase]:
@@ -66,6 +69,10 @@ class Recipe:
     """Fixes the split, the new head, the order of the images and their augmentation."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 1
     """Runs with this seed, the next, and so on. Three or more show how much of a difference is chance."""
+    refit: bool = False
+    """Once the phases are done, train once more on training and validation images together, for as many steps as led
+    to the best epoch. That model is handed over; the figures are of the one before, which had not learnt from the
+    validation images. Has no part in cross-validation (`folds`)."""
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -95,6 +102,10 @@ class Recipe:
     anew in every epoch, which the cache cannot keep."""
     phases: Annotated[list[Phase], Field(min_length=1, max_length=50)] = field(default_factory=default_phases)
     """What is trained, in order."""
+    budget: Annotated[int, Field(ge=0, le=7 * 86400)] = 0
+    """Seconds that all of it may take (`10m` and `2h` can be written, too). Within them Thaw tries what is left open
+    and chooses: backbone and image size where they are `auto`, augmentation, the head, and what thaws at which rates.
+    0: the phases are trained as they are."""
 
     @field_validator("cache", mode="before")
     @classmethod
@@ -109,6 +120,25 @@ class Recipe:
         if cache == "on" and mix != "none":
             raise ValueError(f"With mix: {mix} it cannot be on, as every step sees other images; use cache: auto")
         return cache
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _auto_is_a_word(cls, augment: Any) -> Any:
+        return {"auto": True} if augment == "auto" else augment
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _a_time_in_words(cls, budget: Any) -> Any:
+        """`90s`, `10m` or `2h` as seconds."""
+        match = re.fullmatch(r"(\d{1,6})\s*([smh])", budget.strip().lower()) if isinstance(budget, str) else None
+        return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else budget
+
+    @field_validator("budget")
+    @classmethod
+    def _time_for_something(cls, budget: int) -> int:
+        if 0 < budget < LEAST_BUDGET_S:
+            raise ValueError(f"Use at least {LEAST_BUDGET_S} s, such as 3m, or 0 to train the phases as they are")
+        return budget
 
     @field_validator("folds")
     @classmethod
@@ -211,6 +241,11 @@ class Recipe:
         per_step = self.batch_size * self.accumulate
         phases = [replace(phase, epochs=phase.epochs_for(images, per_step)) for phase in self.phases]
         return replace(self, phases=phases)
+
+    @property
+    def refits(self) -> bool:
+        """Whether there is a refit: a fold's model is made only to be checked."""
+        return self.refit and not self.folds
 
     @property
     def side(self) -> int:

@@ -12,6 +12,7 @@ from learner.store.datasets import Datasets, VersionInfo
 from learner.store.ownership import require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
+from learner.store.searches import Searches
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
 from learner.store.workers import Workers
 from learner.workspace import Workspace
@@ -54,6 +55,7 @@ class Store:
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)
         self.workers = Workers(engine)
+        self.searches = Searches(engine)
 
     def submit(
         self,

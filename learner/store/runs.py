@@ -225,6 +225,10 @@ class Runs:
         """Say what the run decided, or replace parts of it."""
         self._set(run_id, facts=self.get(run_id).facts | facts)
 
+    def decide_recipe(self, run_id: int, recipe: dict[str, Any]) -> None:
+        """Put the recipe that a search chose in the place of the one that asked for the search."""
+        self._set(run_id, recipe=recipe)
+
     def beat(self, run_id: int) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(Run).where(Run.id == run_id, *_mine()).values(heartbeat_at=time.time()))

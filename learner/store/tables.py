@@ -225,6 +225,16 @@ class Step(Base):
     images_per_s: Mapped[float | None]
 
 
+class SearchEntry(Base):
+    """An entry of the journal that Optuna keeps of a run's search; their order is that of `id`."""
+
+    __tablename__ = "search_log"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    entry: Mapped[dict[str, Any]]
+
+
 class TestLook(Base):
     """One look at a data set's test images; kept when the run is deleted, since what was seen stays seen."""
 

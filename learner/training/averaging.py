@@ -104,9 +104,12 @@ class Interpolate(Callback):
 
     order = WeightAverage.order + 1  # the line ends at the averaged weights
 
-    def __init__(self, start: Mapping[str, Tensor], keep: Callable[[dict[str, Any]], None]):
-        """`start` are the weights at the phase's start; `keep` hears what was tried, taken and gained."""
-        self._start, self._keep = start, keep
+    def __init__(self, start: Mapping[str, Tensor], keep: Callable[[dict[str, Any]], None], point: float | None = None):
+        """`start` are the weights at the phase's start; `keep` hears what was tried, taken and gained.
+
+        With `point` nothing is tried, and that one is taken.
+        """
+        self._start, self._keep, self._point = start, keep, point
 
     @torch.no_grad()
     def before_validate(self) -> None:
@@ -116,14 +119,17 @@ class Interpolate(Callback):
         ends = {name: tensor.detach().clone() for name, tensor in _learning(model)}
         starts = {name: self._start[name].to(tensor.device) for name, tensor in ends.items()}
         losses, hits = {}, {}
-        for point in POINTS_ON_LINE:
+        for point in POINTS_ON_LINE if self._point is None else ():
             _move(model, starts, ends, point)
             losses[point], hits[point], targets = self._checked(model)
-        best = min(POINTS_ON_LINE, key=lambda point: (_mean(losses[point]), point))
+        best = min(losses, key=lambda point: (_mean(losses[point]), point)) if losses else self._point
+        assert best is not None  # some were tried, or it is given
         _move(model, starts, ends, best)
         average = self.learn.weight_average
         if average.state is not None:  # the weights of the last step are no part of what comes
             average.state["tensors"] = {name: tensor.detach().clone() for name, tensor in _learning(model)}
+        if not losses:
+            return
         rows = [
             {
                 "point": point,
@@ -131,7 +137,7 @@ class Interpolate(Callback):
                 "accuracy": float(hits[point].mean()),
                 "parts": parts_of(losses[point], hits[point], targets),
             }
-            for point in POINTS_ON_LINE
+            for point in losses
         ]
         gained = losses[0.0] - losses[best]
         self._keep(

@@ -48,12 +48,19 @@ class Reporter(Callback):
         self._keep, self._remember = keep, remember
         self._phase: Phase | None = None
         self._plan: PhasePlan | None = None
+        self._length = 0
+        self._is_refit = False
         self._losses: list[float] = []
         self._pointed_at = time.monotonic()
 
-    def begin_phase(self, phase: Phase, plan: PhasePlan, epochs: list[Epoch]) -> None:
-        """`epochs` are those of this phase that are done already."""
+    def begin_phase(self, phase: Phase, plan: PhasePlan, epochs: list[Epoch], refit_epochs: int | None = None) -> None:
+        """`epochs` are those of this phase that are done already.
+
+        With `refit_epochs` it is a phase of the refit, of which so many epochs are trained: nothing is checked then, so
+        that there are no figures to write and there is no best epoch.
+        """
         self._phase, self._plan = phase, plan
+        self._is_refit, self._length = refit_epochs is not None, refit_epochs or phase.length
         self._losses = [math.inf if epoch.valid_loss is None else epoch.valid_loss for epoch in epochs]
 
     def before_epoch(self) -> None:
@@ -119,6 +126,8 @@ class Reporter(Callback):
         if position * STEPS_AN_EPOCH < self._steps_written + 1:
             return
         self._steps_written = int(position * STEPS_AN_EPOCH)
+        if self._is_refit:
+            return
         self.progression.store.runs.add_step(
             self.progression.run_id,
             at=self.position.epochs_done + position,
@@ -132,11 +141,24 @@ class Reporter(Callback):
     def after_epoch(self) -> None:
         if not self._trained:  # fastai tells of epochs that it skips, too
             return
+        self.position.epochs_done += 1
+        self.position.epoch += 1
+        valid_loss = math.inf if self._is_refit else self._write_epoch()
+        if self.progression.stops_now:
+            raise CancelFitException
+        self.position.totals = EpochTotals()
+        self._losses.append(valid_loss if math.isfinite(valid_loss) else math.inf)
+        asked = self.progression.asked
+        if asked or time.monotonic() - self._pointed_at >= POINT_EVERY_S:
+            self._point(with_smooth_loss=True)
+        if asked or self.is_phase_over:
+            raise CancelFitException
+
+    def _write_epoch(self) -> float:
+        """Write the epoch that has just ended, and keep its model if it is the best so far; returns the valid loss."""
         right, wrong = (float(metric.value) for metric in self.recorder.metrics)
         valid_loss = float(self.recorder.loss.value)
         position, totals = self.position, self.position.totals
-        position.epochs_done += 1
-        position.epoch += 1
         rank = rank_of(right, finite(valid_loss))
         is_best = position.best is None or rank > position.best
         if is_best:
@@ -158,22 +180,14 @@ class Reporter(Callback):
         }
         self.progression.store.runs.add_epoch(self.progression.run_id, is_best, **figures)
         self.progression.listener.on_epoch(figures, is_best)
-        if self.progression.stops_now:
-            raise CancelFitException
-        self.position.totals = EpochTotals()
-        self._losses.append(valid_loss if math.isfinite(valid_loss) else math.inf)
-        asked = self.progression.asked
-        if asked or time.monotonic() - self._pointed_at >= POINT_EVERY_S:
-            self._point(with_smooth_loss=True)
-        if asked or self.is_phase_over:
-            raise CancelFitException
+        return valid_loss
 
     @property
     def is_phase_over(self) -> bool:
         """Whether all epochs are done, or the validation loss of this phase has not fallen for `patience` epochs."""
         assert self._phase is not None  # `begin_phase` was called
         patience = self._phase.patience
-        if self.position.epoch >= self._phase.length:
+        if self.position.epoch >= self._length:
             return True
         if not patience or len(self._losses) <= patience:
             return False
@@ -296,6 +310,7 @@ class ValidationParts(Callback):
         """See `learner.evaluation.optimism.Parts`."""
 
     def before_validate(self) -> None:
+        self.parts = []
         self._losses: list[Tensor] = []
         self._hits: list[Tensor] = []
         self._targets: list[Tensor] = []
@@ -308,7 +323,7 @@ class ValidationParts(Callback):
             self._targets.append(self.y)
 
     def after_validate(self) -> None:
-        if not self._targets:  # the search of a rate leaves validation out
+        if not self._targets:  # where validation is left out
             return
         gathered = (torch.cat(one).cpu().numpy() for one in (self._losses, self._hits, self._targets))
         self.parts = parts_of(*gathered)

@@ -16,6 +16,7 @@ from learner.datasets import dataset_folder, split_by, summarize
 from learner.features.cache import FeatureCache
 from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
 from learner.features.preprocess import Preprocess
+from learner.jobs.process import Tell
 from learner.models.backbones import Backbone, build
 from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
@@ -24,12 +25,13 @@ from learner.models.network import Network
 from learner.models.precision import Precision
 from learner.planning.cost import RunPlan, Speed, Workload, plan_run
 from learner.planning.estimate import workload_for
-from learner.recipe import Recipe, choose_image_size
+from learner.recipe import Augment, Recipe, choose_image_size
 from learner.store import Image, Run, Store
 from learner.training.benchmark import device_name, pick_device, speed_of_run
 from learner.training.feed import Feed
 from learner.training.losses import build_loss
 from learner.training.phases import has_batch_norm
+from learner.training.symmetry import Decided, choose_augment, sample
 from learner.workspace import Workspace
 
 SAMPLE_IMAGES = 12
@@ -57,6 +59,11 @@ class Images:
     valid: list[Image]
     samples: list[Image]
     """Validation images whose predictions are noted after each epoch."""
+
+    @property
+    def together(self) -> "Images":
+        """The same with the validation images to learn from, too."""
+        return replace(self, train=self.train + self.valid)
 
     @property
     def train_files(self) -> list[LabelledFile]:
@@ -88,11 +95,11 @@ class PreparedRun:
     data: Data
     """In the recipe's own image size."""
 
-    def in_size(self, image_size: int) -> Data:
-        """The images in another size."""
-        if image_size == self.data.spec.image_size:
+    def data_of(self, images: Images, image_size: int) -> Data:
+        """Those images, in that size."""
+        if images is self.images and image_size == self.data.spec.image_size:
             return self.data
-        return _data(self.workspace, self.recipe, self.backbone, self.network, self.spec, self.images, image_size)
+        return make_data(self.workspace, self.recipe, self.backbone, self.network, self.spec, images, image_size)
 
     def facts(self) -> dict[str, Any]:
         """What the run's row remembers of it."""
@@ -128,6 +135,13 @@ class Built:
     speed: Speed
     workload: Workload
 
+    def with_augment(self, augment: Augment) -> "Built":
+        return replace(
+            self,
+            recipe=replace(self.recipe, augment=augment),
+            spec=replace(self.spec, augment=asdict(augment)),
+        )
+
 
 def build_network(
     store: Store, recipe: Recipe, train: list[Path], valid: int, classes: list[str], weights: str
@@ -154,10 +168,11 @@ def build_network(
     return Built(recipe, backbone, network, device, spec, speed, workload)
 
 
-def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
+def prepare(store: Store, run: Run, has_begun: bool, tell: Tell = lambda _: None) -> PreparedRun:
     """Decide what a run leaves open, and build its network and loaders; what was decided before stays decided.
 
     `has_begun`: the network's state was kept, and takes the place of the pretrained weights. Writes the run's facts.
+    `tell` hears what takes a while.
     Raises DatasetError, WeightsError, BackboneError, RecipeError and ImageError.
     """
     before = run.facts
@@ -173,11 +188,16 @@ def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     recipe = replace(recipe, version=version.number, image_size=image_size).with_epochs(len(train))
     files, weights = [file.path for file in images.train_files], "random" if has_begun else recipe.weights
     built = build_network(store, recipe, files, len(valid), summary.classes, weights)
+    if recipe.augment.auto:
+        tell("Trying whether mirror images are like the others")
+        decided = augment_for(store.workspace, built, images)
+        built = built.with_augment(decided.augment)
+        store.runs.add_facts(run.id, augment={"reason": decided.reason})
     recipe, network, spec = built.recipe, built.network, built.spec
-    data = _data(store.workspace, recipe, built.backbone, network, spec, images, image_size)
+    data = make_data(store.workspace, recipe, built.backbone, network, spec, images, image_size)
     missing = data.cache.missing_pixels(images.train_files + images.valid_files)
     plan = RunPlan.from_facts(run.facts)
-    if plan is None or len(plan.phases) != len(recipe.phases):
+    if plan is None or len(plan.phases) != len(recipe.phases) or bool(plan.refit) != recipe.refits:
         workload = replace(built.workload, undecoded=missing, kept=data.feed.kept_cuts())
         plan = plan_run(recipe, built.speed, workload)
     counts = Counter(image.label for image in train)
@@ -190,10 +210,19 @@ def prepare(store: Store, run: Run, has_begun: bool) -> PreparedRun:
     return prepared
 
 
+def augment_for(workspace: Workspace, built: Built, images: Images) -> Decided:
+    """What `augment: auto` comes to for these images and that network."""
+    tried = sample(images.train)
+    plain = built.with_augment(Augment())
+    files = replace(images, train=tried, valid=tried)
+    data = make_data(workspace, plain.recipe, plain.backbone, plain.network, plain.spec, files, plain.recipe.side)
+    return choose_augment(plain.network, data.dls.valid, tried, plain.spec.classes, plain.recipe.seed)
+
+
 def _with_earlier_decisions(run: Run, before: Mapping[str, Any]) -> Recipe:
     """The run's recipe with what an earlier process of it, or its parent, decided; `before` are that one's facts."""
     recipe = Recipe.from_dict(run.recipe)
-    if not before:
+    if "recipe" not in before:
         return recipe
     decided = Recipe.from_dict(before["recipe"])
     if "recipe" in run.facts:
@@ -218,7 +247,7 @@ def _spec(recipe: Recipe, backbone: Backbone, classes: list[str]) -> ModelSpec:
     )
 
 
-def _data(
+def make_data(
     workspace: Workspace,
     recipe: Recipe,
     backbone: Backbone,
@@ -227,6 +256,7 @@ def _data(
     images: Images,
     image_size: int,
 ) -> Data:
+    """Those images in that size, for a network that has the recipe's head or another."""
     preprocess = Preprocess(image_size, backbone.mean, backbone.std)
     views = Views(recipe.augment, recipe.views, recipe.seed) if recipe.augment.changes_anything else None
     cache = FeatureCache(workspace, network, backbone.arch, preprocess, views, recipe.batch_size)

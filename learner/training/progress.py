@@ -25,7 +25,7 @@ class Progress:
     seconds_left: float | None = None
     """None while it cannot be told."""
     phase: int | None = None
-    """Index of the present phase; None before the first and after the last."""
+    """Index of the present phase; those of the refit follow the recipe's. None before the first and after the last."""
     epoch: int = 0
     """Epoch of this phase, from 1; 0 before the first."""
     epochs: int = 0
@@ -107,9 +107,9 @@ class ProgressReporter:
     def stops_now(self) -> bool:
         return self.asked == "stop"
 
-    def say(self, message: str, done: float | None = None) -> None:
+    def say(self, message: str, done: float | None = None, seconds_left: float | None = None) -> None:
         """Report a sentence outside the phases."""
-        self._write(Progress(message, done=self.latest.done if done is None else done))
+        self._write(Progress(message, done=self.latest.done if done is None else done, seconds_left=seconds_left))
 
     def expect(self, plan: RunPlan, phase: int = 0, epochs: float = 0.0) -> None:
         """What the run will cost; of it only the ratios matter here, the measured pace so far scales them.
@@ -117,10 +117,10 @@ class ProgressReporter:
         A run that goes on has done all before `phase` already, and so many epochs of that.
         """
         self._plan = plan
-        self._spent_s = sum(part.expected_s for part in plan.phases[:phase])
+        self._spent_s = sum(part.expected_s for part in plan.stretches[:phase])
         self._spent_s += plan.decode_s if phase or epochs else 0.0
         if epochs:
-            now = plan.phases[phase]
+            now = plan.stretches[phase]
             self._spent_s += now.features_s * now.cached + epochs * (now.train_s + now.valid_s)
         self._run = _Pace(self._spent_s)
         self._part, self._part_pace = None, self._run
@@ -147,7 +147,7 @@ class ProgressReporter:
     def skip(self, index: int, epochs: int) -> None:
         """So many epochs of that phase will not be run, as it ended early."""
         assert self._plan is not None
-        plan = self._plan.phases[index]
+        plan = self._plan.stretches[index]
         skipped = epochs * (plan.train_s + plan.valid_s)
         self._spent_s += skipped
         self._run.skip(skipped)
@@ -167,8 +167,8 @@ class ProgressReporter:
         if index is None:
             here, phase_done = left, None
         else:
-            total = self._plan.phases[index].expected_s
-            before = self._plan.decode_s + sum(part.expected_s for part in self._plan.phases[:index])
+            total = self._plan.stretches[index].expected_s
+            before = self._plan.decode_s + sum(part.expected_s for part in self._plan.stretches[:index])
             spent = min(max(self._spent_s - before, 0.0), total)
             here, phase_done = total - spent, spent / total if total else 0.0
         seconds_left = phase_seconds_left = None

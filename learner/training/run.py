@@ -2,53 +2,29 @@
 
 import gc
 import logging
-import time
 from contextlib import suppress
-from dataclasses import asdict, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
-from fastai.callback.core import Callback
-from fastai.torch_core import set_seed
-from safetensors.torch import load_file
 
-from learner.errors import RunError, RunStopped, is_out_of_memory
-from learner.evaluation.inspect import ModelOutputs, compute_outputs, reference_images, write_results
+from learner.errors import RunStopped, is_out_of_memory
 from learner.evaluation.results import discard_stale_results
-from learner.exports import export_learner
 from learner.jobs.memory import release_memory
-from learner.models.checkpoint import load_weights, read_spec, save_model
-from learner.models.logistic import Solution
-from learner.models.network import Network
-from learner.planning.cost import forget_speeds
-from learner.recipe import Phase, Recipe
-from learner.store import Image, Run, Store
+from learner.recipe import Recipe
+from learner.store import Run, Store
 from learner.store.runs import MOST_DEATHS
-from learner.training.averaging import Interpolate
-from learner.training.callbacks import FrozenStagesEval, Gradients, Reporter, Samples, StopWhenNotFinite
-from learner.training.phases import build_learner, fit_phase, prepare_phase
-from learner.training.position import EpochTotals, Position, rank_of
-from learner.training.prepare import PreparedRun, prepare
+from learner.training.prepare import prepare
 from learner.training.progress import Listener, ProgressReporter, StopAsked
 from learner.training.resume import (
-    link_or_copy,
     load_point,
     remove_partial_files,
-    remove_point,
-    restore_best,
-    restore_random,
-    save_point,
 )
-from learner.training.solve import HeadProblem, SolveHead
+from learner.training.trainer import Training
 from learner.wording import count
 
 log = logging.getLogger(__name__)
 
 SMALLEST_BATCH = 2
-PHASE_SEEDS = 7919
-"""Between the seeds of one phase and the next: a prime, so that runs with neighbouring seeds share none."""
 
 
 def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
@@ -83,11 +59,18 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial_files(folder)
     discard_stale_results(folder)
+    if run.recipe.get("budget"):
+        try:
+            run = _choose(store, run, progression)
+        except StopAsked:
+            if progression.asked == "pause":
+                return "paused"
+            raise RunStopped("The run was stopped while it chose its recipe, so there is no model to keep.") from None
     point = load_point(workspace.resume_point(run_id))
     has_begun = point is not None or run.parent is not None or workspace.phase_end(run_id, 0).exists()
-    prepared = prepare(store, run, has_begun)
+    prepared = prepare(store, run, has_begun, progression.say)
     (folder / "recipe.yaml").write_text(prepared.recipe.to_yaml(), "utf-8")
-    training = _Training(store, run, prepared, progression)
+    training = Training(store, run, prepared, progression)
     point = training.go_to_position(point)
     finished = False
     with suppress(StopAsked):
@@ -96,6 +79,15 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
         return "paused"
     training.write_result(finished)
     return "finished" if finished else "stopped"
+
+
+def _choose(store: Store, run: Run, progression: ProgressReporter) -> Run:
+    """The run with the recipe that a search within its budget chose."""
+    from learner.training.search import choose_recipe  # Optuna is for those only who search
+
+    progression.say("Reading the data set and the weights", 0.0, float(run.recipe["budget"]))
+    choose_recipe(store, run, progression)
+    return store.runs.get(run.id)
 
 
 def _halve_batch(store: Store, run_id: int, why: str) -> bool:
@@ -111,227 +103,3 @@ def _halve_batch(store: Store, run_id: int, why: str) -> bool:
     )
     store.runs.add_facts(run_id, recipe=smaller.to_dict(), notes=[*facts.get("notes", []), note])
     return True
-
-
-class _Training:
-    """The Learner of a prepared run, and where it stands in the run's phases."""
-
-    def __init__(self, store: Store, run: Run, prepared: PreparedRun, progression: ProgressReporter):
-        self.store, self.run, self.progression = store, run, progression
-        self.recipe, self.plan, self.images = prepared.recipe, prepared.plan, prepared.images
-        self.prepared, self.data = prepared, prepared.data
-        self.best_model = store.workspace.checkpoint(run.id)
-        self.position = Position(batch_size=prepared.recipe.batch_size)
-        self.learn = build_learner(prepared.network, self.data.dls, prepared.loss)
-
-    # The phases
-
-    def run_phases(self, point: dict[str, Any] | None) -> bool:
-        """All phases from where the run stands; False where somebody asked it to end before.
-
-        `point` is the resume point where that lies within a phase. Raises RunError when the loss is no number, and
-        StopAsked when asked to stop while images are prepared.
-        """
-        self.progression.expect(self.plan, self.position.phase, self.position.epoch + self._share_of_epoch())
-        reporter = Reporter(self.progression, self.position, self._keep_best, self._remember)
-        finite = StopWhenNotFinite()
-        samples = Samples([self.images.valid.index(image) for image in self.images.samples])
-        self.learn.add_cbs([reporter, FrozenStagesEval(), finite, Gradients(self.recipe.clip_norm), samples])
-        if self.progression.asked:
-            return False
-        decoded_s = self.data.feed.decode(self.plan.decode_s, self.progression)
-        self.plan.true_decode_s = self.plan.true_decode_s or decoded_s
-        for index in range(self.position.phase, len(self.recipe.phases)):
-            phase = self.recipe.phases[index]
-            log.info("Phase %d, %s: %s", index + 1, phase.name, asdict(phase))
-            self._run_phase(index, phase, reporter, point)
-            point = None
-            if finite.has_failed:
-                raise RunError(
-                    "The loss stopped being a number, which mostly means that the learning rate is too high. Try a "
-                    f"tenth of it in phase {index + 1}, {phase.name}. The best checkpoint of the epochs before is kept."
-                )
-            if self.progression.stops_now or not reporter.is_phase_over:
-                return False
-            self._end_phase(index, phase)
-            if self.progression.asked and index + 1 < len(self.recipe.phases):
-                return False
-        return True
-
-    def _run_phase(self, index: int, phase: Phase, reporter: Reporter, point: dict[str, Any] | None) -> None:
-        """One phase, or the rest of it, with what it trains on, and what that cost beside what was expected."""
-        plan, stages = self.plan.phases[index], self.prepared.backbone.stages
-        began, earlier_s = time.monotonic(), plan.true_s or 0.0
-        epochs = [epoch for epoch in self.store.runs.epochs(self.run.id) if epoch.phase == index]
-        reporter.begin_phase(phase, plan, epochs)
-        self._use_size(phase.image_size or self.recipe.side)
-        if phase.image_size:
-            self.data.feed.decode(plan.features_s, self.progression, index)
-        self.data.feed.begin(index, plan, self.progression, phase.solve)
-        log.info("Feature cache %s: %s", "on" if plan.cached else "off", plan.reason)
-        prepare_phase(self.learn, phase, stages)
-        self.learn.weight_average.begin_phase(phase.average, point and point.get("average"))
-        callbacks = self._callbacks_of(index, phase)
-        if point is None:
-            # By phase, so that a run that starts again from a phase's end does what the whole one did.
-            set_seed((self.recipe.seed + PHASE_SEEDS * (index + 1)) % 2**32, reproducible=True)
-        else:
-            self._restore(point)
-        if not reporter.is_phase_over:
-            fit_phase(self.learn, self.recipe, phase, stages, self.position.epoch, callbacks)
-        plan.true_s = earlier_s + time.monotonic() - began
-        self.store.runs.add_facts(self.run.id, plan=self.plan.to_dict())
-
-    def _callbacks_of(self, index: int, phase: Phase) -> list[Callback]:
-        """What this phase needs besides what all have."""
-        if phase.solve:
-            problem = HeadProblem(self.recipe, self.images.train, self.data.spec.classes, self.data.feed)
-            expected_s = self.plan.phases[index].train_s
-
-            def find(network: Network) -> Solution:
-                return problem.solve(network, self.progression, index, expected_s)
-
-            return [SolveHead(find, partial(self._note, "solved", index))]
-        if phase.interpolate:
-            return [Interpolate(load_weights(self._phase_start(index)), partial(self._note, "interpolated", index))]
-        return []
-
-    def _note(self, name: str, index: int, found: dict[str, Any]) -> None:
-        """Add to the run's facts what was found in that phase; see docs/formats.md."""
-        others = self.store.runs.get(self.run.id).facts.get(name, {})
-        self.store.runs.add_facts(self.run.id, **{name: others | {str(index): found}})
-
-    def _phase_start(self, index: int) -> Path:
-        """The model as it was when that phase began; the first phase's is written when that begins."""
-        if index:
-            return self._phase_end(index - 1)
-        path = self._phase_end(-1)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            save_model(self.learn.model, self.data.spec, path)
-        return path
-
-    def _restore(self, point: dict[str, Any]) -> None:
-        """The optimizer and all that is random, as the resume point has them."""
-        self.learn.opt.load_state_dict(point["optimizer"])
-        if point["scaler"]:
-            self.learn.loss_scaling.state = point["scaler"]
-        if self.position.totals.batch:  # within an epoch, whose loader had begun
-            self.learn.start_batch.restore = partial(restore_random, point["random"])
-        else:
-            restore_random(point["random"])
-
-    def _end_phase(self, index: int, phase: Phase) -> None:
-        """Keep the model as it is now, from which other runs can start, and stand at the next phase's beginning."""
-        self.learn.weight_average.apply(self.learn.model)
-        path = self._phase_end(index)
-        path.parent.mkdir(exist_ok=True)
-        save_model(self.learn.model, self.data.spec, path)
-        self.progression.skip(index, phase.length - self.position.epoch)
-        self.position.phase, self.position.epoch, self.position.totals = index + 1, 0, EpochTotals()
-        if index + 1 < len(self.recipe.phases):
-            self._remember()
-
-    def _use_size(self, image_size: int) -> None:
-        if image_size != self.data.spec.image_size:
-            self.data = self.prepared.in_size(image_size)
-            self.learn.dls = self.data.dls
-
-    def _keep_best(self) -> None:
-        with self.learn.weight_average.applied():
-            save_model(self.learn.model, self.data.spec, self.best_model)
-
-    def _remember(self) -> None:
-        save_point(self._resume_point, self.learn, self.position, self.best_model)
-
-    # The result
-
-    def write_result(self, is_finished: bool) -> None:
-        """Look at every validation image with the best model, and write the result.
-
-        Raises RunStopped where nothing was learnt.
-        """
-        if not self.best_model.exists():
-            raise RunStopped("The run was stopped before anything was learnt, so there is no model to keep.")
-        if is_finished and not self.plan.was_accurate:
-            forget_speeds(self.store.workspace, self.recipe)
-        self.learn.model.load_state_dict(load_weights(self.best_model))
-        self._use_size(read_spec(self.best_model).image_size)
-        self.progression.say("Looking at every validation image once more, with the best checkpoint")
-        valid = self._outputs(self.images.valid)
-        self.progression.say("Looking at training images once more, to know what is like them")
-        train = self._outputs(reference_images(self.images.train))
-        self.progression.say("Writing the result")
-        folder = self.best_model.parent
-        write_results(folder, self.learn.model, self.data.spec, valid, train, self.images.folder)
-        self.progression.say("Writing learner.pkl")
-        export_learner(self.best_model, folder)
-        self.progression.say("Done", done=1.0)
-        if is_finished:
-            remove_point(self._resume_point)
-
-    def _outputs(self, images: list[Image]) -> ModelOutputs:
-        batches = self.data.feed.look_at(self.images.files(images))
-        return compute_outputs(self.prepared.network, (x for x, _ in batches), images)
-
-    # Where it stands
-
-    def go_to_position(self, point: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Load the network as it was when the run was left; returns its resume point, if that lies within a phase."""
-        if point is not None:
-            self.position = point["position"]
-            self.position.use_batch_size(self.recipe.batch_size)
-            self.learn.model.load_state_dict(point["model"])
-            restore_best(self._resume_point, self.position, self.best_model)
-        else:
-            if self.run.parent is not None:
-                self._take_over_phases()
-            self._go_to_last_phase_end()
-        accuracy = self.position.best[1] if self.position.best else None
-        at = self.position.epochs_done + self._share_of_epoch()
-        self.store.runs.rewind(self.run.id, at, accuracy, self.position.best_epoch)
-        if at:
-            log.info("It goes on after %.2f epochs", at)
-        return point if self.position.epoch or self.position.totals.batch else None
-
-    def _take_over_phases(self) -> None:
-        """Make the ends of the parent's phases this run's own, so that the parent may be deleted."""
-        run = self.run
-        assert run.parent is not None and run.parent_phase is not None
-        for phase in range(run.parent_phase + 1):
-            own, theirs = self._phase_end(phase), self.store.workspace.phase_end(run.parent, phase)
-            if own.exists():
-                continue
-            if not theirs.exists():
-                raise RunError(f"What run {run.parent} had kept is gone, so run {run.id} cannot start from there.")
-            own.parent.mkdir(exist_ok=True)
-            link_or_copy(theirs, own)
-
-    def _go_to_last_phase_end(self) -> None:
-        """Stand at the beginning of the first phase whose end is not kept, with the network as it was then."""
-        done = 0
-        while done < len(self.recipe.phases) and self._phase_end(done).exists():
-            done += 1
-        epochs = [epoch for epoch in self.store.runs.epochs(self.run.id) if epoch.phase < done]
-        self.position = Position(phase=done, epochs_done=len(epochs), batch_size=self.recipe.batch_size)
-        if not epochs:
-            self.best_model.unlink(missing_ok=True)
-            return
-        end = self._phase_end(done - 1)
-        self.learn.model.load_state_dict(load_file(end))
-        if not self.best_model.exists():  # of a run that starts here, the best so far is what it starts from
-            link_or_copy(end, self.best_model)
-            epochs = epochs[-1:]
-        ranks = [(rank_of(epoch.accuracy, epoch.valid_loss), -epoch.epoch) for epoch in epochs]
-        self.position.best, first = max(ranks)
-        self.position.best_epoch = -first
-
-    def _share_of_epoch(self) -> float:
-        return self.position.totals.batch / max(len(self.learn.dls.train), 1)
-
-    def _phase_end(self, phase: int) -> Path:
-        return self.store.workspace.phase_end(self.run.id, phase)
-
-    @property
-    def _resume_point(self) -> Path:
-        return self.store.workspace.resume_point(self.run.id)

@@ -10,7 +10,7 @@ from fastai.callback.core import Callback, CancelTrainException
 from torch import nn
 
 from learner.datasets import assign_folds
-from learner.models.logistic import Solution, solve
+from learner.models.logistic import STRENGTHS, Solution, solve
 from learner.models.network import Network, head_of
 from learner.recipe import Recipe
 from learner.store import Image
@@ -35,6 +35,8 @@ class HeadProblem:
     images: list[Image]
     classes: list[str]
     feed: Feed
+    strength: float | None = None
+    """Of regularisation, where it is decided already."""
 
     def solve(self, network: Network, progression: ProgressReporter, phase: int, expected_s: float) -> Solution:
         """The optimum for the network's body as it is now, which should take `expected_s`.
@@ -54,7 +56,10 @@ class HeadProblem:
         features = self.feed.pooled(network, views, read)
         folds = np.array(assign_folds(self.images, self.recipe.seed, FOLDS, self.recipe.grouped))
         folds[folds >= max(1, min(FOLDS, MOST_FITS // len(folds)))] = -1
-        return solve(features, targets, len(self.classes), folds, self._weights(targets), tell=fit)
+        strengths = STRENGTHS
+        if self.strength is not None:
+            strengths, folds = (self.strength,), np.full_like(folds, -1)
+        return solve(features, targets, len(self.classes), folds, self._weights(targets), strengths, fit)
 
     def _views(self) -> int:
         recipe = self.recipe

@@ -74,7 +74,7 @@ def left_behind(store: Store, run_id: int) -> dict:
         "weights": {name: tensor.tobytes() for name, tensor in load_file(folder / "model.safetensors").items()},
         "last weights": {
             path.name: {name: tensor.tobytes() for name, tensor in load_file(path).items()}
-            for path in sorted((folder / "phases").iterdir())
+            for path in [*sorted(folder.glob("[pr]*/*.safetensors")), *folder.glob("checked.safetensors")]
         },
         "found": [run.facts.get(name) for name in ("solved", "interpolated")],
         "result": load_result(folder),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from learner.evaluation.compare import spread
 from learner.evaluation.optimism import optimism_of, optimism_text
-from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text
+from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text, refit_text
 from learner.store import Run
 from learner.wording import count, percent, percent_with_interval
 from ui import state
@@ -58,6 +58,8 @@ def show_figures(shown: Shown) -> None:
         "learnt them by heart.",
         help=HELP,
     )
+    if text := refit_text(shown.run.facts):
+        st.caption(text)
 
 
 def chosen_text(shown: Shown) -> str:

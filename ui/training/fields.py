@@ -43,6 +43,7 @@ NAMES = {
     "valid_fraction": "Share for validation (%)",
     "seed": "Seed",
     "repeats": "Repeats (runs)",
+    "refit": "Train once more on all images at the end (refit)",
     "grouped": "Keep what belongs together on one side (grouped split)",
     "folds": "Folds (0: one split)",
     "fold": "Which fold validates",

@@ -40,6 +40,10 @@ def show_plan(store: Store, recipe: Recipe, known: KnownBackbone, classes: int) 
         show_strip(stages, phase.group_rates(stages, known.batch_norm), phase)
         if cost:
             st.caption(plans.cache_text(cost))
+    if recipe.refits:
+        about = plans.about(sum(phase.expected_s for phase in plan.refit)) if plan else ""
+        st.markdown("**Once more on all images**" + (f": {about}" if about else ""))
+        st.caption("With the validation images to learn from, too. The figures stay those of the model before.")
     has_rates = any(not phase.solve for phase in phases)
     if has_rates:
         with st.expander("Learning rates over all phases"):

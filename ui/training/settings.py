@@ -209,6 +209,9 @@ def _edit_split(draft: dict[str, Any], fields: Fields, versions: Sequence[int]) 
             key=key("version"),
         ),
         "grouped": third.checkbox(NAMES["grouped"], draft["grouped"], help=HELP["grouped"], key=key("grouped")),
+        "refit": third.checkbox(
+            NAMES["refit"], draft["refit"], help=HELP["refit"], key=key("refit"), disabled=bool(folds)
+        ),
     }
 
 
@@ -252,6 +255,7 @@ def _changed_split(values: dict[str, Any]) -> list[str]:
     said += [] if values["seed"] == 42 else [f"seed {values['seed']}"]
     said += [] if values["repeats"] == 1 else [f"{values['repeats']} repeats"]
     said += [] if values["version"] is None else [f"version {values['version']} of the data"]
+    said += [] if values["refit"] == Recipe("any").refit else ["refit" if values["refit"] else "no refit"]
     return said + ([] if values["grouped"] else ["split without groups"])
 
 

@@ -89,7 +89,7 @@ def test_every_phase_that_found_something_is_told_and_whether_its_point_is_the_m
     told = findings(Run(facts=facts, best_epoch=3), phases, epochs)
     assert [index for index, _ in told] == [0, 1] and "epoch" not in told[1][1]
     told = findings(Run(facts=facts, best_epoch=2), phases, epochs)
-    assert told[1][1].endswith("The run's model is that of epoch 2, whose loss was lower still.")
+    assert told[1][1].endswith("The best epoch is 2, whose loss was lower still.")
     facts["interpolated"]["1"]["point"] = 0.0  # where it went back to its start, that is the model
-    assert "The run's model" not in findings(Run(facts=facts, best_epoch=1), phases, epochs)[1][1]
+    assert "The best epoch" not in findings(Run(facts=facts, best_epoch=1), phases, epochs)[1][1]
     assert findings(Run(facts={}, best_epoch=2), phases, epochs) == []

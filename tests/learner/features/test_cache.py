@@ -74,7 +74,7 @@ class CountsStages:
             return plain(network, index, x)
 
         monkeypatch.setattr(Network, "stage", counted)
-        monkeypatch.setattr("learner.training.run.forget_speeds", lambda *_: None)  # measuring would be counted too
+        monkeypatch.setattr("learner.training.trainer.forget_speeds", lambda *_: None)  # measuring would be counted too
 
 
 # Exactness

@@ -50,6 +50,7 @@ SOLVED = small_recipe(
     batch_size=4,
     augment=Augment(flip_horizontal=True),
     views=2,
+    refit=True,
     phases=[
         Phase("First", trainable="layer4", epochs=1, lr=[1e-3, 1e-2], interpolate=True),
         Phase("Solve the head", solve=True),
@@ -169,16 +170,16 @@ MOMENTS = {
     "with the first batch": partial(die_at_batch, 1, 0),
     "in warm-up": partial(die_at_batch, 3, 0),
     "in fine-tuning": partial(die_at_batch, 7, 2),
-    "before a phase's end is kept": partial(_before, "learner.training.run", "save_model", 3),
-    "between phases": partial(_before, "learner.training.run", "prepare_phase", 2),
+    "before a phase's end is kept": partial(_before, "learner.training.trainer", "save_model", 3),
+    "between phases": partial(_before, "learner.training.trainer", "prepare_phase", 2),
     "while a checkpoint is written": _half_a_checkpoint,
     "while images are decoded into the cache": partial(_while_rows_are_written, 2),
     "while features are computed": partial(_while_rows_are_written, 12),
-    "before the last check": partial(_before, "learner.training.run", "compute_outputs"),
+    "before the last check": partial(_before, "learner.training.trainer", "compute_outputs"),
     "before the golden photos": partial(_before, "learner.evaluation.inspect", "save_golden"),
     "before the figures": partial(_before, "learner.evaluation.inspect", "write_split"),
-    "before learner.pkl is written": partial(_before, "learner.training.run", "export_learner"),
-    "before the resume point is removed": partial(_before, "learner.training.run", "remove_point"),
+    "before learner.pkl is written": partial(_before, "learner.training.trainer", "export_learner"),
+    "before the resume point is removed": partial(_before, "learner.training.trainer", "remove_point"),
 }
 
 
@@ -210,12 +211,16 @@ def _in_the_line(number: int) -> None:
 
 
 MOMENTS_OF_SOLVING = {
-    "before the first phase's start is kept": partial(_before, "learner.training.run", "save_model"),
+    "before the first phase's start is kept": partial(_before, "learner.training.trainer", "save_model"),
     "between the points of the first phase": partial(_in_the_line, 3),
     "while the head is solved": partial(_before, "learner.training.solve", "solve"),
     "with the averages of some steps": partial(die_at_batch, 2, 2),
     "between the points of the last phase": partial(_in_the_line, 9),
-    "before the last phase's end is kept": partial(_before, "learner.training.run", "compute_outputs"),
+    "before the last phase's end is kept": partial(_before, "learner.training.trainer", "compute_outputs"),
+    "between the phases of the refit": partial(_before, "learner.training.trainer", "prepare_phase", 5),
+    "while the refit solves the head": partial(_before, "learner.training.solve", "solve", 2),
+    "before the refit takes the place of the other": partial(_before, "learner.training.trainer", "write_model"),
+    "after it has": partial(_before, "learner.training.trainer", "export_learner"),
 }
 
 
