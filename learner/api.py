@@ -74,7 +74,7 @@ def train(
         plan = read_recipe(str(recipe), name, list(changes))
     run_id = store.submit(plan, running=True)
     result = Result(store, run_id)
-    if train_run(store, run_id, plan, quiet=not progress) == "failed":
+    if train_run(store, run_id, quiet=not progress) == "failed":
         raise RunError(f"Run {run_id} failed. {result.run.reason}")
     if model is not None:
         result.export(model, kind, progress=progress)
@@ -269,7 +269,7 @@ def dataset_named(store: Store, data: str | Path, quiet: bool = False) -> str:
         return add_dataset(store, path, suggested_name(path.resolve().name), report).name
 
 
-def train_run(store: Store, run_id: int, recipe: Recipe, quiet: bool = False) -> str:
+def train_run(store: Store, run_id: int, quiet: bool = False) -> str:
     """Train a run that this process has claimed, with a bar; returns its status. Ctrl-C leaves it interrupted."""
     use_patient_threads()
     from learner.training.process import execute
@@ -282,10 +282,14 @@ def train_run(store: Store, run_id: int, recipe: Recipe, quiet: bool = False) ->
     level = ours.level
     ours.addHandler(log)
     ours.setLevel(logging.INFO)
+
+    def recipe_now() -> Recipe:
+        return Recipe.from_dict(store.runs.get(run_id).recipe)
+
     try:
         with progress_bar(disabled=quiet) as bar:
             task = bar.add_task(f"Run {run_id}", total=1.0)
-            return execute(store, run_id, None if quiet else RunBar(bar, task, recipe))
+            return execute(store, run_id, None if quiet else RunBar(bar, task, recipe_now))
     finally:
         ours.removeHandler(log)
         ours.setLevel(level)

@@ -57,7 +57,8 @@ def showing_progress(doing: str, quiet: bool = False) -> Iterator[Callable[[Impo
 class RunBar(Listener):
     """Shows a run that trains here: a bar with time left, and a line an epoch."""
 
-    def __init__(self, bar: Progress, task: TaskID, recipe: Recipe):
+    def __init__(self, bar: Progress, task: TaskID, recipe: Callable[[], Recipe]):
+        """`recipe` gives the run's as it is then: a search decides it while the run is under way."""
         self._bar, self._task, self._recipe = bar, task, recipe
 
     def on_progress(self, progress: RunProgress) -> None:
@@ -66,7 +67,7 @@ class RunBar(Listener):
         )
 
     def on_epoch(self, figures: dict[str, Any], is_best: bool) -> None:
-        line = epoch_line(figures, self._recipe.phases[figures["phase"]].name)
+        line = epoch_line(figures, self._recipe().phases[figures["phase"]].name)
         self._bar.console.print(line + (" best so far" if is_best else ""), markup=False)
 
 

@@ -5,7 +5,7 @@ from itertools import product
 
 from filelock import FileLock
 
-from learner.planning.cost import Speed, save_speeds
+from learner.planning.speeds import Speed, save_speeds
 from learner.recipe import Recipe
 from learner.recipe.backbones import KNOWN_BACKBONES
 from learner.store import Store

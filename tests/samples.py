@@ -44,6 +44,21 @@ def make_photos(
     return folder
 
 
+def write_probabilities(folder: Path, every: int = 2) -> Path:
+    """A table beside `make_photos` of two classes, cat and dog; returns it.
+
+    One photo in `every` of each class is what its folder says with probability 2/3 only; the others are certain.
+    """
+    rows = ["file,probability:cat,probability:dog"]
+    for photo in sorted(folder.rglob("*.jpg")):
+        is_cat, number = photo.parent.name == "cat", int(photo.stem[-3:])
+        cat = (0.667 if is_cat else 0.333) if number % every == 0 else float(is_cat)
+        rows.append(f"{photo.relative_to(folder)},{cat},{1 - cat:.3f}")
+    table = folder / "labels.csv"
+    table.write_text("\n".join(rows))
+    return table
+
+
 def make_photo(index: int, classes: int, size: tuple[int, int], chance: random.Random) -> Image.Image:
     """One photo of class `index` of `classes`: its shape in its hue, somewhere on a noisy grey ground."""
     width, height = size

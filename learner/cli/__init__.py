@@ -111,7 +111,7 @@ def train(
         if not store.workers.alive():
             err.print("No worker is running. Start one: python -m learner worker")
         return
-    status = train_here(store, run_id, plan, quiet=as_json)
+    status = train_here(store, run_id, quiet=as_json)
     run = store.runs.get(run_id)
     if status == "failed":
         raise RunError(f"Run {run_id} failed. {run.reason}")

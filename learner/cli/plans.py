@@ -9,6 +9,7 @@ from learner.cli.printing import out
 from learner.jobs.process import use_patient_threads
 from learner.models.weights import WeightsSource, choose_backbone
 from learner.planning.cost import RunPlan
+from learner.planning.trials import trial_rows
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.terminal import err
@@ -90,6 +91,16 @@ def print_expected_and_true(plan: RunPlan, finished: bool) -> None:
     if finished and len(spent) == len(parts):
         table.add_row(TOGETHER, _time(plan.expected_s), _time(sum(spent)), "", "")
     out.print(table, soft_wrap=False)
+
+
+def print_trials(facts: dict[str, Any]) -> None:
+    """What a run's search tried; nothing for a run that did not search."""
+    rows = trial_rows(facts)
+    if rows:
+        table = _table(*rows[0])
+        for row in rows:
+            table.add_row(*map(Text, row.values()))
+        out.print(table, soft_wrap=False)
 
 
 def _precision(plan: RunPlan) -> str:

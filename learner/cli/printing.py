@@ -15,6 +15,7 @@ from rich.table import Table
 
 from learner.errors import ThawError
 from learner.evaluation.findings import findings
+from learner.planning.trials import search_summary
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.terminal import err
@@ -94,8 +95,9 @@ def print_result(store: Store, run: Run) -> None:
             f"{count(result['images'], 'validation image')}, best checkpoint from epoch {run.best_epoch}; "
             f"took {took(run)}"
         )
-        if text := refit_text(run.facts):
-            out.print(text)
+        for text in (search_summary(run.facts), *run.facts.get("search", {}).get("reasons", []), refit_text(run.facts)):
+            if text:
+                out.print(text, markup=False)
 
 
 def print_findings(store: Store, run: Run) -> None:

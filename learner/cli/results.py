@@ -29,7 +29,6 @@ from learner.evaluation.results import (
     wrong,
 )
 from learner.jobs.process import use_patient_threads
-from learner.recipe import Recipe
 from learner.store import Store
 from learner.terminal import err, progress_bar
 from learner.wording import count, percent, percent_with_interval
@@ -251,8 +250,7 @@ def retrain(
         else:
             out.print(f"Run {again} is queued. What it fixes: python -m learner results compare {again}")
         return
-    recipe = Recipe.from_dict(store.runs.get(again).recipe)
-    if train_here(store, again, recipe, quiet=as_json) == "failed":
+    if train_here(store, again, quiet=as_json) == "failed":
         raise RunError(f"Run {again} failed. {store.runs.get(again).reason}")
     if as_json:
         print_json(run_dict(store, store.runs.get(again), whole=True) | {"baseline": run})

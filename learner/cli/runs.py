@@ -9,7 +9,7 @@ import typer
 
 from learner.advice.coach import advice_about, has_batch_norm, with_more_epochs
 from learner.api import train_run
-from learner.cli.plans import print_expected_and_true
+from learner.cli.plans import print_expected_and_true, print_trials
 from learner.cli.printing import AsJson, out, print_findings, print_json, print_result, run_dict, table_of, took
 from learner.errors import RunError, ThawError
 from learner.evaluation.compare import common_accuracy, compare, phase_gains
@@ -73,6 +73,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
             f"{run.progress.get('message', 'Starting')}, {percent(run.progress.get('done', 0))} done"
             + (f", {duration(left)} left" if left is not None else "")
         )
+    print_trials(run.facts)
     recipe, epochs = Recipe.from_dict(run.recipe_with_epochs), store.runs.epochs(run_id)
     for epoch in epochs:
         out.print(epoch_line(epoch.__dict__, recipe.phases[epoch.phase].name), markup=False)
@@ -130,7 +131,7 @@ def runs_resume(
     if not here:
         _say_queued(store, f"Run {run_id} goes on when a worker takes it.", run_id)
         return
-    status = train_here(store, run_id, Recipe.from_dict(store.runs.get(run_id).recipe), quiet=False)
+    status = train_here(store, run_id, quiet=False)
     run = store.runs.get(run_id)
     if status == "failed":
         raise RunError(f"Run {run_id} failed. {run.reason}")
@@ -230,10 +231,10 @@ def runs_compare(
     out.print(table)
 
 
-def train_here(store: Store, run_id: int, recipe: Recipe, quiet: bool) -> str:
+def train_here(store: Store, run_id: int, quiet: bool) -> str:
     """Train a run that this process has claimed; returns its status. Ctrl-C ends it with what it has learnt."""
     try:
-        return train_run(store, run_id, recipe, quiet)
+        return train_run(store, run_id, quiet)
     except KeyboardInterrupt:
         go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
         learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."

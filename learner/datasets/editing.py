@@ -12,6 +12,7 @@ from learner.datasets.files import import_lock
 from learner.datasets.finalizing import finalize_rows
 from learner.datasets.grouping import bursts
 from learner.datasets.layouts import groups_by_pattern
+from learner.datasets.layouts.probabilities import renamed
 from learner.datasets.names import joined, natural_key, plural, sentence
 from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.splits import Split
@@ -80,6 +81,8 @@ class Difference:
     moved: dict[str, tuple[str, str]]
     """path → (split before, split after)."""
     regrouped: list[str]
+    reweighed: list[str]
+    """Of the same class as before, with other probabilities or none."""
 
     def in_words(self) -> str:
         """`3 images set aside, 2 relabelled`, or `nothing changed`."""
@@ -91,6 +94,7 @@ class Difference:
             (self.relabelled, "relabelled"),
             (self.moved, "moved to another split"),
             (self.regrouped, "given another group"),
+            (self.reweighed, "given other probabilities"),
         ]
         said = [f"{len(some):,} {what}" for some, what in parts if some]
         return f"Images: {', '.join(said)}" if said else "Nothing changed"
@@ -199,6 +203,7 @@ def difference(before: Sequence[ImageRow], after: Sequence[ImageRow]) -> Differe
         relabelled={b.path: (a.label, b.label) for a, b in both if a.label != b.label},
         moved={b.path: (a.split, b.split) for a, b in both if a.split != b.split},
         regrouped=[b.path for a, b in both if a.group != b.group],
+        reweighed=[b.path for a, b in both if a.label == b.label and a.probabilities != b.probabilities],
     )
 
 
@@ -216,8 +221,9 @@ def _add_version(store: Store, newest: VersionInfo, rows: list[ImageRow], note: 
 def _apply(rows: dict[str, ImageRow], edit: Edit) -> None:
     change: Callable[[ImageRow], ImageRow]
     if edit.action == "rename":
-        change = partial(replace, label=edit.to)
-        chosen = [row for row in rows.values() if row.label in edit.classes]
+        names = dict.fromkeys(edit.classes, edit.to)
+        change = partial(_renamed, names=names)
+        chosen = [row for row in rows.values() if names.keys() & {row.label, *(row.probabilities or ())}]
     elif edit.action == "give_up_test":
         change = partial(replace, split="")
         chosen = [row for row in rows.values() if row.split == "test"]
@@ -228,12 +234,16 @@ def _apply(rows: dict[str, ImageRow], edit: Edit) -> None:
         rows[row.path] = change(row)
 
 
+def _renamed(row: ImageRow, names: dict[str, str]) -> ImageRow:
+    return replace(row, label=names.get(row.label, row.label), probabilities=renamed(row.probabilities, names))
+
+
 def _change(rows: dict[str, ImageRow], edit: Edit, chosen: list[ImageRow]) -> Callable[[ImageRow], ImageRow]:
     value = dict(zip(edit.paths, edit.each or [edit.to] * len(edit.paths), strict=True))
     if edit.action == "exclude":
         return partial(replace, excluded=True, reason=edit.to or BY_HAND)
     if edit.action == "relabel":
-        return lambda row: replace(row, label=value[row.path], excluded=False, reason="")
+        return lambda row: replace(row, label=value[row.path], probabilities=None, excluded=False, reason="")
     if edit.action == "group":
         return lambda row: replace(row, group=value[row.path])
     if edit.action == "include":

@@ -33,6 +33,7 @@ class ImageRow:
     excluded: bool = False
     reason: str = ""
     cluster: str = ""
+    probabilities: dict[str, float] | None = None
 
 
 def exclude_doubtful(images: list[ImageRow]) -> list[ImageRow]:

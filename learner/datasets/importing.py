@@ -269,6 +269,7 @@ def _take(source: Source, entry: Entry, item: Placed, incoming: Incoming) -> Ima
         group=item.group,
         weight=item.weight,
         reason="" if item.label else item.reason,
+        probabilities=item.probabilities,
     )
 
 

@@ -25,7 +25,9 @@ def fingerprint_of(rows: Iterable[ImageRow]) -> str:
     """SHA-256 over what a person decides and sees of every image, in whatever order they come."""
     digest = hashlib.sha256()
     for row in sorted(rows, key=lambda row: row.path):
-        said = (row.path, row.label, row.split, row.sha256, row.group, row.weight, row.excluded)
+        said: tuple = (row.path, row.label, row.split, row.sha256, row.group, row.weight, row.excluded)
+        if row.probabilities:
+            said += (sorted(row.probabilities.items()),)
         digest.update("\0".join(map(str, said)).encode())
         digest.update(b"\0\n")
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from learner.errors import DatasetError, RunError
 from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
 from learner.evaluation.results import SplitName, save_result, split_folder
 from learner.features.loaders import LabelledFile, ahead
+from learner.features.targets import shares_of
 from learner.inference.predictor import BATCH, Predictor
 from learner.jobs.process import Tell
 from learner.models.calibration import (
@@ -58,6 +59,11 @@ class ModelOutputs:
         index_of = {name: index for index, name in enumerate(classes)}
         return np.array([index_of[image.label] for image in self.images])
 
+    def goals(self, classes: list[str]) -> np.ndarray:
+        """What a log loss is against: probabilities (images, classes) where any image has some, else `targets`."""
+        shares = shares_of(self.images, classes)
+        return self.targets(classes) if shares is None else shares
+
 
 def reference_images(images: Iterable[Image]) -> list[Image]:
     """At most `MOST_REFERENCES` of them, of every class as many, always the same ones."""
@@ -90,12 +96,12 @@ def write_results(
 
     `train` are the reference images; `base` is the folder that the images' `file` is relative to.
     """
-    targets = valid.targets(spec.classes)
-    spec = replace(spec, temperature=fit_temperature(valid.logits, targets))
+    goals = valid.goals(spec.classes)
+    spec = replace(spec, temperature=fit_temperature(valid.logits, goals))
     far = write_model(folder, model, spec, valid, train, base)
     others = min(neighbours_for(len(train.images)) + 1, len(train.images))  # the nearest of all is the image itself
     write_split(folder, "train", spec, train, distances(train.features, train.features, others))
-    write_split(folder, "valid", spec, valid, far, cross_fitted(valid.logits, targets))
+    write_split(folder, "valid", spec, valid, far, cross_fitted(valid.logits, goals))
 
 
 def write_model(
@@ -130,7 +136,8 @@ def write_split(
     classes. Predictions and curves are of the model as it is exported.
     """
     probs, targets = calibrated(outputs.logits, spec.temperature), outputs.targets(spec.classes)
-    result = evaluate(probs if judged is None else judged, targets, spec.classes)
+    shares = shares_of(outputs.images, spec.classes)
+    result = evaluate(probs if judged is None else judged, targets, spec.classes, shares)
     result |= {"split": split, "temperature": spec.temperature, "cross_fitted": judged is not None}
     result["uncalibrated"] = calibration_curve(calibrated(outputs.logits, 1.0), targets)
     curves = one_against_rest(probs, targets, spec.classes)

@@ -25,8 +25,13 @@ CURVE_POINTS = 60
 WILSON, MOVER, BOOTSTRAP = "Wilson", "Wilson for each class, combined", f"bootstrap, {RESAMPLES:,} resamples"
 
 
-def evaluate(probs: np.ndarray, targets: np.ndarray, classes: list[str]) -> dict[str, Any]:
+def evaluate(
+    probs: np.ndarray, targets: np.ndarray, classes: list[str], shares: np.ndarray | None = None
+) -> dict[str, Any]:
     """Figures as plain values, ready for JSON. `probs` is (images, classes), `targets` (images,) of class indices.
+
+    `shares` (images, classes) are true probabilities of the classes, where there are any. Log loss is against them,
+    then, and so is `brier`, the Brier score: squared distances added up over the classes, their mean over the images.
 
     `confusion[i][j]` counts images of class i that were taken for class j. Precision of a class that was never
     predicted is 0; balanced accuracy and macro F1 are means over the classes that have images. `figures` are those
@@ -45,15 +50,17 @@ def evaluate(probs: np.ndarray, targets: np.ndarray, classes: list[str]) -> dict
     precision, recall, f1, support = precision_recall_fscore_support(
         targets, predicted, labels=np.arange(len(classes)), zero_division=0.0
     )
+    brier = {} if shares is None else {"brier": float(((probs - shares) ** 2).sum(axis=1).mean())}
     return {
         "images": len(targets),
+        **brier,
         "accuracy": right / len(targets),
         "accuracy_interval": interval,
         "figures": {
             "accuracy": _figure(right / len(targets), interval, WILSON),
             **_balanced(confusion),
             **_top_k(probs, targets),
-            "log_loss": _log_loss(probs, targets),
+            "log_loss": _log_loss(log_losses(probs, targets if shares is None else shares)),
         },
         "classes": classes,
         "confusion": confusion.tolist(),
@@ -160,15 +167,16 @@ def _top_k(probs: np.ndarray, targets: np.ndarray) -> dict[str, dict[str, Any]]:
     return {"top_k": _figure(hits / len(targets), wilson(hits, len(targets)), WILSON) | {"k": k}}
 
 
-def _log_loss(probs: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    losses = log_losses(probs, targets)
+def _log_loss(losses: np.ndarray) -> dict[str, Any]:
     random = np.random.default_rng(0)
     means = np.array([losses[random.integers(len(losses), size=len(losses))].mean() for _ in range(RESAMPLES)])
     return _figure(float(losses.mean()), _percentiles(means), BOOTSTRAP)
 
 
 def log_losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(images,) of minus the logarithm of the probability of the true class."""
+    """(images,) of minus the logarithm of the probability of the true class, or its mean by true probabilities."""
+    if targets.ndim == 2:
+        return -(targets * np.log(np.maximum(probs.astype(np.float64), np.finfo(np.float64).tiny))).sum(axis=1)
     own = probs[np.arange(len(targets)), targets].astype(np.float64)
     return -np.log(np.maximum(own, np.finfo(np.float64).tiny))
 

@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from learner.datasets.images import read_squished
 from learner.features import augment
 from learner.features.arrays import Rows
 from learner.features.preprocess import Preprocess
+from learner.features.targets import targets_of
 from learner.recipe import Augment
 from learner.store import Image
 
@@ -39,11 +40,14 @@ class LabelledFile:
     sha256: str
     weight: float = 1.0
     """How often it is shown beside others; see `Order`."""
+    probabilities: Mapping[str, float] | None = field(default=None, compare=False)
+    """Of classes, where it has some."""
 
     @classmethod
     def of(cls, path: Path, image: Image) -> "LabelledFile":
         """The image of a data set that lies at `path`."""
-        return cls(path, image.label, image.sha256, 1.0 if image.weight is None else image.weight)
+        weight = 1.0 if image.weight is None else image.weight
+        return cls(path, image.label, image.sha256, weight, image.probabilities)
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ class Pixels:
 class ImageLoader(DataLoader):
     """A fastai DataLoader that fetches whole batches, a few ahead of the network.
 
-    It gives images (batch, 3, size, size) and class indices (batch,). While `features` is set it gives those rows in
-    place of images: (batch, channels, height, width), as the frozen stages would.
+    It gives images (batch, 3, size, size) and their targets, as `learner.features.targets` makes them. While `features`
+    is set it gives those rows in place of images: (batch, channels, height, width), as the frozen stages would.
     """
 
     def __init__(
@@ -189,11 +193,10 @@ def make_dataloaders(
     order: Order,
 ) -> DataLoaders:
     """Loaders for training, in `order` and `views`, and for validation, one after the other and as the images are."""
-    index_of = {label: index for index, label in enumerate(classes)}
     batch_size = min(batch_size, len(train))
 
     def loader(files: list[LabelledFile], **how) -> ImageLoader:
-        targets = np.array([index_of[file.label] for file in files], dtype=np.int64)
+        targets = targets_of(files, classes)
         return ImageLoader(Pixels(files, decoder, None), targets, preprocess, batch_size, device, **how)
 
     return DataLoaders(loader(train, views=views, order=order), loader(valid), device=device)

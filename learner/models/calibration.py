@@ -21,7 +21,8 @@ FOLDS = 5
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, folds: int = FOLDS) -> float:
     """The number to divide logits by so that the log loss of new images is lower; 1 unless images show that it is.
 
-    `logits` is (images, classes), `targets` (images,) of class indices. The temperature is the most probable one, given
+    `logits` is (images, classes), `targets` (images,) of class indices or (images, classes) of probabilities, against
+    which the log loss is then. The temperature is the most probable one, given
     the images and that it lies around 1 (`LOG_SPREAD`). It is fitted on each `folds - 1` folds and held against 1 on
     the images of the fold left out. Unless their log loss is lower by more than its own standard error, the answer is
     1: else the chance in a few images would often prove a model wrong that means what it says. Images that are all
@@ -95,12 +96,14 @@ def quantiles(values: np.ndarray) -> list[float]:
 def _folds(targets: np.ndarray, folds: int) -> np.ndarray:
     """(images,) of fold numbers: always the same, as even as can be, within each class too."""
     numbers = np.empty(len(targets), dtype=int)
-    numbers[np.argsort(targets, kind="stable")] = np.arange(len(targets)) % folds
+    labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+    numbers[np.argsort(labels, kind="stable")] = np.arange(len(targets)) % folds
     return numbers
 
 
 def _all_right(logits: np.ndarray, targets: np.ndarray) -> bool:
-    return bool((logits.argmax(axis=1) == targets).all())
+    said = logits.argmax(axis=1)
+    return bool((said == targets).all() if targets.ndim == 1 else (targets[np.arange(len(said)), said] == 1).all())
 
 
 def _most_probable(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -117,6 +120,8 @@ def _most_probable(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _log_losses(logits: np.ndarray, targets: np.ndarray, temperature: float) -> np.ndarray:
-    """(images,) of minus the logarithm of the probability of the true class."""
+    """(images,) of minus the logarithm of the probability of the true class, or its mean by their probabilities."""
     scaled = logits / temperature
+    if targets.ndim == 2:
+        return logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)
     return logsumexp(scaled, axis=1) - scaled[np.arange(len(targets)), targets]

@@ -26,7 +26,11 @@ WORSE_IN_A_ROW = 2
 MOST_ITERATIONS = 200
 NEVER = -1e4
 """Logit of a class that there was nothing to learn of."""
-_LEAST_DEVIATION = 1e-6
+SHARE_OF_MEAN = 0.1
+"""Of the mean variance of all numbers, added to each one's own. A number that hardly varies in a few hundred images,
+such as the maximum of a filter that hardly anything excites, would else be blown up, and one new image with a little of
+it would get an absurd answer (measured: docs/benchmarks.md)."""
+_LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def solve(
     strengths: tuple[float, ...] = STRENGTHS,
     tell: Callable[[int, int], None] = lambda fits, total: None,
 ) -> Solution:
-    """Fit a multinomial logistic regression to all images in all their views, standardised.
+    """Fit a multinomial logistic regression to all images in all their views, standardised (`SHARE_OF_MEAN`).
 
     The objective is the mean cross entropy, images counted by `weights`, plus half the strength times the squared
     weights. The strength with the lowest log loss of left-out images is taken, on a path from strong to weak in which
@@ -136,7 +140,7 @@ class _Fit:
         self._mean = np.average(features, axis=0, weights=self._weights).astype(np.float32)
         centred = features - self._mean
         variance = np.average(np.square(centred), axis=0, weights=self._weights)
-        self._deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION).astype(np.float32)
+        self._deviation = np.sqrt(variance + SHARE_OF_MEAN * variance.mean() + _LEAST_VARIANCE).astype(np.float32)
         centred /= self._deviation
         self._features = centred
         self._model = LogisticRegression(max_iter=MOST_ITERATIONS, tol=1e-4, warm_start=True)

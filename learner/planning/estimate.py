@@ -9,7 +9,8 @@ from learner.datasets import image_path, split_by, summarize
 from learner.datasets.images import read_squished
 from learner.features.arrays import Budget
 from learner.models.weights import choose_backbone
-from learner.planning.cost import RunPlan, Workload, choose_speed, load_speeds, plan_run
+from learner.planning.cost import RunPlan, Workload, choose_speed, plan_run
+from learner.planning.speeds import load_speeds
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
 from learner.workspace import Workspace

@@ -38,8 +38,9 @@ class Phase:
     name: Annotated[str, Field(min_length=1, max_length=60)]
     """What the curves and tables call it."""
     trainable: Trainable = "head"
-    """What learns: `head`, `all`, a stage such as `block5`, which means that stage and all above it, or a list of just
-    those parts, such as `[block1, head]` (surgical fine-tuning, Lee et al. 2022, arXiv:2210.11466)."""
+    """What learns: `head`, `last` (the last stage and the head), `all`, a stage such as `block4`, which means that
+    stage and all above it, or a list of just those parts, such as `[block1, head]` (surgical fine-tuning, Lee et al.
+    2022, arXiv:2210.11466)."""
     epochs: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = 3
     """Passes over the training images. `auto` makes about as many steps for a few images as for some hundreds."""
     lr: float | list[float] | dict[str, float] | Literal["auto"] = "auto"
@@ -135,7 +136,8 @@ class Phase:
         """What learns, in a person's words."""
         if isinstance(self.trainable, list):
             return f"{' and '.join(self.trainable)} alone"
-        return {"head": "the head", "all": "everything"}.get(self.trainable, f"{self.trainable} and all above")
+        names = {"head": "the head", "last": "the last stage and the head", "all": "everything"}
+        return names.get(self.trainable, f"{self.trainable} and all above")
 
     @property
     def trains_stages(self) -> bool:
@@ -147,7 +149,8 @@ class Phase:
         groups = [*stages, "head"]
         if isinstance(self.trainable, list):
             return [name in self.trainable for name in groups]
-        first = 0 if self.trainable == "all" else groups.index(self.trainable)
+        first = {"all": 0, "last": len(stages) - 1}.get(self.trainable)
+        first = groups.index(self.trainable) if first is None else first
         return [index >= first for index in range(len(groups))]
 
     def first_trainable_group(self, stages: list[str]) -> int:

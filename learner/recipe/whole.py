@@ -218,7 +218,7 @@ class Recipe:
         """Raise RecipeError with every mistake; `stages` are the backbone's, where they are known."""
         Recipe.from_dict(self.to_dict())
         if stages is not None:
-            allowed = ["head", "all", *stages]
+            allowed = ["head", "last", "all", *stages]
             parts = [*stages, "head"]
             problems = [
                 f"phases.{i}.trainable: {name!r} is not a part of {self.backbone}. "

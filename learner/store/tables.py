@@ -11,6 +11,7 @@ class Base(DeclarativeBase):
 
     type_annotation_map: ClassVar = {
         dict[str, Any]: JSON,
+        dict[str, float]: JSON(none_as_null=True),
         list[float]: JSON,
         list[list[float]]: JSON,
         list[list[float | None]]: JSON,
@@ -68,6 +69,8 @@ class Image(Base):
     """Near duplicates share it; empty for an image that resembles no other."""
     weight: Mapped[float | None]
     """How much it counts, from a table's column; none means 1."""
+    probabilities: Mapped[dict[str, float] | None]
+    """Class → its probability, those above 0, where a table gives some; none means that `label` is certain."""
     sha256: Mapped[str]
     width: Mapped[int]
     """Pixels, after EXIF rotation, like `height`."""

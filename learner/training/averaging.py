@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from learner.evaluation.intervals import Discordance
 from learner.evaluation.optimism import parts_of
+from learner.features.targets import goals_in, labels_in
 from learner.models.network import Network
 from learner.planning.cost import POINTS
 from learner.training.position import finite
@@ -158,9 +159,10 @@ class Interpolate(Callback):
         losses, hits, classes = [], [], []
         for x, targets in self.dls.valid:
             logits = model(x)
-            losses.append(nn.functional.cross_entropy(logits, targets, reduction="none").cpu())
-            hits.append((logits.argmax(dim=1) == targets).cpu())
-            classes.append(targets.cpu())
+            losses.append(nn.functional.cross_entropy(logits, goals_in(targets), reduction="none").cpu())
+            labels = labels_in(targets)
+            hits.append((logits.argmax(dim=1) == labels).cpu())
+            classes.append(labels.cpu())
         return torch.cat(losses).double().numpy(), torch.cat(hits).double().numpy(), torch.cat(classes).numpy()
 
 

@@ -18,7 +18,8 @@ from learner.models.backbones import build
 from learner.models.heads import build_head
 from learner.models.network import Network, Shape, lowered, row_bytes
 from learner.models.precision import Precision, precisions
-from learner.planning.cost import Speed, Workload, choose_speed, is_narrow, load_speeds, save_speeds
+from learner.planning.cost import Workload, choose_speed, is_narrow
+from learner.planning.speeds import Speed, load_speeds, save_speeds
 from learner.recipe import Augment, Head, Recipe
 from learner.store import Store
 from learner.training.optimizers import build_optimizer

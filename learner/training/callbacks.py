@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from learner.evaluation.optimism import parts_of
+from learner.features.targets import goals_in, labels_in
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
@@ -294,7 +295,8 @@ class Samples(Callback):
             return
         probs = self.pred.detach()[[position - start for position in wanted]].float().softmax(dim=1)
         best, predicted = probs.max(dim=1)
-        own = probs.gather(1, self.y[[position - start for position in wanted]].unsqueeze(1)).squeeze(1)
+        labels = labels_in(self.y)[[position - start for position in wanted]]
+        own = probs.gather(1, labels.unsqueeze(1)).squeeze(1)
         for row, position in enumerate(wanted):
             self._found[position] = [int(predicted[row]), round(float(best[row]), 4), round(float(own[row]), 4)]
 
@@ -318,9 +320,10 @@ class ValidationParts(Callback):
     @torch.no_grad()
     def after_pred(self) -> None:
         if not self.training:
-            self._losses.append(nn.functional.cross_entropy(self.pred.detach().float(), self.y, reduction="none"))
-            self._hits.append(self.pred.argmax(dim=1) == self.y)
-            self._targets.append(self.y)
+            pred, labels = self.pred.detach().float(), labels_in(self.y)
+            self._losses.append(nn.functional.cross_entropy(pred, goals_in(self.y), reduction="none"))
+            self._hits.append(pred.argmax(dim=1) == labels)
+            self._targets.append(labels)
 
     def after_validate(self) -> None:
         if not self._targets:  # where validation is left out

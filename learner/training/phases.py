@@ -11,8 +11,9 @@ from fastai.learner import Learner, SkipToEpoch
 from fastai.losses import BaseLoss, CrossEntropyLossFlat
 from fastai.metrics import accuracy, error_rate
 from fastai.torch_core import params
-from torch import nn
+from torch import Tensor, nn
 
+from learner.features.targets import labels_in
 from learner.models.network import Network, body_of
 from learner.recipe import Phase, Recipe
 from learner.training.averaging import WeightAverage
@@ -32,7 +33,7 @@ def build_learner(network: Network, dls: DataLoaders, loss: BaseLoss | None = No
         dls,
         network,
         loss_func=loss or CrossEntropyLossFlat(),
-        metrics=[accuracy, error_rate],
+        metrics=[_right, _wrong],
         splitter=stage_groups,
         train_bn=False,
         cbs=[
@@ -46,6 +47,14 @@ def build_learner(network: Network, dls: DataLoaders, loss: BaseLoss | None = No
     learn.logger = lambda *_: None
     learn.remove_cbs([callback for callback in learn.cbs if callback.name == "progress"])
     return learn
+
+
+def _right(logits: Tensor, targets: Tensor) -> Tensor:
+    return accuracy(logits, labels_in(targets))
+
+
+def _wrong(logits: Tensor, targets: Tensor) -> Tensor:
+    return error_rate(logits, labels_in(targets))
 
 
 def stage_groups(model: nn.Sequential) -> list[list[nn.Parameter]]:

@@ -23,8 +23,9 @@ from learner.models.heads import build_head
 from learner.models.layers import layers_of
 from learner.models.network import Network
 from learner.models.precision import Precision
-from learner.planning.cost import RunPlan, Speed, Workload, plan_run
+from learner.planning.cost import RunPlan, Workload, plan_run
 from learner.planning.estimate import workload_for
+from learner.planning.speeds import Speed
 from learner.recipe import Augment, Recipe, choose_image_size
 from learner.store import Image, Run, Store
 from learner.training.benchmark import device_name, pick_device, speed_of_run

@@ -16,6 +16,7 @@ from learner.datasets import assign_folds
 from learner.features.arrays import DiskError
 from learner.features.cache import Item, all_views
 from learner.features.loaders import LabelledFile
+from learner.features.targets import shares_of
 from learner.models.logistic import Solution, solve
 from learner.recipe import Phase, Recipe
 from learner.store import Image, Store
@@ -69,13 +70,14 @@ class Bench:
         views = recipe.views if recipe.augment.changes_anything else 0
         self._keep(data, [len(self.built.backbone.stages)], bool(views))
         features = self._pooled(data, recipe, views)
-        targets = self._targets(images)
+        shares = self._shares(images)
         folds = np.array(assign_folds(images, recipe.seed, FOLDS, recipe.grouped))
-        found = solve(features, targets, len(self._classes), folds, tell=lambda *_: self._tell("solving the head"))
+        found = solve(features, shares, len(self._classes), folds, tell=lambda *_: self._tell("solving the head"))
         asked = ~np.isnan(found.logits[:, 0])
         said = log_softmax(found.logits[asked].astype(np.float64), axis=1)
-        right = said.argmax(axis=1) == targets[asked]
-        return Checked(-said[np.arange(len(said)), targets[asked]], right.astype(float), found.strength)
+        labels = np.array([self._classes.index(image.label) for image in images])
+        right = said.argmax(axis=1) == labels[asked]
+        return Checked(-(shares[asked] * said).sum(axis=1), right.astype(float), found.strength)
 
     def thaw(self, recipe: Recipe, phase: Phase, strength: float, until: float) -> dict[str, Any]:
         """Solve the head on four fifths of the training images, then train `phase`, and check on the others.
@@ -93,7 +95,7 @@ class Bench:
         cached = self._keep(data, sorted({cut, len(stages)} - {0}), bool(views))
         found: dict[str, Any] = {}
         try:
-            self._put(self._solved(self._pooled(data, recipe, views), self._targets(learnt), strength))
+            self._put(self._solved(self._pooled(data, recipe, views), self._shares(learnt), strength))
             data.feed.start_at(cut if cached else 0, [data.dls.train, data.dls.valid])
             start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             learn = build_learner(network, data.dls)
@@ -147,9 +149,9 @@ class Bench:
         pooled = data.feed.pooled(self.built.network, views, lambda _: self._tell("reading what the frozen body gives"))
         return pooled if recipe.head.kind == "solved" else pooled[:, :, pooled.shape[2] // 2 :]
 
-    def _solved(self, features: np.ndarray, targets: np.ndarray, strength: float) -> Solution:
-        nobody = np.full(len(targets), -1)
-        return solve(features, targets, len(self._classes), nobody, strengths=(strength,))
+    def _solved(self, features: np.ndarray, shares: np.ndarray, strength: float) -> Solution:
+        nobody = np.full(len(shares), -1)
+        return solve(features, shares, len(self._classes), nobody, strengths=(strength,))
 
     @torch.no_grad()
     def _put(self, solution: Solution) -> None:
@@ -159,8 +161,12 @@ class Bench:
         layer.weight[:, -solution.weight.shape[1] :].copy_(torch.from_numpy(solution.weight))
         layer.bias.copy_(torch.from_numpy(solution.bias))
 
-    def _targets(self, images: list[Image]) -> np.ndarray:
-        return np.array([self._classes.index(image.label) for image in images])
+    def _shares(self, images: list[Image]) -> np.ndarray:
+        """(images, classes) that are 1 for an image's class, or its probabilities."""
+        shares = shares_of(images, self._classes)
+        if shares is None:
+            shares = np.array([[name == image.label for name in self._classes] for image in images])
+        return shares.astype(np.float32)
 
 
 class _Clock(Callback):

@@ -10,6 +10,7 @@ from fastai.callback.core import Callback, CancelTrainException
 from torch import nn
 
 from learner.datasets import assign_folds
+from learner.features.targets import shares_of
 from learner.models.logistic import STRENGTHS, Solution, solve
 from learner.models.network import Network, head_of
 from learner.recipe import Recipe
@@ -44,6 +45,7 @@ class HeadProblem:
         Raises StopAsked when asked to stop.
         """
         targets = np.array([self.classes.index(image.label) for image in self.images])
+        shares = shares_of(self.images, self.classes)
         views = self._views()
         pictures = len(self.images) * (1 + views)
 
@@ -56,10 +58,11 @@ class HeadProblem:
         features = self.feed.pooled(network, views, read)
         folds = np.array(assign_folds(self.images, self.recipe.seed, FOLDS, self.recipe.grouped))
         folds[folds >= max(1, min(FOLDS, MOST_FITS // len(folds)))] = -1
+        goals = targets if shares is None else shares.astype(np.float32)
         strengths = STRENGTHS
         if self.strength is not None:
             strengths, folds = (self.strength,), np.full_like(folds, -1)
-        return solve(features, targets, len(self.classes), folds, self._weights(targets), strengths, fit)
+        return solve(features, goals, len(self.classes), folds, self._weights(targets), strengths, fit)
 
     def _views(self) -> int:
         recipe = self.recipe

@@ -18,7 +18,7 @@ from learner.exports import export_learner
 from learner.models.checkpoint import load_weights, read_spec, save_model
 from learner.models.logistic import Solution
 from learner.models.network import Network
-from learner.planning.cost import forget_speeds
+from learner.planning.speeds import forget_speeds
 from learner.recipe import Phase
 from learner.store import Image, Run, Store
 from learner.training.averaging import Interpolate

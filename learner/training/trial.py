@@ -3,13 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from learner.datasets import image_path, split_by, summarize
 from learner.features.cache import FeatureCache
 from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Views
 from learner.features.preprocess import Preprocess
+from learner.features.targets import targets_of
 from learner.models.backbones import Backbone
 from learner.models.network import Network
 from learner.planning.estimate import resolve_recipe
@@ -42,12 +42,10 @@ class Trial:
 
     def loader(self, cache: FeatureCache, image_size: int, views: Views | None) -> ImageLoader:
         """The training images in the recipe's order."""
-        index_of = {label: index for index, label in enumerate(self.classes)}
-        targets = np.array([index_of[file.label] for file in self.train], dtype=np.int64)
         order = Order.of(self.train, self.recipe.seed, oversample=self.recipe.balance == "oversample")
         return ImageLoader(
             Pixels(self.train, cache.decoder, None),
-            targets,
+            targets_of(self.train, self.classes),
             self.preprocess(image_size),
             min(self.recipe.batch_size, len(self.train)),
             self.device,

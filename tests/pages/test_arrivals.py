@@ -87,6 +87,28 @@ class TestFound:
         wait_for_all(store)
         assert counts(store, "pile")["0"] == {"": 2}
 
+    def test_columns_with_probabilities_are_shown_and_can_be_left_out(self, open_page, store, tmp_path):
+        folder = make_photos(tmp_path / "pile", {"cat": 3, "dog": 3}, size=(24, 24))
+        rows = [f"{photo.name},{photo.name[:3]},0.75,0.25" for photo in sorted(folder.rglob("*.jpg"))]
+        (folder / "list.csv").write_text("\n".join(["file,class,p:cat,p:dog", *rows]))
+        job_id = rested(store.workspace, start_look(store.workspace, folder)).id
+        app = open_page("data")
+        chosen = next(box for box in app.multiselect if box.label.startswith("Columns with the probability"))
+        assert chosen.value == ["p:cat", "p:dog"]
+        label = next(box for box in app.selectbox if box.label == "Column with the class")
+        assert label.value == "class"
+        label.set_value("").run()
+        assert app.dataframe[0].value["Class"].tolist() == ["cat"]
+        chosen = next(box for box in app.multiselect if box.label.startswith("Columns with the probability"))
+        chosen.set_value([]).run()
+        assert next(box for box in app.selectbox if box.label == "Column with the class").value != ""
+        assert app.dataframe[0].value["Class"].tolist() == ["cat", "dog"]
+        app.text_input(key=f"name-{job_id}").set_value("plain")
+        press(app, "Import 6 images")
+        wait_for_all(store)
+        rows = store.datasets.images(store.datasets.version("plain").id)
+        assert [row.probabilities for row in rows] == [None] * 6
+
     def test_a_pattern_can_say_what_belongs_together(self, open_page, store, bring):
         job_id = bring()
         app = open_page("data")

@@ -155,8 +155,18 @@ def choose_columns(job: ImportJob, choice: Choice, found: Listing, index: int) -
     )
     columns = found.tables[table].columns
 
+    probable = st.multiselect(
+        "Columns with the probability of a class each",
+        columns,
+        default=[name for name in choice.probability_columns if name in columns],
+        key=f"probability_columns-{job.id}-{index}-{table}",
+        help="Headed by the class, or by probability: and the class. The loss then uses the probabilities; without a "
+        "column with the class, an image counts as its most likely one.",
+    )
+
     def column(place, field: str, label: str) -> str:
-        options = columns if field in ("file_column", "label_column") else ["", *columns]
+        needed = field == "file_column" or (field == "label_column" and not probable)
+        options = columns if needed else ["", *columns]
         usual = getattr(choice, field)
         return place.selectbox(
             label,
@@ -175,6 +185,7 @@ def choose_columns(job: ImportJob, choice: Choice, found: Listing, index: int) -
         split_column=column(right, "split_column", "Column with the split"),
         group_column=column(right, "group_column", "Column that says what belongs together"),
         weight_column=column(right, "weight_column", "Column with the weight"),
+        probability_columns=probable,
     )
 
 

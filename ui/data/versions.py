@@ -79,6 +79,7 @@ def show_difference(changed: Difference) -> None:
             [(path, f"{old or 'undecided'} → {new or 'undecided'}") for path, (old, new) in changed.moved.items()],
         ),
         ("given another group", [(path, "") for path in changed.regrouped]),
+        ("given other probabilities", [(path, "") for path in changed.reweighed]),
     ]
     for what, rows in named:
         if rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.planning.cost import load_speeds
+from learner.planning.speeds import load_speeds
 from learner.questions.process import ask
 from learner.recipe import Recipe
 from learner.store import Store

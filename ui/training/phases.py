@@ -123,7 +123,7 @@ def _remember(name: str, shown: pd.DataFrame) -> pd.DataFrame:
 
 def _edit_table(stages: Sequence[str], phases: Rows, more: bool) -> Rows:
     name = key("phases")
-    parts = ["head", *reversed(stages), "all"]
+    parts = ["head", "last", *reversed(stages), "all"]
     named = {_trainable_text(phase["trainable"]) for phase in phases}
     parts += sorted(name for name in named - set(parts) if name.startswith(ONLY) or not stages)
     given = _given(name, (*parts, more), lambda: as_table(phases), lambda shown: shown)

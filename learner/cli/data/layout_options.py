@@ -35,6 +35,13 @@ class LayoutOptions:
     split_column: Annotated[str, typer.Option(help="Its column with train, valid or test.")] = ""
     group_column: Annotated[str, typer.Option(help="Its column that says what belongs together.")] = ""
     weight_column: Annotated[str, typer.Option(help="Its column with weights.")] = ""
+    probability_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="One of its columns with the probability of a class each, headed by the class; repeat it for each.",
+        ),
+    ] = None
     group_pattern: Annotated[
         str, typer.Option(help="A regular expression for paths; images with the same first group belong together.")
     ] = ""
@@ -59,6 +66,7 @@ class LayoutOptions:
 
     def _choice(self, arrival: Arrival) -> Choice:
         columns = {name: getattr(self, name) for name in _COLUMNS}
+        columns["probability_columns"] = self.probability_column or []
         given = {"names": self.pattern, "numbered": self.per_class, "table": self.table or any(columns.values())}
         kinds = {kind for kind, value in given.items() if value} | {str(self.layout)} - {"auto"}
         if len(kinds) > 1:
@@ -77,6 +85,8 @@ class LayoutOptions:
             there = ", ".join(arrival.listing.tables) or "none"
             raise DatasetError(f"{arrival.listing.name} has no {what}. Tables that can be read: {there}.")
         said = {"pattern": self.pattern, "per_class": self.per_class, "table": self.table, **columns}
+        if self.probability_column:  # then the most likely class is meant, unless a column was named
+            choice = replace(choice, label_column="")
         return replace(choice, **{key: value for key, value in said.items() if value})
 
     def _classes(self, proposal: Proposal) -> dict[str, str]:

@@ -12,6 +12,8 @@ from learner.cli.printing import AsJson, out, print_json, table_of, write_csv
 from learner.datasets import summarize
 from learner.datasets.editing import SPLIT_NAMES, Difference, difference
 from learner.datasets.editing import restore as restore_version
+from learner.datasets.exclusions import ImageRow
+from learner.datasets.names import natural_key
 from learner.datasets.rows import COLUMNS, rows_of
 from learner.errors import DatasetError
 from learner.store import Store
@@ -107,6 +109,7 @@ def _told(changed: Difference) -> list[tuple[str, list[tuple[str, str]]]]:
         ("relabelled", relabelled),
         ("moved", moved),
         ("given another group", [(path, "") for path in changed.regrouped]),
+        ("given other probabilities", [(path, "") for path in changed.reweighed]),
     ]
 
 
@@ -132,5 +135,13 @@ def table(
     """Write a table of all images. It has path, class, split, group, why one is not used, and more."""
     store = Store()
     rows = rows_of(store, store.datasets.version(name, version))
-    write_csv(to, list(COLUMNS), ([getattr(row, column) for column in COLUMNS] for row in rows))
+    plain = [column for column in COLUMNS if column != "probabilities"]
+    classes = sorted({name for row in rows for name in row.probabilities or ()}, key=natural_key)
+    headings = [*plain, *(f"probability:{name}" for name in classes)]  # as an import reads them
+    write_csv(to, headings, ([*(getattr(row, column) for column in plain), *_chances(row, classes)] for row in rows))
     out.print(f"Wrote {count(len(rows), 'row')} to {to}", markup=False)
+
+
+def _chances(row: ImageRow, classes: list[str]) -> list[float | str]:
+    """The probability of each class; empty cells where the image's class is certain."""
+    return [row.probabilities.get(name, 0.0) if row.probabilities else "" for name in classes]

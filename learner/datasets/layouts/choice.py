@@ -37,6 +37,9 @@ class Choice:
     """May stay empty, like the two below."""
     group_column: str = ""
     weight_column: str = ""
+    probability_columns: list[str] = field(default_factory=list)
+    """Each gives the probability of the class that it is headed by, as `probability:cat` or just `cat`. Where no column
+    names the class, it is the most likely one."""
     group_pattern: str = ""
     """A regular expression, searched for in the path; images for which its group `group`, or else its first, gives the
     same text belong together and stay in one split."""
@@ -78,6 +81,8 @@ class Placed:
     weight: float | None = None
     reason: str = ""
     """Why it has no class, where there is more to say than that."""
+    probabilities: dict[str, float] | None = None
+    """Of classes, where a table gives some and is not certain."""
 
 
 @dataclass
@@ -101,6 +106,7 @@ class Found:
     group: str = ""
     weight: float | None = None
     reason: str = ""
+    probabilities: dict[str, float] | None = None
 
 
 @dataclass

@@ -49,9 +49,18 @@ def reason_for(proposal: Proposal, seen: str) -> str:
 
 
 def _columns(choice: Choice) -> str:
-    parts = [f"the files in {choice.file_column}", f"the classes in {choice.label_column}"]
-    optional = {choice.split_column: "splits", choice.group_column: "groups", choice.weight_column: "weights"}
+    parts = [f"the files in {choice.file_column}"]
+    optional = {
+        choice.label_column: "classes",
+        choice.split_column: "splits",
+        choice.group_column: "groups",
+        choice.weight_column: "weights",
+    }
     parts += [f"the {what} in {column}" for column, what in optional.items() if column]
+    if choice.probability_columns:
+        columns = choice.probability_columns
+        number = plural(len(columns), "class", "classes")
+        parts.append(f"the probabilities of {number} in {columns[0]} to {columns[-1]}")
     return joined(parts)
 
 

@@ -6,6 +6,13 @@ from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.choice import Choice, Found, Reading
 from learner.datasets.layouts.folders import flat_splits, split_of
 from learner.datasets.layouts.listing import Listing
+from learner.datasets.layouts.probabilities import (
+    class_of,
+    most_likely,
+    plain_probability_columns,
+    probabilities_in,
+    probability_columns,
+)
 from learner.datasets.layouts.tables import (
     FileIndex,
     Table,
@@ -19,14 +26,15 @@ from learner.errors import DatasetError
 
 _ROWS_TRIED = 2000
 UNLISTED = "The table has no row for it, so its class is not known."
+_ODD = "Its probabilities in the table do not add up to 1."
 
 
 def read_listed(images: list[str], listing: Listing, choice: Choice) -> Reading:
-    """Class, split, group and weight of each image as the table's columns say."""
+    """Class, split, group, weight and probabilities of each image as the table's columns say."""
     table = listing.tables.get(choice.table)
     if table is None:
         raise DatasetError(f"{listing.name} holds no table {choice.table!r} that can be read.")
-    if not choice.file_column or not choice.label_column:
+    if not choice.file_column or not (choice.label_column or choice.probability_columns):
         raise DatasetError(f"Say which column of {choice.table} names the files and which one their classes.")
     rows_of, unmatched = _rows_by_image(images, table, choice.file_column)
     labels, splits, groups, weights = (
@@ -34,10 +42,13 @@ def read_listed(images: list[str], listing: Listing, choice: Choice) -> Reading:
         for name in (choice.label_column, choice.split_column, choice.group_column, choice.weight_column)
     )
     folder_splits = {} if choice.split_column else flat_splits([tuple(path.split("/")) for path in images])
+    probable = probabilities_in(table, choice.probability_columns)
     reading = Reading(used={choice.table})
+    odd: list[str] = []
     for path in images:
         rows = rows_of.get(path, [])
-        given = list(dict.fromkeys(label_of(labels[row]) for row in rows if labels[row]))
+        named = [label_of(labels[row]) if labels[row] else most_likely(probable[row] or {}) for row in rows]
+        given = list(dict.fromkeys(filter(None, named)))
         split = folder_splits.get(path.split("/")[-2], "") if folder_splits else ""
         if not rows:
             reading.found[path] = Found("", split, reason=UNLISTED)
@@ -47,10 +58,21 @@ def read_listed(images: list[str], listing: Listing, choice: Choice) -> Reading:
         if len(given) > 1:
             reason = f"The table puts it into {' and '.join(given[:3])}, so its class is not known."
         elif not given:
-            reason = "Its row in the table names no class."
+            reason = _ODD if probable[row] is None else "Its row in the table names no class."
+        label = "" if reason else given[0]
+        odd += [path] if probable[row] is None else []
+        certain = not probable[row] or probable[row] == {label: 1.0}
         reading.found[path] = Found(
-            "" if reason else given[0], split_of(splits[row]) or split, groups[row], weight_of(weights[row]), reason
+            label,
+            split_of(splits[row]) or split,
+            groups[row],
+            weight_of(weights[row]),
+            reason,
+            None if certain else probable[row],
         )
+    if odd:
+        told = f"the probabilities of {plural(len(odd), 'image')} do not add up to 1, such as those of {odd[0]}"
+        reading.notes.append(f"{choice.table}: {told}. Only a class that the table names counts there.")
     _tell(reading, choice, unmatched, table)
     return reading
 
@@ -103,10 +125,17 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
         return None, False
     split_column = next((column for column in table.columns if _tells_splits(table.column(column))), "")
     used = {file_column, split_column}
+    probable = probability_columns(table, used)
+    used |= set(probable)
     weight = weight_column(table, used)
     group = group_column(table, used | {weight})
-    label, is_named = label_column(table, used | {weight, group})
-    if not label:
+    used |= {weight, group}
+    label, is_named = label_column(table, used)
+    if not probable and not is_named:
+        probable = plain_probability_columns(table, used)
+    if probable:
+        label, _ = label_column(table, used | set(probable) | _naming_other_things(table, probable))
+    elif not label:
         return None, False
     choice = Choice(
         "table",
@@ -116,8 +145,15 @@ def guess_columns(images: list[str], path: str, table: Table) -> tuple[Choice | 
         split_column=split_column,
         group_column=group,
         weight_column=weight,
+        probability_columns=probable,
     )
-    return choice, is_named
+    return choice, is_named or bool(probable)
+
+
+def _naming_other_things(table: Table, probable: list[str]) -> set[str]:
+    """Columns with none of the classes whose probabilities the table gives: a `type` may be that of the camera."""
+    classes = {class_of(column) for column in probable}
+    return {column for column in table.columns if classes.isdisjoint(map(label_of, table.column(column)))}
 
 
 def _tells_splits(cells: list[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from learner.datasets.images import IMAGE_SUFFIXES
 from learner.datasets.layouts.choice import Choice, Found, Layout, Placed, Proposal, Reading
@@ -12,6 +12,7 @@ from learner.datasets.layouts.listed import read_listed
 from learner.datasets.layouts.listing import Listing
 from learner.datasets.layouts.numbers import read_numbered, read_setid
 from learner.datasets.layouts.patterns import read_names, searched
+from learner.datasets.layouts.probabilities import most_likely, renamed
 from learner.datasets.names import alike_names, natural_key, suffix_of
 from learner.datasets.sources import describe_kinds
 from learner.errors import DatasetError
@@ -23,6 +24,7 @@ EXPECTED = (
 )
 MAX_LABEL_LENGTH = 100
 _EXAMPLES = 3
+_FOUND = [field.name for field in fields(Found)]
 
 
 def place(listing: Listing, choice: Choice) -> Layout:
@@ -35,7 +37,7 @@ def place(listing: Listing, choice: Choice) -> Layout:
     reading = read(listing, images, resolved(listing, choice))
     top = _top(images, reading.around)
     placed = [
-        Placed(path, path.removeprefix(top), found.label, found.split, found.group, found.weight, found.reason)
+        Placed(source_path=path, path=path.removeprefix(top), **{one: getattr(found, one) for one in _FOUND})
         for path, found in reading.found.items()
     ]
     return Layout(
@@ -107,10 +109,7 @@ def read(listing: Listing, images: list[str], choice: Choice) -> Reading:
         }
     if choice.classes:
         kept = {label: unicodedata.normalize("NFC", to).strip() for label, to in choice.classes.items()}
-        reading.found = {
-            path: replace(found, label=kept[found.label]) if found.label in kept else found
-            for path, found in reading.found.items()
-        }
+        reading.found = {path: _renamed(found, kept, choice) for path, found in reading.found.items()}
     if choice.group_pattern:
         groups = searched(choice.group_pattern, images, "group pattern", "group")
         for path, said in zip(images, groups, strict=True):
@@ -118,6 +117,15 @@ def read(listing: Listing, images: list[str], choice: Choice) -> Reading:
             if said and not found.group:
                 reading.found[path] = replace(found, group=said["group"])
     return reading
+
+
+def _renamed(found: Found, names: dict[str, str], choice: Choice) -> Found:
+    if not names.keys() & {found.label, *(found.probabilities or ())}:
+        return found
+    probabilities = renamed(found.probabilities, names)
+    if probabilities and not choice.label_column:  # two classes together may be more likely than the one before
+        return replace(found, label=most_likely(probabilities), probabilities=probabilities)
+    return replace(found, label=names.get(found.label, found.label), probabilities=probabilities)
 
 
 def _read(listing: Listing, images: list[str], choice: Choice) -> Reading:

@@ -82,6 +82,20 @@ def test_a_table_in_a_tar_gz_comes_in_with_its_splits_and_groups_or_with_the_col
     assert other["counts"] == {name: {"train": 2, "valid": 1} for name in ("p0", "p1", "p2", "p3")}
 
 
+def test_columns_with_probabilities_can_be_named(workspace, thaw, tmp_path):
+    folder = make_photos(tmp_path / "cells", {"cat": 4, "dog": 4})
+    rows = [f"{photo.name},panel {number % 2},0.25,0.75" for number, photo in enumerate(sorted(folder.rglob("*.jpg")))]
+    (folder / "list.csv").write_text("\n".join(["file,type,bad,good", *rows]))
+    assert set(thaw("data", "look", folder, "--json").json["proposals"][0]["counts"]) == {"panel 0", "panel 1"}
+    named = ["--probability-column", "bad", "--probability-column", "good"]
+    told = thaw("data", "look", folder, *named, "--json").json["proposals"][0]
+    assert told["counts"] == {"good": {"": 8}}
+    assert "the probabilities of 2 classes in bad to good" in told["reason"]
+    assert thaw("data", "add", folder, "--name", "cells", "--label-column", "type", *named).code == 0
+    row = table_of(thaw, "cells", tmp_path / "rows.csv")[0]
+    assert (row["label"], row["probability:bad"], row["probability:good"]) == ("panel 0", "0.25", "0.75")
+
+
 def test_what_was_recognised_can_be_corrected_by_a_pattern_by_numbers_and_by_names(workspace, thaw, tmp_path):
     photos = sorted(make_photos(tmp_path / "made", {"cat": 4, "dog": 4}).rglob("*.jpg"))
     folder = tmp_path / "flat"

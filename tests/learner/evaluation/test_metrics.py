@@ -198,3 +198,19 @@ def test_classes_named_like_numbers_or_like_nothing_stay_text(tmp_path):
     predictions = load_predictions(tmp_path)
     assert predictions["label"].tolist() == predictions["predicted"].tolist() == names
     assert most_wrong(predictions, 10).empty
+
+
+def test_log_loss_and_brier_score_are_against_true_probabilities_and_all_else_against_classes():
+    probs = np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])
+    shares = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])
+    targets = np.array([1, 1])  # the first by a person's word
+    result = evaluate(probs, targets, CLASSES, shares)
+    by_hand = (-0.5 * math.log(0.5) - 0.5 * math.log(0.25) - math.log(0.8)) / 2
+    assert result["figures"]["log_loss"]["value"] == pytest.approx(by_hand)
+    assert result["brier"] == pytest.approx(((0.25**2 + 0.25**2) + (0.1**2 + 0.2**2 + 0.1**2)) / 2)
+    assert result["accuracy"] == 0.5 and result["confusion"] == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
+    certain = evaluate(probs, targets, CLASSES, np.eye(3)[targets])
+    assert certain.pop("brier") == pytest.approx((0.5**2 + 0.75**2 + 0.25**2 + 0.1**2 + 0.2**2 + 0.1**2) / 2)
+    plain = evaluate(probs, targets, CLASSES)
+    assert certain["figures"].pop("log_loss")["value"] == pytest.approx(plain["figures"].pop("log_loss")["value"])
+    assert certain == plain

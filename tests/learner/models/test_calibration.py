@@ -175,3 +175,24 @@ def test_of_many_images_cross_fitted_probabilities_are_nearly_those_of_the_model
     logits, targets = honest(np.random.default_rng(2), 5000)
     probs = calibrated(3 * logits, fit_temperature(3 * logits, targets))
     assert np.abs(cross_fitted(3 * logits, targets) - probs).max() < 0.02
+
+
+def test_a_temperature_against_true_probabilities_is_the_one_of_the_least_expected_log_loss():
+    """Many labels drawn from the probabilities of each image say the same as these."""
+    random = np.random.default_rng(8)
+    logits = random.normal(scale=2, size=(4000, 3))
+    shares = softmax(logits, axis=1)
+    found = fit_temperature(2.5 * logits, shares)
+    assert found == pytest.approx(2.5, rel=0.02)  # of the prior little is left
+    drawn = np.repeat(np.arange(4000), 20)
+    labels = (shares[drawn].cumsum(axis=1) > random.random((len(drawn), 1))).argmax(axis=1)
+    assert found == pytest.approx(fit_temperature(2.5 * logits[drawn], labels), rel=0.02)
+
+
+def test_a_probability_of_one_calibrates_as_its_class():
+    logits, targets = honest(np.random.default_rng(9), 300)
+    certain = np.eye(3)[targets]
+    assert fit_temperature(3 * logits, certain) == pytest.approx(fit_temperature(3 * logits, targets))
+    np.testing.assert_allclose(cross_fitted(3 * logits, certain), cross_fitted(3 * logits, targets))
+    right = 5 * certain
+    assert fit_temperature(right, certain) == fit_temperature(right, targets) == 1.0

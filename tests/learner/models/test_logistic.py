@@ -24,12 +24,16 @@ def folds_of(images: int, folds: int = 5) -> np.ndarray:
 
 
 def objective(views: np.ndarray, shares: np.ndarray, weights: np.ndarray, strength: float):
-    """Mean cross entropy of standardised features plus half the strength times the squared weights, by hand."""
+    """Mean cross entropy of standardised features plus half the strength times the squared weights, by hand.
+
+    A tenth of the mean variance is added to each number's own.
+    """
     features = views.reshape(-1, views.shape[2]).astype(np.float64)
     shares, weights = np.repeat(shares, views.shape[1], axis=0), np.repeat(weights, views.shape[1])
     weights = weights / weights.sum()
     mean = weights @ features
-    standard = (features - mean) / np.sqrt(weights @ (features - mean) ** 2)
+    variance = weights @ (features - mean) ** 2
+    standard = (features - mean) / np.sqrt(variance + variance.mean() / 10)
 
     def value(flat: np.ndarray) -> float:
         weight, bias = np.split(flat.reshape(standard.shape[1] + 1, -1), [standard.shape[1]])
@@ -136,3 +140,13 @@ def test_who_listens_may_stop_it():
 
     with pytest.raises(KeyboardInterrupt):
         solve(features, targets, CLASSES, folds_of(60), tell=stop)
+
+
+def test_a_number_that_hardly_varied_does_not_decide_about_a_new_image():
+    """One that was nearly constant, beside others that tell the classes, and a new image where it is not."""
+    features, targets = made(100, noise=0.1)
+    faint = np.random.default_rng(2).normal(0, 0.01, (100, 1, 1)).astype(np.float32)
+    solution = solve(np.concatenate([features, faint], axis=2), targets, CLASSES, folds_of(100))
+    new = np.concatenate([features[:, 0], np.full((100, 1), 5.0)], axis=1)  # five hundred deviations from the mean
+    said = new @ solution.weight.T + solution.bias
+    assert (said.argmax(axis=1) == targets).mean() > 0.9

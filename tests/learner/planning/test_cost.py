@@ -9,18 +9,9 @@ import pytest
 
 from learner.datasets import add_dataset
 from learner.errors import RecipeError
-from learner.planning.cost import (
-    RunPlan,
-    Speed,
-    Workload,
-    choose_speed,
-    forget_speeds,
-    is_narrow,
-    load_speeds,
-    plan_run,
-    save_speeds,
-)
+from learner.planning.cost import RunPlan, Workload, choose_speed, is_narrow, plan_run
 from learner.planning.estimate import expected_plan, resolve_recipe
+from learner.planning.speeds import Speed, forget_speeds, load_speeds, save_speeds
 from learner.questions.process import ask
 from learner.recipe import Augment, Phase, Recipe
 from tests.samples import ROOT, SMALL, make_photos, small_recipe

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import learner.training.benchmark
-from learner.planning.cost import Workload, load_speeds, save_speeds
+from learner.planning.cost import Workload
+from learner.planning.speeds import load_speeds, save_speeds
 from learner.recipe import Phase
 from learner.training.benchmark import _seconds, pick_device, speed_of_run
 from tests.samples import small_recipe

@@ -5,12 +5,13 @@ import time
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import null, select
 
 import learner.store.runs
 from learner.errors import ModelError, RecipeError, RunError
 from learner.evaluation.history import accuracies, thinned_steps
 from learner.recipe import Head, Recipe
-from learner.store import Store
+from learner.store import Image, Store
 from learner.store.runs import MOST_DEATHS, SILENT_AFTER_S, UNDO_S
 from tests.learner.store.writing import TWO_IMAGES, add_epoch, submit
 
@@ -259,3 +260,17 @@ def test_edits_and_measurements_are_kept_once_on_every_database(store):
     store.datasets.change_draft("measured", lambda edits, undone: ([*edits, {"action": "y"}], undone))
     assert [edit["action"] for edit in store.datasets.draft("measured").edits] == ["x", "y"]
     assert [version.number for version in store.datasets.versions("measured")] == [1]
+
+
+def test_probabilities_come_back_in_their_order_and_none_is_null(store):
+    cat, dog = TWO_IMAGES
+    probabilities = {"dog": 0.75, "cat": 0.25}
+    version = store.datasets.add_version(
+        "pets", [cat | {"probabilities": None}, dog | {"probabilities": probabilities}], [], note="", fingerprint=""
+    )
+    first, second = store.datasets.images(version.id)
+    assert first.probabilities is None
+    assert list(second.probabilities.items()) == list(probabilities.items())
+    with store.datasets.session() as session:
+        unknown = select(Image.label).where(Image.version_id == version.id, Image.probabilities.is_(null()))
+        assert session.scalars(unknown).all() == ["cat"]
