@@ -48,8 +48,8 @@ _EPOCH = alt.X(
 HIGHEST_ACCURACY = 1.1
 """Upper end of an axis of accuracies: names have room above a line at 100 %."""
 
-NARROW = 0.2
-"""Share of all epochs: a band of less is narrower than the name above it may be."""
+LETTER = 0.03
+"""Share of a phone's chart that a letter takes: a band with less than its name needs is narrow."""
 NEAR_BOTTOM = 0.1
 """Share of a chart's height in which there is no room for a name below a line."""
 
@@ -167,7 +167,7 @@ def _with_data(
 ) -> Spec:
     """`spec` with its named tables, and the phases as bands."""
     spans = phase_spans(epochs, steps, phases)
-    narrow = any(end - start < NARROW * spans[-1][2] for _, start, end in spans[:-1])
+    narrow = any(end - start < LETTER * len(phases[index].name) * spans[-1][2] for index, start, end in spans[:-1])
     rows = 2 if len(phases) > 2 or narrow else 1  # names of narrow bands side by side would run into each other
     bands = [
         {

@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import ceil, floor, log10, sqrt
 from typing import Any, Literal
 
+from learner.advice.setback import LOWEST_RATE, Setback, find_setback
 from learner.evaluation.results import load_result
 from learner.recipe import Augment, Phase, Recipe
 from learner.recipe.backbones import known_backbone
@@ -62,7 +63,14 @@ class Advice:
     """One thing that the curves show, and a recipe that answers it."""
 
     kind: Literal[
-        "no_number", "rate_too_high", "classes_ignored", "rate_too_low", "overfitting", "cold_head", "unfinished"
+        "no_number",
+        "rate_too_high",
+        "setback",
+        "classes_ignored",
+        "rate_too_low",
+        "overfitting",
+        "cold_head",
+        "unfinished",
     ]
     text: str
     """What the curves mean and what to try."""
@@ -81,27 +89,31 @@ def advise(
     ended: bool = False,
     lost_in: int | None = None,
     valid_images: int | None = None,
+    interpolated: Mapping[str, Any] | None = None,
 ) -> list[Advice]:
     """What there is to say about a run, most important first, `MOST_ADVICE` at most; often nothing.
 
     `batch_norm`: whether the backbone has any. `recalls`: the share of each class's validation images that a finished
     run gets right. `ended`: it has run to its end. `lost_in`: index of the phase whose loss stopped being a number.
     `valid_images`: how many images the accuracies are shares of, which tells how much of a fall may be chance.
+    `interpolated`: the run's facts of that name.
     """
-    if lost_in is None and epochs and _has_no_number(epochs[-1]):
+    if lost_in is None and epochs and _has_no_number(recipe, epochs[-1]):
         lost_in = epochs[-1].phase
     if lost_in is not None:
         return [_no_number(recipe, lost_in, batch_norm)]
-    if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(epoch) for epoch in epochs):
+    if not epochs or epochs[-1].accuracy >= GOOD_ENOUGH or any(_has_no_number(recipe, epoch) for epoch in epochs):
         return []
     spoilt = _spoilt_phase(recipe, epochs, ended, valid_images)
+    setback = None if spoilt else find_setback(recipe, epochs, ended, valid_images, interpolated or {})
     found = [
         _rate_too_high(recipe, spoilt, batch_norm) if spoilt else None,
+        _setback(recipe, setback, batch_norm) if setback else None,
         None if spoilt else _classes_ignored(recipe, epochs, recalls),  # follows from that
-        None if spoilt else _rate_too_low(recipe, epochs, batch_norm),
+        None if spoilt or setback else _rate_too_low(recipe, epochs, batch_norm),
         _overfitting(recipe, epochs),
         _cold_head(recipe, epochs, spoilt) if spoilt else None,
-        _unfinished(recipe, epochs, batch_norm) if ended else None,
+        _unfinished(recipe, epochs, batch_norm) if ended and not setback else None,
     ]
     return [advice for advice in found if advice is not None][:MOST_ADVICE]
 
@@ -118,6 +130,7 @@ def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]
         ended=run.status == "finished",
         lost_in=lost_phase(run.reason, phases_done=len(kept)) if run.status == "failed" else None,
         valid_images=run.facts.get("valid_images"),
+        interpolated=run.facts.get("interpolated"),
     )
 
 
@@ -178,6 +191,16 @@ def _rate_too_high(recipe: Recipe, spoilt: "_Spoilt", batch_norm: bool) -> Advic
     return Advice("rate_too_high", text, "Try a tenth of the rates", changed, _before(spoilt.index))
 
 
+def _setback(recipe: Recipe, setback: Setback, batch_norm: bool) -> Advice:
+    index, phase = setback.phase, recipe.phases[setback.phase]
+    is_low = phase.rates(batch_norm)[0] <= LOWEST_RATE
+    text = setback.text(recipe.phases, is_low)
+    if is_low:
+        return Advice("setback", text, f"Leave out {phase.name}", replace(recipe, phases=recipe.phases[:index]), None)
+    changed = _with_phase(recipe, index, _with_rates(phase, LOWER, batch_norm))
+    return Advice("setback", text, "Try a tenth of the rates", changed, _before(index))
+
+
 def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[str, float] | None) -> Advice | None:
     never = [name for name, recall in (recalls or {}).items() if recall == 0]
     answers = {int(sample[0]) for sample in epochs[-1].samples or []}
@@ -204,7 +227,7 @@ def _classes_ignored(recipe: Recipe, epochs: Sequence[Epoch], recalls: Mapping[s
 
 def _rate_too_low(recipe: Recipe, epochs: Sequence[Epoch], batch_norm: bool) -> Advice | None:
     index = epochs[-1].phase
-    losses = [_train_loss(epoch) for epoch in epochs if epoch.phase == index]
+    losses = [_train_loss(epoch) for epoch in epochs if epoch.phase == index and not recipe.phases[index].solve]
     if len(losses) < STUCK_EPOCHS or epochs[-1].accuracy >= STUCK_BELOW:
         return None
     if max(losses) - min(losses) >= STUCK * losses[0]:
@@ -333,8 +356,9 @@ def _phase_changes(epochs: Sequence[Epoch]) -> list[tuple[int, Epoch, list[Epoch
     ]
 
 
-def _has_no_number(epoch: Epoch) -> bool:
-    return None in (epoch.train_loss, epoch.valid_loss)
+def _has_no_number(recipe: Recipe, epoch: Epoch) -> bool:
+    """A solved head has no training loss."""
+    return None in (epoch.valid_loss, 0.0 if recipe.phases[epoch.phase].solve else epoch.train_loss)
 
 
 def _train_loss(epoch: Epoch) -> float:

@@ -14,7 +14,9 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from learner.errors import ThawError
+from learner.evaluation.findings import findings
 from learner.planning.trials import search_summary
+from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.terminal import err
 from learner.wording import count, duration, percent_with_interval
@@ -96,6 +98,13 @@ def print_result(store: Store, run: Run) -> None:
         for text in (search_summary(run.facts), *run.facts.get("search", {}).get("reasons", []), refit_text(run.facts)):
             if text:
                 out.print(text, markup=False)
+
+
+def print_findings(store: Store, run: Run) -> None:
+    """A line for each phase that solved its head or took the best point of its way."""
+    phases = Recipe.from_dict(run.recipe_with_epochs).phases
+    for index, told in findings(run, phases, store.runs.epochs(run.id)):
+        out.print(f"{phases[index].name}: {told}", markup=False)
 
 
 def took(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,12 @@ from rich.text import Text
 
 from learner.advice.corrections import correct
 from learner.advice.corrections import retrain as submit_again
-from learner.cli.printing import AsJson, out, print_json, print_result, run_dict, table_of, write_csv
+from learner.cli.printing import AsJson, out, print_findings, print_json, print_result, run_dict, table_of, write_csv
 from learner.cli.runs import ending_claimed_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
 from learner.evaluation.intervals import holm
+from learner.evaluation.optimism import optimism_of, optimism_text
 from learner.evaluation.paired import pair_predictions, verdict
 from learner.evaluation.results import (
     confused_pairs,
@@ -64,14 +66,18 @@ def show(run: RunId, split: Split = SplitName.VALID, as_json: AsJson = False) ->
     """Show a run's figures with their 95 % intervals, class by class."""
     store = Store()
     result = _result(store, run, split)
+    told = store.runs.get(run)
+    flatters = optimism_of(store.runs.epochs(run), told.facts)
     if as_json:
-        print_json({"run": run} | result)
+        print_json({"run": run} | result | {"optimism": asdict(flatters) if flatters else None})
         return
     table = table_of("Figure", "Value", "95 % interval by", right=["Value"])
     for key, figure in result.get("figures", {}).items():
         table.add_row(figure_name(key, figure), figure_text(key, figure), figure["method"])
     out.print(f"Run {run}, {count(result['images'], f'{_word(split)} image')}")
     out.print(table)
+    if split is SplitName.VALID and flatters is not None:
+        out.print(optimism_text(flatters))
     if "calibration" in result:
         out.print(
             f"How sure it is and how often it is right differ by {percent(result['calibration']['error'])} on average "
@@ -82,6 +88,7 @@ def show(run: RunId, split: Split = SplitName.VALID, as_json: AsJson = False) ->
         figures = (percent(row[key]) for key in ("precision", "recall", "f1"))
         classes.add_row(Text(row["class"]), *figures, f"{row['support']:,}")
     out.print(classes)
+    print_findings(store, told)
     if not is_complete(store.workspace.run_folder(run)):
         err.print(f"An older Thaw trained this run. For intervals and curves: python -m learner results complete {run}")
 

@@ -10,7 +10,7 @@ import typer
 from learner.advice.coach import advice_about, has_batch_norm, with_more_epochs
 from learner.api import train_run
 from learner.cli.plans import print_expected_and_true, print_trials
-from learner.cli.printing import AsJson, out, print_json, print_result, run_dict, table_of, took
+from learner.cli.printing import AsJson, out, print_findings, print_json, print_result, run_dict, table_of, took
 from learner.errors import RunError, ThawError
 from learner.evaluation.compare import common_accuracy, compare, phase_gains
 from learner.planning.cost import RunPlan
@@ -81,6 +81,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
         print_expected_and_true(cost, finished=run.status == "finished")
     if run.status in ("finished", "stopped"):
         print_result(store, run)
+    print_findings(store, run)
     for advice in advice_about(store, run, recipe, epochs):
         out.print(f"Coach: {advice.text}", markup=False)
 

@@ -8,7 +8,7 @@ Z95 = 1.959963984540054
 """The normal quantile of a two-sided 95 % interval."""
 
 
-def wilson(successes: int, trials: int) -> list[float]:
+def wilson(successes: float, trials: int) -> list[float]:
     """The 95 % interval of a proportion. Source: Wilson 1927, JASA 22."""
     rate, spread = successes / trials, Z95**2 / trials
     centre = (rate + spread / 2) / (1 + spread)

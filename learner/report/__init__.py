@@ -10,6 +10,8 @@ from jinja2 import Environment, FileSystemLoader
 
 from learner.datasets.images import read_within
 from learner.errors import ImageError
+from learner.evaluation.findings import findings
+from learner.evaluation.optimism import optimism_of, optimism_text
 from learner.evaluation.paired import verdict as paired_verdict
 from learner.evaluation.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
 from learner.recipe import Phase
@@ -61,6 +63,7 @@ def make_report(store: Store, run_id: int) -> str:
         compared=_compared(told),
         settings=_settings(told),
         phases=_phases(told),
+        findings=_findings(told),
         environment=_environment(told),
         means=_means(told),
         limits=limits(told),
@@ -77,6 +80,9 @@ def limits(told: Collected) -> list[str]:
         f"The best {chosen} chosen on the validation images, so these figures are slightly better than new images "
         "would give.",
     ]
+    flatters = optimism_of(told.epochs, told.run.facts)
+    if flatters is not None:
+        sentences.append(optimism_text(flatters))
     if "test" in told.results:
         sentences.append(
             f"The test images of this data set have been looked at {count(told.looks, 'time')}, by all runs together; "
@@ -178,6 +184,12 @@ def _phases(told: Collected) -> list[dict[str, str]]:
             }
         )
     return found
+
+
+def _findings(told: Collected) -> list[tuple[str, str]]:
+    """(name of the phase, text) of what solving and interpolating found."""
+    found = findings(told.run, told.recipe.phases, told.epochs)
+    return [(told.recipe.phases[index].name, text) for index, text in found]
 
 
 def _environment(told: Collected) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ class Base(DeclarativeBase):
         dict[str, float]: JSON(none_as_null=True),
         list[float]: JSON,
         list[list[float]]: JSON,
+        list[list[float | None]]: JSON,
         list[dict[str, Any]]: JSON,
         bytes: LargeBinary,
     }
@@ -206,6 +207,8 @@ class Epoch(Base):
     samples: Mapped[list[list[float]]]
     """For each of the run's `facts["sample_images"]`: index of the predicted class, its probability, and that of the
     image's own class."""
+    parts: Mapped[list[list[float | None]] | None]
+    """What the validation images gave in parts (`learner.evaluation.optimism.Parts`); None of an older Thaw."""
 
 
 class Step(Base):

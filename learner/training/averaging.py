@@ -11,6 +11,8 @@ from fastai.callback.core import Callback
 from scipy import stats
 from torch import Tensor, nn
 
+from learner.evaluation.intervals import Discordance
+from learner.evaluation.optimism import parts_of
 from learner.features.targets import goals_in, labels_in
 from learner.models.network import Network
 from learner.planning.cost import POINTS
@@ -120,7 +122,7 @@ class Interpolate(Callback):
         losses, hits = {}, {}
         for point in POINTS_ON_LINE if self._point is None else ():
             _move(model, starts, ends, point)
-            losses[point], hits[point] = self._checked(model)
+            losses[point], hits[point], targets = self._checked(model)
         best = min(losses, key=lambda point: (_mean(losses[point]), point)) if losses else self._point
         assert best is not None  # some were tried, or it is given
         _move(model, starts, ends, best)
@@ -130,7 +132,12 @@ class Interpolate(Callback):
         if not losses:
             return
         rows = [
-            {"point": point, "loss": finite(_mean(losses[point])), "accuracy": float(hits[point].mean())}
+            {
+                "point": point,
+                "loss": finite(_mean(losses[point])),
+                "accuracy": float(hits[point].mean()),
+                "parts": parts_of(losses[point], hits[point], targets),
+            }
             for point in losses
         ]
         gained = losses[0.0] - losses[best]
@@ -142,19 +149,21 @@ class Interpolate(Callback):
                 "gain": float(gained.mean()),
                 "gain_interval": _interval(gained),
                 "accuracy_gain": float((hits[best] - hits[0.0]).mean()),
-                "accuracy_gain_interval": _interval(hits[best] - hits[0.0]),
+                "accuracy_gain_interval": _paired(hits[0.0], hits[best]).interval,
             }
         )
 
-    def _checked(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
-        """Loss of every validation image, and 1 for each that is told right: (images,) each."""
+    def _checked(self, model: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Loss of every validation image, 1 for each that is told right, and its class: (images,) each."""
         model.eval()
-        losses, hits = [], []
+        losses, hits, classes = [], [], []
         for x, targets in self.dls.valid:
             logits = model(x)
             losses.append(nn.functional.cross_entropy(logits, goals_in(targets), reduction="none").cpu())
-            hits.append((logits.argmax(dim=1) == labels_in(targets)).cpu())
-        return torch.cat(losses).double().numpy(), torch.cat(hits).double().numpy()
+            labels = labels_in(targets)
+            hits.append((logits.argmax(dim=1) == labels).cpu())
+            classes.append(labels.cpu())
+        return torch.cat(losses).double().numpy(), torch.cat(hits).double().numpy(), torch.cat(classes).numpy()
 
 
 def _learning(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -171,6 +180,13 @@ def _move(model: Network, starts: Mapping[str, Tensor], ends: Mapping[str, Tenso
 
 def _mean(losses: np.ndarray) -> float:
     return float(losses.mean()) if np.isfinite(losses).all() else math.inf
+
+
+def _paired(before: np.ndarray, after: np.ndarray) -> Discordance:
+    """Two points on the same images: (images,) of 0 or 1 each."""
+    both, neither = float(before @ after), float((1 - before) @ (1 - after))
+    broken, fixed = float(before.sum()) - both, float(after.sum()) - both
+    return Discordance(round(both), round(broken), round(fixed), round(neither))
 
 
 def _interval(gains: np.ndarray) -> list[float] | None:

@@ -14,10 +14,11 @@ from fastai.callback.core import (
 )
 from fastai.callback.fp16 import MixedPrecision
 from fastcore.foundation import L
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from learner.features.targets import labels_in
+from learner.evaluation.optimism import parts_of
+from learner.features.targets import goals_in, labels_in
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
@@ -176,6 +177,7 @@ class Reporter(Callback):
             "grad_norm": totals.mean_grad_norm,
             "images_per_s": totals.images_per_s,
             "samples": self.learn.samples.rows,
+            "parts": self.learn.validation_parts.parts,
         }
         self.progression.store.runs.add_epoch(self.progression.run_id, is_best, **figures)
         self.progression.listener.on_epoch(figures, is_best)
@@ -300,6 +302,34 @@ class Samples(Callback):
 
     def after_validate(self) -> None:
         self.rows = [self._found[position] for position in self._positions if position in self._found]
+
+
+class ValidationParts(Callback):
+    """Adds up loss and hits of the validation images in parts, after each epoch."""
+
+    def __init__(self):
+        self.parts: list[list[float | None]] = []
+        """See `learner.evaluation.optimism.Parts`."""
+
+    def before_validate(self) -> None:
+        self.parts = []
+        self._losses: list[Tensor] = []
+        self._hits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    @torch.no_grad()
+    def after_pred(self) -> None:
+        if not self.training:
+            pred, labels = self.pred.detach().float(), labels_in(self.y)
+            self._losses.append(nn.functional.cross_entropy(pred, goals_in(self.y), reduction="none"))
+            self._hits.append(pred.argmax(dim=1) == labels)
+            self._targets.append(labels)
+
+    def after_validate(self) -> None:
+        if not self._targets:  # where validation is left out
+            return
+        gathered = (torch.cat(one).cpu().numpy() for one in (self._losses, self._hits, self._targets))
+        self.parts = parts_of(*gathered)
 
 
 class LossScaling(MixedPrecision):

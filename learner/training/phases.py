@@ -17,7 +17,7 @@ from learner.features.targets import labels_in
 from learner.models.network import Network, body_of
 from learner.recipe import Phase, Recipe
 from learner.training.averaging import WeightAverage
-from learner.training.callbacks import GatherGradients, LossScaling, StartBatch
+from learner.training.callbacks import GatherGradients, LossScaling, StartBatch, ValidationParts
 from learner.training.optimizers import optimizer_of
 
 _MIXES = {"mixup": MixUp, "cutmix": CutMix}
@@ -40,6 +40,7 @@ def build_learner(network: Network, dls: DataLoaders, loss: BaseLoss | None = No
             StartBatch(),
             GatherGradients(),
             WeightAverage(),
+            ValidationParts(),
             *([LossScaling()] if network.precision.needs_scaling else []),
         ],
     )

@@ -146,6 +146,15 @@ def test_a_loss_that_was_no_number_is_tried_again_with_a_lower_rate(open_page, s
     assert app.session_state["draft"]["phases"][1]["lr"] == [1e-6, 1e-4]
 
 
+def test_a_phase_that_went_back_to_its_start_is_said_with_where_it_would_have_ended(open_page, store, pets):
+    run_id = finished(store, [*WELL[:3], (1, 0.4, 0.5, 0.82), (1, 0.4, 0.46, 0.86)])
+    tried = [{"point": 0.0, "loss": 0.46, "accuracy": 0.86}, {"point": 1.0, "loss": 0.9, "accuracy": 0.6}]
+    gains = {"gain": 0.0, "gain_interval": [0.0, 0.0], "accuracy_gain": 0.0, "accuracy_gain_interval": [0.0, 0.0]}
+    store.runs.add_facts(run_id, interpolated={"1": {"point": 0.0, "tried": tried, "images": 40} | gains})
+    text = words(open_page("runs"))
+    assert "Fine-tuning did not help: by steps alone it would have ended with a validation loss of 0.900" in text
+
+
 def test_the_coach_is_quiet_about_a_good_run(open_page, store, pets):
     finished(store, [*WELL, (1, 0.34, 0.394, 0.9)])
     assert "What the curves say" not in words(open_page("runs"))

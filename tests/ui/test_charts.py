@@ -93,6 +93,9 @@ def test_names_of_many_phases_stand_in_two_rows_so_that_narrow_bands_stay_readab
     assert rows(PHASES) == [0, 0]
     assert rows([*PHASES, Phase("Polish", trainable="all", epochs=1)]) == [0, 1, 0]
     assert rows([Phase("Solve the head", solve=True), Phase("All", trainable="all", epochs=8)]) == [0, 1]
+    # A phone's chart has room for about 33 letters: for 11 in a third of it.
+    assert rows([Phase("Solve the head", solve=True), Phase("All", trainable="all", epochs=2)]) == [0, 1]
+    assert rows([Phase("Warm-up", epochs=1), Phase("All", trainable="all", epochs=2)]) == [0, 0]
 
 
 def test_a_run_without_an_epoch_yet_shows_its_steps():

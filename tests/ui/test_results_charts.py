@@ -3,6 +3,7 @@
 import altair as alt
 import pytest
 
+from learner.evaluation.findings import checked_rows
 from ui.results import charts
 
 
@@ -51,6 +52,22 @@ def test_with_few_classes_every_name_stands_under_its_column_and_a_phone_shows_a
     spec = confusion_of(classes)
     assert spec["layer"][0]["encoding"]["x"]["axis"]["labelOverlap"] is False
     assert spec["width"] == spec["height"] <= 340
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "log_loss"])
+def test_strengths_stand_on_a_logarithmic_axis_with_intervals_and_the_taken_one_is_named(figure):
+    found = {"strength": 0.1, "checked": []}
+    for strength, loss, accuracy in ((1.0, 0.6, 0.7), (0.316, 0.52, 0.78), (0.1, 0.5, 0.8)):
+        row = {"strength": strength, "log_loss": loss, "accuracy": accuracy, "images": 50, "log_loss_error": 0.05}
+        found["checked"].append(row)
+    spec = charts.strengths(checked_rows(found), figure, dark=True).to_dict()
+    x = spec["layer"][0]["encoding"]["x"]
+    assert x["scale"]["type"] == "log" and x["axis"]["values"] == [0.1, 1]
+    interval = spec["layer"][0]["encoding"]
+    assert (interval["y"]["field"], interval["y2"]["field"]) == (f"{figure}_low", f"{figure}_high")
+    assert [row["strength"] for row in rows_of(spec) if row["taken"]] == [0.1]
+    names = [layer for layer in spec["layer"] if layer["mark"]["type"] == "text"]
+    assert [layer["encoding"]["text"]["value"] for layer in names] == ["taken"]
 
 
 def test_a_clicked_cell_is_selected_on_the_topmost_layer():

@@ -1,6 +1,7 @@
 """Altair charts of the Results page. Plain values in, a chart out."""
 
 from collections.abc import Mapping, Sequence
+from math import log10
 from typing import Any
 
 import altair as alt
@@ -16,6 +17,8 @@ MOST_NUMBERED = 20
 """Classes up to which the cells carry figures."""
 MOST_NAMED = 60
 """Classes up to which the axes carry names: beyond, the tooltip tells them."""
+STRENGTH_FIGURES = {"accuracy": ("Accuracy", ".1%", ".0%"), "log_loss": ("Log loss", ".3f", ".2f")}
+"""Of a solved head: name, format of a figure, format of the axis."""
 
 
 def confusion(
@@ -103,6 +106,48 @@ def calibration(bins: Sequence[Mapping[str, float]], dark: bool) -> alt.LayerCha
         size=alt.Size("images:Q", scale=alt.Scale(range=[40, 500]), legend=None)
     )
     return alt.layer(ideal, base.mark_line(color=ink.valid, strokeWidth=1.5), points).properties(height=320)
+
+
+def strengths(rows: Sequence[Mapping[str, Any]], figure: str, dark: bool) -> alt.LayerChart | alt.FacetChart:
+    """A figure of a solved head over the strength of regularisation, with its 95 % interval; the taken one is filled.
+
+    `rows` are `learner.evaluation.findings.checked_rows`; `figure` is one of `STRENGTH_FIGURES`.
+    """
+    title, exact, rough = STRENGTH_FIGURES[figure]
+    ink = INKS[dark].accuracy if figure == "accuracy" else INKS[dark].valid
+    low, high = f"{figure}_low", f"{figure}_high"
+    powers = sorted({10 ** round(log10(row["strength"])) for row in rows})
+    plain = [{key: row[key] for key in ("strength", figure, low, high, "taken")} for row in rows]
+    base = alt.Chart(pd.DataFrame(plain)).encode(
+        x=alt.X(
+            "strength:Q",
+            title="Strength of regularisation, weak to strong",
+            scale=alt.Scale(type="log", padding=16),
+            axis=alt.Axis(grid=False, format="~g", values=powers),
+        ),
+        tooltip=[
+            alt.Tooltip("strength:Q", title="Strength", format=".2~g"),
+            alt.Tooltip(f"{figure}:Q", title=title, format=exact),
+            alt.Tooltip(f"{low}:Q", title="From", format=exact),
+            alt.Tooltip(f"{high}:Q", title="To", format=exact),
+        ],
+    )
+    scale = alt.Scale(zero=False, nice=True)
+    height = alt.Y(f"{figure}:Q", title=title, scale=scale, axis=alt.Axis(format=rough, tickCount=5))
+    intervals = base.mark_rule(color=ink, strokeWidth=1.5, opacity=0.6).encode(
+        y=alt.Y(f"{low}:Q", title=title, scale=scale), y2=alt.Y2(f"{high}:Q")
+    )
+    line = base.mark_line(color=ink, strokeWidth=1, opacity=0.6).encode(y=height)
+    taken = base.transform_filter("datum.taken")
+    return alt.layer(
+        intervals,
+        line,
+        base.mark_point(color=ink, size=50, filled=False).encode(y=height),
+        taken.mark_point(color=ink, size=110, filled=True, opacity=1).encode(y=height),
+        taken.mark_text(baseline="bottom", dy=-4, fontSize=12, color=INKS[dark].text).encode(
+            y=alt.Y(f"{high}:Q", title=title, scale=scale), text=alt.TextValue("taken")
+        ),
+    ).properties(height=240)
 
 
 def one_against_rest(

@@ -5,19 +5,17 @@ from typing import Any
 import streamlit as st
 
 from learner.evaluation.compare import spread
+from learner.evaluation.optimism import optimism_of, optimism_text
 from learner.evaluation.results import SPLIT_TITLES, figure_name, figure_text, refit_text
-from learner.planning.cost import RunPlan
-from learner.recipe import Recipe
 from learner.store import Run
 from learner.wording import count, percent, percent_with_interval
-from ui import plans, state
-from ui.components import show_strip
+from ui import state
 from ui.drawing import show_chart
-from ui.live.naming import took
 from ui.names import plain
 from ui.results import charts
 from ui.results.shown import Shown
 from ui.results.test_images import look_button
+from ui.results.trained import show_training
 
 HELP = (
     "**Accuracy**: share of images that are right. **Balanced accuracy**: the mean over the classes of how many of "
@@ -35,7 +33,7 @@ def show_overview(shown: Shown) -> None:
     show_calibration(shown)
     show_curves(shown)
     show_classes(shown)
-    show_training(shown.run)
+    show_training(shown)
 
 
 def show_figures(shown: Shown) -> None:
@@ -55,13 +53,21 @@ def show_figures(shown: Shown) -> None:
     methods = {figure["method"] for figure in valid["figures"].values()}
     st.caption(
         f"In brackets: 95 % intervals ({'; '.join(sorted(methods))}). From the checkpoint after epoch "
-        f"{shown.run.best_epoch}, which was chosen on the validation images, so expect slightly less on new photos. "
+        f"{shown.run.best_epoch}. {chosen_text(shown)} "
         "The model has learnt the training images: far better there than on validation images means that it has "
         "learnt them by heart.",
         help=HELP,
     )
     if text := refit_text(shown.run.facts):
         st.caption(text)
+
+
+def chosen_text(shown: Shown) -> str:
+    """That the best epoch was chosen on the validation images, and by how much that flatters where it can be told."""
+    found = optimism_of(shown.store.runs.epochs(shown.run.id), shown.run.facts)
+    if found is None:
+        return "It was chosen on the validation images, so expect slightly less on new photos."
+    return optimism_text(found)
 
 
 def show_spread(shown: Shown) -> None:
@@ -222,16 +228,3 @@ def show_classes(shown: Shown) -> None:
 
 def interval_text(interval: list[float] | None) -> str:
     return "" if interval is None else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
-
-
-def show_training(run: Run) -> None:
-    st.subheader("What was trained")
-    plan = RunPlan.from_facts(run.facts)
-    how = f" Computed in {plan.precision}, {plans.kept_text(plan)}." if plan else ""
-    st.caption(
-        f"{run.facts['backbone']} at {run.facts['image_size']} px. {plain(run.facts['weights']['reason'])}{how} "
-        f"Took {took(run)}."
-    )
-    for phase, rates in zip(Recipe.from_dict(run.recipe_with_epochs).phases, run.facts["rates"], strict=True):
-        st.markdown(f"**{plain(phase.name)}**, {phase.length_text}")
-        show_strip(run.facts["stages"], rates, phase, finished=True)

@@ -55,6 +55,19 @@ class TestShow:
         assert (said.json["run"], said.json["images"], said.json["accuracy"]) == (1, 20, 0.85)
         assert said.json["confusion"] == [[8, 2], [1, 9]]
 
+    def test_how_much_the_choice_of_the_best_epoch_flatters_is_said_where_it_is_known(self, run, pets, thaw):
+        assert "flatters" not in thaw("results", "show", run).out
+        assert thaw("results", "show", run, "--json").json["optimism"] is None
+        figures = {"phase": 0, "train_loss": 1.0, "accuracy": 0.9, "error_rate": 0.1, "lrs": [], "seconds": 1.0}
+        with pets.runs.session() as session, session.begin():
+            session.delete(pets.runs.epochs(run)[0])
+        for epoch, loss in ((1, 1.0), (2, 0.5)):
+            parts = [[2, 2 * loss, 2]] * 10
+            pets.runs.add_epoch(run, False, epoch=epoch, valid_loss=loss, parts=parts, **figures)
+        assert "The best of 2 states of the network was chosen" in thaw("results", "show", run).out
+        assert thaw("results", "show", run, "--json").json["optimism"]["candidates"] == 2
+        assert "flatters" not in thaw("results", "show", run, "--split", "train").out
+
     def test_a_result_of_an_older_thaw_leads_to_completing_it(self, run, pets, thaw):
         (pets.workspace.run_folder(run) / "golden" / "golden.json").unlink()
         assert "python -m learner results complete 1" in thaw("results", "show", run).err

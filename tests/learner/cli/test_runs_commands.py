@@ -45,6 +45,17 @@ def finished(pets, running) -> int:
     return running
 
 
+def test_a_run_is_shown_with_how_its_head_was_solved_and_what_a_phase_brought(pets, finished, thaw):
+    row = {"strength": 0.1, "log_loss": 0.5, "accuracy": 0.8, "images": 100, "log_loss_error": 0.1}
+    tried = [{"point": point, "loss": 0.5 + point, "accuracy": 0.8} for point in (0.0, 1.0)]
+    taken = {"point": 0.0, "tried": tried, "images": 40, "gain": 0.0, "gain_interval": [0.0, 0.0]}
+    taken |= {"accuracy_gain": 0.0, "accuracy_gain_interval": [-0.1, 0.1]}
+    pets.runs.add_facts(finished, solved={"0": {"strength": 0.1, "checked": [row]}}, interpolated={"1": taken})
+    said = thaw("runs", "show", finished).out
+    assert "Warm-up: Strength of regularisation: 0.1, the best of 1 tried" in said
+    assert "Fine-tuning: It brought nothing: of 2 points" in said
+
+
 def test_a_running_run_is_asked_to_stop_now_or_after_its_epoch(pets, running, thaw):
     assert thaw("runs", "stop", running, "--after-epoch").out == "Run 1 stops when its present epoch is done.\n"
     assert pets.runs.get(running).asked == "stop_after_epoch"

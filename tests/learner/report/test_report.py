@@ -163,6 +163,21 @@ def test_two_classes_are_named_and_counted():
     assert {"cat", "dog", "7", "2", "31"} <= set(written) and "0" not in written
 
 
+def test_how_a_head_was_solved_and_how_much_the_choice_flatters_are_told(hostile, tmp_path):
+    shutil.copytree(hostile[0].workspace.root, tmp_path / "thaw")
+    store, run_id = Store(Workspace(tmp_path / "thaw")), hostile[1]
+    row = {"strength": 0.1, "log_loss": 0.5, "accuracy": 0.8, "images": 100, "log_loss_error": 0.1}
+    store.runs.add_facts(run_id, solved={"0": {"strength": 0.1, "checked": [row]}})
+    told = collect(store, run_id)
+    assert "Warm-up <b>: Strength of regularisation: 0.1, the best of 1 tried" in markup.unescape(
+        text_of(make_report(store, run_id))
+    )
+    assert not any("That flatters" in sentence or "hardly flatters" in sentence for sentence in limits(told))
+    for epoch, loss in zip(told.epochs, (0.6, 0.5), strict=True):
+        epoch.parts = [[2, 2 * loss, 1]] * 10
+    assert any("That hardly flatters" in sentence for sentence in limits(told))
+
+
 def test_small_classes_are_said_to_tell_little(trained):
     told = collect(*trained)
     assert any("2 classes have fewer than 10 validation images" in sentence for sentence in limits(told))

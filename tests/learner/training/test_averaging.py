@@ -99,12 +99,17 @@ def test_a_phase_ends_at_the_best_point_of_its_line_and_never_worse_than_it_bega
     best = min(losses, key=losses.get)
     [told] = found
     assert told["point"] == best
+    for row in told["tried"]:
+        assert sum(part[1] for part in row["parts"]) == pytest.approx(len(X) * row["loss"], rel=1e-4)
+        assert sum(part[2] for part in row["parts"]) == pytest.approx(len(X) * row["accuracy"])
     assert [row["loss"] for row in told["tried"]] == pytest.approx(list(losses.values()), rel=1e-4)
     assert loss_at(ours, state_of(ours)) == pytest.approx(losses[best], rel=1e-4)
     assert notes.losses[-1] == pytest.approx(losses[best], rel=1e-4)  # fastai's own figure of the last epoch
     assert told["gain"] == pytest.approx(losses[0.0] - losses[best], rel=1e-3, abs=1e-6) and told["gain"] >= 0
     low, high = told["gain_interval"]
     assert low <= told["gain"] <= high and told["images"] == len(X)
+    low, high = told["accuracy_gain_interval"]
+    assert low < told["accuracy_gain"] < high  # also where no image changed: others might
 
 
 def test_a_phase_that_diverges_goes_back_to_its_start(learn):

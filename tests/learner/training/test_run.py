@@ -49,6 +49,15 @@ def scheduled(tmp_path_factory, photos):
     return store, run_id, listener
 
 
+def test_every_epoch_keeps_what_the_validation_images_gave_in_parts(scheduled):
+    store, run_id, _ = scheduled
+    images = store.runs.get(run_id).facts["valid_images"]
+    for epoch in store.runs.epochs(run_id):
+        assert sum(part[0] for part in epoch.parts) == images
+        assert sum(part[1] for part in epoch.parts) == pytest.approx(images * epoch.valid_loss, rel=1e-4)
+        assert sum(part[2] for part in epoch.parts) == pytest.approx(images * epoch.accuracy)
+
+
 def rates_of_phase(scheduled, phase: int) -> np.ndarray:
     """(12 batches, 6 groups) of learning rates as the store keeps them."""
     store, run_id, _ = scheduled

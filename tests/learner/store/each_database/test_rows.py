@@ -23,6 +23,7 @@ def test_epochs_and_steps_come_back_as_they_were_written(store):
     figures = {
         "train_loss": None, "valid_loss": 0.25, "error_rate": 0.25, "lrs": [0.0, 1e-3], "seconds": 1.5,
         "grad_norm": 2.5, "images_per_s": None, "samples": [[1, 0.75, 0.25], [0, 0.5, 0.5]],
+        "parts": [[2, 0.5, 1], [2, None, 0]],
     }  # fmt: skip
     store.runs.add_step(run_id, at=0.5, train_loss=1.25, lrs=[0.0, 1e-4], grad_norm=3.5, images_per_s=40.0)
     store.runs.add_epoch(run_id, True, epoch=1, phase=0, accuracy=0.75, **figures)
