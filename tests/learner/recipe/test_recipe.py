@@ -141,7 +141,7 @@ def test_check_names_every_phase_whose_stage_the_backbone_lacks():
     recipe.check()  # without a backbone nothing is known of its stages
     with pytest.raises(RecipeError) as caught:
         recipe.check(VGG_STAGES)
-    known = "Choose one of head, all, block1, block2, block3, block4, block5"
+    known = "Choose one of head, last, all, block1, block2, block3, block4, block5"
     assert caught.value.problems == [
         f"phases.0.trainable: 'layer4' is not a part of vgg16. {known}",
         f"phases.2.trainable: 'block6' is not a part of vgg16. {known}",

@@ -80,6 +80,7 @@ def test_changes_reach_every_key_of_a_recipe():
         "phases.0.lr=[1e-5, 1e-3]",
         "phases.0.schedule=constant",
         "phases.0.weight_decay=0.5",
+        "phases.0.solve=false",
         "phases.1.lr=[1e-5, 1e-3]",
         "phases.1.lr.0=1e-6",
     ]
@@ -117,7 +118,7 @@ def test_the_last_of_two_changes_of_one_key_counts():
         ("phases.2.epochs=3", "phases.2.epochs: there is no entry '2', only 0 to 1"),
         ("phases.first.epochs=3", "phases.first.epochs: there is no entry 'first', only 0 to 1"),
         ("phases.-1.epochs=3", "there is no entry '-1'"),
-        ("phases.0.lr.1=1", "phases.0.lr.1: phases.0.lr has no parts"),
+        ("phases.1.epochs.1=1", "phases.1.epochs.1: phases.1.epochs has no parts"),
         ("phases.0.epochs=many", "phases.0.epochs: It should be a valid integer"),
         ("batch_size=1", "batch_size: It should be greater than or equal to 2 (it is 1)"),
         ("seed=[", "--set seed has 1 mistake: it is not valid YAML"),

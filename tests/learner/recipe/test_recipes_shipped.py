@@ -32,7 +32,7 @@ def comment(name: str) -> str:
 
 
 def test_all_that_were_promised_are_there():
-    promised = {"quick", "default", "gradual", "elpv", "flowers17", "calico_tabby", "calico_tabby_baseline"}
+    promised = {"auto", "quick", "default", "gradual", "elpv", "flowers17", "calico_tabby", "calico_tabby_baseline"}
     promised |= {"flower5_to_flower102", "knifey_spoony", "vgg19", "resnet50", "attention_vgg16"}
     promised |= {"size_similarity", "size_similarity_everything", "size_similarity_frozen"}
     assert promised == set(recipe_names())
