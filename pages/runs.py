@@ -17,6 +17,7 @@ from ui.live.listing import show_list
 from ui.live.naming import took
 from ui.live.photos import show_photos
 from ui.live.standing import series_text, show_standing
+from ui.live.trials import show_trials
 from ui.names import plain
 
 REFRESH_S = 1.0
@@ -63,6 +64,7 @@ def show_details(store: Store, run_id: int) -> None:
     run = store.runs.get(run_id)
     recipe = Recipe.from_dict(run.recipe_with_epochs)
     epochs, steps = store.runs.epochs(run_id), thinned_steps(store, run_id)
+    show_trials(run)
     show_curves(run, recipe, epochs, steps)
     show_coach(store, run, recipe, epochs)
     show_photos(store, run, epochs)

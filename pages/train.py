@@ -13,6 +13,7 @@ from learner.wording import count
 from ui import drafts, state
 from ui.frame import empty, next_step, page, telling_errors
 from ui.names import plain
+from ui.training.choosing import show_choosing
 from ui.training.fields import HELP, NAMES, Fields, in_words, key
 from ui.training.phases import edit_phases, show_fixed
 from ui.training.picker import show_picker
@@ -44,6 +45,8 @@ def show_page() -> None:
     first, second, third = st.columns(3)
     name = state.choose_dataset(names, first, disabled=parent is not None)
     with above:
+        if parent is None:
+            show_choosing(store, name)
         show_picker(name)
         if parent is None:
             show_recommendation(store, name)
@@ -69,9 +72,9 @@ def show_page() -> None:
 
     st.subheader("Phases")
     st.caption(
-        "A phase is a stretch of training in which some stages learn and the others stay frozen. Warm-up: only the new "
-        "head learns. Then stages thaw, the lowest with the smallest learning rate (lr). Rates that are left empty are "
-        "chosen to suit the backbone; the drawing below shows them."
+        "A phase is a stretch of training in which some stages learn and the others stay frozen. First only the new "
+        "head learns: solved at once, or by steps. Then stages thaw, the lowest with the smallest learning rate (lr). "
+        "Rates that are left empty are chosen to suit the backbone; the drawing below shows them."
     )
     stages = list(weights.known.stages) if weights.known else []
     kept = show_parent(store, parent) if parent else []

@@ -21,7 +21,7 @@ from learner.errors import RunError, ThawError
 from learner.recipe import AUTO, read_recipe, recipe_for
 from learner.store import Store
 from learner.terminal import err
-from learner.wording import count
+from learner.wording import count, duration
 
 app = typer.Typer(
     help="Fine-tune image classifiers phase by phase.",
@@ -92,6 +92,8 @@ def train(
     plan = read_recipe(recipe, dataset_named(store, dataset, quiet=as_json), set_)
     if named and not as_json:
         out.print(f"The recipe is {recipe}, as the data set has its name. To use another: --recipe default")
+    if dry_run and plan.budget:
+        raise ThawError(f"With --budget there is no plan before it begins: it takes {duration(plan.budget)} at most.")
     if dry_run:
         foreseen = forecast(store, plan, quiet=as_json)
         if as_json:

@@ -277,6 +277,8 @@ class _Search:
         return images * (1 + VIEWS * setting.changes) * self._forward_s(setting)
 
     def _is_too_long(self, setting: Setting, best: Setting) -> bool:
+        if self._bench is None:  # the search was killed, and goes on
+            self._bench_for(best)
         expected_s = self._features_s(setting)
         if replace(setting, head=best.head) == best:
             expected_s = 0.0  # its features are there

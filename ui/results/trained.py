@@ -13,6 +13,7 @@ from ui import plans, state
 from ui.components import show_strip
 from ui.drawing import show_chart
 from ui.live.naming import took
+from ui.live.trials import show_trials
 from ui.names import plain
 from ui.results import charts
 from ui.results.shown import Shown
@@ -48,6 +49,7 @@ def show_training(shown: Shown) -> None:
             show_strengths(solved)
         if interpolated := run.facts.get("interpolated", {}).get(str(index)):
             show_points(interpolated)
+    show_trials(run)
 
 
 def show_strengths(found: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ NAMES = {
     "mix_alpha": "How evenly (alpha)",
     "precision": "Number format (precision)",
     "cache": "Keep what frozen stages compute (cache)",
+    "auto": "Decide by a quick trial",
     "flip_horizontal": "Mirror left and right",
     "flip_vertical": "Mirror top and bottom",
     "quarter_turns": "Quarter turns",

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from learner.errors import RecipeError, ThawError
-from learner.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from learner.recipe import AUTO, RECIPES, Recipe, read_recipe, recipe_names
 from ui import drafts
 from ui.names import plain
 
@@ -35,7 +35,7 @@ def show_picker(dataset: str) -> None:
     left, right, third = st.columns([3, 1, 1], vertical_alignment="bottom")
     name = left.selectbox(
         "Start from a recipe",
-        recipe_names(),
+        [name for name in recipe_names() if name != AUTO],
         index=None,
         placeholder="Choose one of the methods that ship with Thaw, or set everything yourself below",
         key=PICKED,

@@ -1,6 +1,7 @@
 """The settings of a recipe that most people never touch, folded away on the Train page."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
@@ -97,8 +98,11 @@ def _edit_augment(draft: dict[str, Any], fields: Fields) -> dict[str, Any]:
         "They make a small data set go further (augmentation). Choose only what could happen to a new picture too: a "
         "mirrored cat is a cat, a mirrored letter may be another one."
     )
-    usual = draft["augment"]
-    augment: dict[str, Any] = {}
+    usual = asdict(Augment()) | draft["augment"]
+    if st.checkbox(NAMES["auto"], usual["auto"], help=HELP["auto"], key=key("auto")):
+        views = _number(fields, st.columns(4)[0], "views", 0, 64, draft["views"], 1)
+        return {"augment": asdict(Augment(auto=True)), "views": int(views)}
+    augment: dict[str, Any] = {"auto": False}
     with st.container(horizontal=True):
         for name in FLIPS:
             augment[name] = st.checkbox(NAMES[name], usual[name], help=HELP[name], key=key(name))
@@ -261,6 +265,8 @@ def _changed_split(values: dict[str, Any]) -> list[str]:
 
 def _changed_images(values: dict[str, Any]) -> list[str]:
     augment = values["augment"]
+    if augment["auto"]:
+        return ["changes as a quick trial says"]
     said = [NAMES[name].lower() for name in FLIPS if augment[name]]
     said += [f"turns up to {augment['rotate']:g}°"] if augment["rotate"] else []
     said += [f"moved up to {_share(augment['shift'])}"] if augment["shift"] else []
