@@ -95,12 +95,12 @@ def print_expected_and_true(plan: RunPlan, finished: bool) -> None:
 
 def print_trials(facts: dict[str, Any]) -> None:
     """What a run's search tried; nothing for a run that did not search."""
-    rows = trial_rows(facts)
-    if rows:
-        table = _table(*rows[0])
-        for row in rows:
-            table.add_row(*map(Text, row.values()))
-        out.print(table, soft_wrap=False)
+    for row in trial_rows(facts):
+        number, trial, loss, accuracy, images, taken, outcome = row.values()
+        out.print(
+            f"Trial {number}  {trial}  log loss {loss}  accuracy {accuracy}  {images} images  {taken}  {outcome}",
+            markup=False,
+        )
 
 
 def _precision(plan: RunPlan) -> str:

@@ -63,10 +63,15 @@ def interpolated_text(found: Mapping[str, Any]) -> str:
     """Which point of the way was taken, and what it brought against the start."""
     if not found["point"]:
         start, end = found["tried"][0], found["tried"][-1]
-        loss = "no number" if None in (start["loss"], end["loss"]) else f"{end['loss'] - start['loss']:.3f} higher"
+        loss = (
+            "no number"
+            if None in (start["loss"], end["loss"])
+            else f"{abs(end['loss'] - start['loss']):.3f} {'higher' if end['loss'] >= start['loss'] else 'lower'}"
+        )
         return (
-            f"It brought nothing: of {len(found['tried'])} points on the way from its start to its end, the start had "
-            f"the lowest log loss on {count(found['images'], 'validation image')}, and was taken. At its end the loss "
+            f"It brought nothing sure: at none of {len(found['tried'])} points on the way to its end was the log loss "
+            f"on {count(found['images'], 'validation image')} lower than the start's by more than its standard error, "
+            "so the start was taken. At its end the loss "
             f"was {loss}, and the accuracy {percent(end['accuracy'])} instead of {percent(start['accuracy'])}."
         )
     where = "Its end" if found["point"] == 1 else f"The point {point_text(found['point'])} to its end"

@@ -70,7 +70,8 @@ class Phase:
     """Check and keep an exponential moving average of the weights, which is steadier than the weights of one step."""
     interpolate: bool = False
     """At its end, take the point on the line from the weights at its start to those at its end where the validation
-    loss is lowest (WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903). The phase cannot make that loss worse then."""
+    loss is lowest (WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903); the start, unless the loss fell by more than one
+    standard error. The phase cannot make that loss worse then."""
 
     @field_validator("lr", mode="before")
     @classmethod

@@ -89,7 +89,7 @@ class _Search:
         # What passed while nothing ran does not count.
         waited = time.time() - (run.started_at or time.time())
         self._began = time.monotonic() - found.get("spent_s", waited)
-        self._told_at, self._pace = 0.0, 1.0
+        self._told_at = 0.0
         self._bench: tuple[tuple[str, int], Bench] | None = None
         self._augment: Augment | None = None
         self._label = ""
@@ -249,12 +249,7 @@ class _Search:
                 behind = first.losses - np.array(best.user_attrs["first"])
                 if behind.mean() > BEHIND * error_of(behind):
                     return None
-        expected_s = self._features_s(setting)
-        began = time.monotonic()
-        checked = bench.check_head(recipe, images)
-        if expected_s > 1:
-            self._pace = max(1.0, (time.monotonic() - began) / expected_s)
-        return checked
+        return bench.check_head(recipe, images)
 
     def _bench_for(self, setting: Setting) -> Bench:
         key = (setting.backbone, setting.image_size)
@@ -270,7 +265,7 @@ class _Search:
     def _forward_s(self, setting: Setting) -> float:
         """Seconds of the frozen network for one image; of a backbone that was not measured yet, as of the present."""
         assert self._bench is not None  # one setting was tried
-        return self._pace * sum(self._bench[1].built.speed.at(setting.image_size).forward)
+        return sum(self._bench[1].built.speed.at(setting.image_size).forward)
 
     def _features_s(self, setting: Setting) -> float:
         images = min(len(self.images.train), MOST_IMAGES)
@@ -301,7 +296,7 @@ class _Search:
         views = 1 + VIEWS * setting.changes
         more = max(0, len(self.images.train) - MOST_IMAGES) * views  # of these there are no features yet
         passes = (PASSES_AT_THE_END + views) * len(self.images.valid) + more
-        return SLACK * (self._pace * plan.expected_s + passes * self._forward_s(setting)) + AT_THE_END_S
+        return SLACK * (plan.expected_s + passes * self._forward_s(setting)) + AT_THE_END_S
 
     # Thawing
 
@@ -321,7 +316,7 @@ class _Search:
             phase = _thaw(stages[-depth], trial.suggest_float("rate", *RATES, log=True))
             whole = replace(recipe, phases=[SOLVE, phase])
             end_s = self._end_s(whole, setting)
-            if SLACK * self._pace * self._trial_s(whole) + end_s > self.left_s:
+            if SLACK * self._trial_s(whole) + end_s > self.left_s:
                 study.tell(trial, state=TrialState.FAIL)
                 break
             self._label = f"{phase.learning_text}, {phase.lr[0]:.0e}"  # type: ignore[index]  # two rates

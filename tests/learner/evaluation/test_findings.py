@@ -68,9 +68,9 @@ def test_a_gain_that_may_be_chance_is_called_so():
 
 def test_a_start_that_was_taken_means_that_the_phase_brought_nothing():
     assert interpolated_text(between(0.0, 0, (0, 0), 0, (0, 0))) == (
-        "It brought nothing: of 3 points on the way from its start to its end, the start had the lowest log loss on "
-        "200 validation images, and was taken. At its end the loss was 0.120 higher, and the accuracy 76.0 % instead "
-        "of 80.0 %."
+        "It brought nothing sure: at none of 3 points on the way to its end was the log loss on 200 validation images "
+        "lower than the start's by more than its standard error, so the start was taken. At its end the loss was 0.120 "
+        "higher, and the accuracy 76.0 % instead of 80.0 %."
     )
     lost = between(0.0)
     lost["tried"][-1]["loss"] = None

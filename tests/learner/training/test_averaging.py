@@ -96,7 +96,10 @@ def test_a_phase_ends_at_the_best_point_of_its_line_and_never_worse_than_it_bega
         index / (POINTS - 1): loss_at(ours, between(start, state_of(plain), index / (POINTS - 1)))
         for index in range(POINTS)
     }
-    best = min(losses, key=losses.get)
+    best, ends = min(losses, key=losses.get), state_of(plain)
+    logits = [torch.func.functional_call(ours.model.eval(), between(start, ends, point), (X,)) for point in (0.0, best)]
+    gained = torch.sub(*(F.cross_entropy(one, Y, reduction="none") for one in logits))
+    best = best if gained.mean() > gained.std() / len(X) ** 0.5 else 0.0
     [told] = found
     assert told["point"] == best
     for row in told["tried"]:
