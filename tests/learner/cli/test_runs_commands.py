@@ -53,7 +53,7 @@ def test_a_run_is_shown_with_how_its_head_was_solved_and_what_a_phase_brought(pe
     pets.runs.add_facts(finished, solved={"0": {"strength": 0.1, "checked": [row]}}, interpolated={"1": taken})
     said = thaw("runs", "show", finished).out
     assert "Warm-up: Strength of regularisation: 0.1, the best of 1 tried" in said
-    assert "Fine-tuning: It brought nothing: of 2 points" in said
+    assert "Fine-tuning: It brought nothing sure: at none of 2 points" in said
 
 
 def test_a_running_run_is_asked_to_stop_now_or_after_its_epoch(pets, running, thaw):
