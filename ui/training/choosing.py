@@ -7,6 +7,7 @@ from learner.store import Store
 from learner.wording import duration
 from ui import state
 from ui.frame import telling_errors
+from ui.names import plain
 
 BUDGETS = {"3m": 180, "10m": 600, "30m": 1800, "2h": 7200}
 """As a recipe has them, and in seconds."""
@@ -16,7 +17,7 @@ USUAL = "10m"
 def show_choosing(store: Store, dataset: str) -> None:
     """How long, and the button that starts it."""
     with st.container(border=True, key="choosing"):
-        st.markdown("**Let Thaw choose.** Say how long it may take. It tries what suits your photos, and trains that.")
+        st.markdown(f"**Let Thaw choose** for {plain(dataset)}. It tries what suits these photos, and trains that.")
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         budget = left.segmented_control(
             "Time it may take",
@@ -33,4 +34,4 @@ def show_choosing(store: Store, dataset: str) -> None:
                 recipe = read_recipe(AUTO, dataset, [f"budget={budget or USUAL}"])
                 st.session_state[state.RUN] = run_id = store.submit(recipe)
                 st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})
-        st.caption("Or set everything yourself:")
+    st.caption("Or set everything yourself, from here on:")
