@@ -177,6 +177,8 @@ class _Search:
             study.enqueue_trial(asdict(changed))
         self._try_settings(study)
         best, checked = best_of(study)
+        if reason := study.user_attrs.get("augment_reason"):
+            self.reasons.append(reason)
         tried = len(study.get_trials(states=(TrialState.COMPLETE,)))
         self.reasons.append(
             f"{best.words}: of {count(tried, 'setting')} of frozen features, none that costs more has a log loss "
@@ -223,7 +225,7 @@ class _Search:
                 decided = bench.decide_augment()
                 self._augment = decided.augment
                 study.set_user_attr("augment", asdict(decided.augment))
-                self.reasons.append(decided.reason)
+                study.set_user_attr("augment_reason", decided.reason)
             checked = self._check(bench, setting, study, trial)
             seconds = time.monotonic() - began
             if checked is None:
