@@ -101,3 +101,6 @@ TWO_PHASES = small_recipe(
     phases=[Phase("Warm-up", epochs=1), Phase("Fine-tuning", trainable="all", epochs=1, lr=[1e-4, 1e-3])]
 )
 """A recipe as most people write it."""
+
+CLASSIC = Recipe("pets", phases=[Phase("Warm-up", epochs=2), Phase("Fine-tuning", trainable="all", epochs=3)])
+"""The head by steps, then everything, and nothing else set."""

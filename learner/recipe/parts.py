@@ -235,9 +235,6 @@ class Head:
 class Augment:
     """Random changes to training images, so that the network meets more than it was given. Nothing by default."""
 
-    auto: bool = False
-    """Decide it at the start of a run (`augment: auto`): small zooms and shifts; mirror images where a quick trial on
-    the training images shows no harm, and all eight symmetries where turning them upside down does none either."""
     flip_horizontal: bool = False
     """Mirror left and right, every second time. Not where sides matter, as in writing."""
     flip_vertical: bool = False
@@ -254,6 +251,9 @@ class Augment:
     """Move by up to this share of width and height. For things that are not always in the middle."""
     lighting: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Change brightness and contrast by up to this share."""
+    auto: bool = False
+    """Decide it at the start of a run (`augment: auto`): small zooms and shifts; mirror images where a quick trial on
+    the training images shows no harm, and all eight symmetries where turning them upside down does none either."""
 
     @field_validator("zoom", mode="before")
     @classmethod

@@ -85,10 +85,15 @@ def measurements(workspace, monkeypatch) -> Iterator[Measurements]:
 
 @pytest.fixture
 def open_page():
-    """Open a page by its file name; returns the AppTest, which holds all that the page shows."""
+    """Open a page by its file name; returns the AppTest, which holds all that the page shows.
 
-    def open_(name: str, **query: str) -> AppTest:
+    `draft` is the recipe that the Train page has.
+    """
+
+    def open_(name: str, draft: Recipe | None = None, **query: str) -> AppTest:
         app = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=GIVE_UP_S)
+        if draft is not None:
+            app.session_state["draft"] = draft.to_dict()
         for key, value in query.items():
             app.query_params[key] = value
         return app.switch_page(f"pages/{name}.py").run()

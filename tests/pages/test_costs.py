@@ -1,5 +1,7 @@
 """What a run will cost, on the Train page; and what it did cost, on Runs and Results."""
 
+from functools import partial
+
 import pytest
 import yaml
 
@@ -9,7 +11,7 @@ from learner.recipe.backbones import FALLBACK_ARCH
 from learner.store import Run, Store
 from tests.machine import STAGES
 from tests.pages.reading import press, words
-from tests.samples import TWO_PHASES
+from tests.samples import CLASSIC, TWO_PHASES
 
 FAILED = "This machine could not be measured with these settings."
 
@@ -103,6 +105,11 @@ def measured(open_page, pets, measurements, monkeypatch):
 
 
 class TestPlan:
+    @pytest.fixture
+    def open_page(self, open_page):
+        """The Train page has the classic recipe."""
+        return partial(open_page, draft=CLASSIC)
+
     def test_every_phase_says_its_time_and_what_the_cache_does(self, measured):
         said = words(measured)
         # 16 images through 9 frozen stages at 10 ms; then 12 × 20 ms + 4 × 10 ms in each of 2 epochs

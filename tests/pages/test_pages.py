@@ -64,13 +64,14 @@ class TestTrain:
         app = open_page("train")
         app.number_input(key="batch_size").set_value(4).run()
         app.session_state["phases"] = {
-            "edited_rows": {0: {"epochs": 2}, 1: {"trainable": "head", "lr": 0.01}},
+            "edited_rows": {0: {"name": "First"}, 1: {"epochs": 2, "trainable": "head", "lr": 0.01}},
             "added_rows": [],
             "deleted_rows": [],
         }
         app.run()
         shown = Recipe.from_yaml(app.code[0].value)
-        assert (shown.batch_size, shown.phases[0].epochs, shown.phases[1].trainable) == (4, 2, "head")
+        assert (shown.batch_size, shown.phases[0].name) == (4, "First")
+        assert (shown.phases[1].epochs, shown.phases[1].trainable) == (2, "head")
         next(b for b in app.button if b.label == "Start training").click().run()
         run = store.runs.all()[0]
         assert run.status == "queued"
@@ -111,12 +112,12 @@ class TestTrain:
     def test_what_was_chosen_is_still_there_after_a_look_at_another_page(self, open_page, pets):
         app = open_page("train")
         app.number_input(key="batch_size").set_value(6).run()
-        app.session_state["phases"] = {"edited_rows": {0: {"epochs": 9}}, "added_rows": [], "deleted_rows": []}
+        app.session_state["phases"] = {"edited_rows": {1: {"epochs": 9}}, "added_rows": [], "deleted_rows": []}
         app.run()
         app.switch_page("pages/data.py").run()
         app.switch_page("pages/train.py").run()
         recipe = yaml.safe_load(app.code[0].value)
-        assert (recipe["batch_size"], recipe["phases"][0]["epochs"]) == (6, 9)
+        assert (recipe["batch_size"], recipe["phases"][1]["epochs"]) == (6, 9)
 
     def test_a_data_set_that_cannot_be_trained_on_says_why_and_leads_back(self, open_page, store, pets):
         add_edit(store, "pets", Edit("relabel", tuple(f"dog/dog_{number:03}.jpg" for number in range(8)), to="cat"))

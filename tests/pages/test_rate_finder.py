@@ -53,8 +53,8 @@ def train_page(open_page, pets, measurements):
 
 def test_nothing_is_tried_beside_a_measurement_of_the_machine(open_page, pets):
     app = unfold(open_page("train"), "Find learning rates")
-    assert button(app, "Find a rate for Warm-up").disabled
-    assert "this can begin after it" in button(app, "Find a rate for Warm-up").help
+    assert button(app, "Find a rate for Fine-tuning").disabled
+    assert "this can begin after it" in button(app, "Find a rate for Fine-tuning").help
 
 
 def test_every_phase_has_a_button(train_page):

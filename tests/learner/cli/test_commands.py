@@ -73,8 +73,9 @@ def test_train_on_a_folder_adds_it_trains_both_phases_and_writes_the_model(first
         ["Epoch", "1"],
         ["Epoch", "2"],
     ]
-    assert "Warm-up" in said.err and "Fine-tuning" in said.err and "best so far" in said.err
-    accuracy, written, proof, _, sha256 = said.out.splitlines()
+    assert "Solve the head" in said.err and "Fine-tuning" in said.err and "best so far" in said.err
+    accuracy, refit, written, proof, _, sha256 = said.out.splitlines()
+    assert refit.startswith("The model that you get was then trained once more, on all ")
     assert accuracy.startswith("Accuracy ") and "on 16 validation images, best checkpoint from epoch" in accuracy
     assert written.startswith(f"Model: {model} (") and model.stat().st_size > 1_000_000
     assert proof.startswith("Proven: ") and sha256.startswith("SHA-256 of ")
@@ -85,7 +86,7 @@ def test_train_on_a_folder_adds_it_trains_both_phases_and_writes_the_model(first
     assert [epoch.phase for epoch in store.runs.epochs(run.id)] == [0, 1]
     assert run.recipe["phases"][1]["lr"] == [1e-4, 1e-2]
     log = (home / "runs" / "1" / "log.txt").read_text()
-    assert "Phase 1, Warm-up" in log and "Phase 2, Fine-tuning" in log
+    assert "Phase 1, Solve the head" in log and "Phase 2, Fine-tuning" in log
 
 
 def test_train_prints_one_json_object_when_asked(pets, thaw):
@@ -170,7 +171,7 @@ def test_runs_are_listed_and_shown(home, thaw):
     lines = thaw("runs", "show", 1).out.splitlines()
     assert lines[0] == "Run 1: finished, data set pets (version 1)"
     assert [line.split()[:3] for line in lines if line.startswith("Epoch")] == [
-        ["Epoch", "1", "Warm-up"],
+        ["Epoch", "1", "Solve"],
         ["Epoch", "2", "Fine-tuning"],
     ]
     assert any(line.startswith(f"Accuracy {100 * shown.json['best_accuracy']:.1f} %") for line in lines)

@@ -52,6 +52,7 @@ def test_a_dry_run_prints_one_json_object_when_asked(pets, thaw):
         ("All", 3, False),
     ]
     assert phases[0]["reason"] == "The recipe turns the cache off."
+    assert told["plan"]["refit"] == []
     total = told["plan"]["decode_s"] + sum(phase["expected_s"] for phase in phases)
     assert told["expected_s"] == pytest.approx(total)
 
@@ -85,7 +86,7 @@ def test_a_run_shows_what_was_expected_beside_what_came_true(home, thaw):
     lines = shown.out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.split() == ["Part", "Expected", "True", "Cache", "Why"])
     table = "\n".join(lines[start:])
-    for part in ("Reading images", "Warm-up", "Fine-tuning", "Together"):
+    for part in ("Reading images", "Solve the head", "Fine-tuning", "Together"):
         assert part in table
     assert "–" not in table.split("Accuracy")[0]  # all of it has run
 

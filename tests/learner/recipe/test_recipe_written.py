@@ -81,6 +81,7 @@ def test_changes_reach_every_key_of_a_recipe():
         "phases.0.schedule=constant",
         "phases.0.weight_decay=0.5",
         "phases.0.solve=false",
+        "refit=false",
         "phases.1.lr=[1e-5, 1e-3]",
         "phases.1.lr.0=1e-6",
     ]
@@ -101,6 +102,7 @@ def test_changes_reach_every_key_of_a_recipe():
         augment=Augment(rotate=10, flip_vertical=True),
         views=2,
         phases=[first, second],
+        refit=False,
     )
 
 
