@@ -52,10 +52,10 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     expect(page.get_by_role("heading", level=1)).to_have_text("Train")
     expect(page.get_by_text("Measuring this machine, about")).to_be_visible()
     expect(page.get_by_text(TOTAL)).to_be_visible(timeout=MEASURING_MS)
-    page.get_by_text("More columns").click()
+    page.get_by_role("paragraph").filter(has_text="More columns").click()
     edit_epochs(page, row=1, epochs=20)
     expect(page.get_by_text(re.compile("^Fine-tuning, 20 epochs: (about|under) "))).to_be_visible()
-    expect(page.get_by_role("img", name="head learns; stem, block1")).to_be_visible()
+    expect(page.get_by_role("img", name="head learns; stem, block1").first).to_be_visible()
     page.get_by_role("button", name="Start training").click()
 
     # Runs: the curve grows while it trains, and a reload loses nothing
