@@ -59,7 +59,7 @@ RATES = (3e-6, 1e-4)
 HEAD_FACTOR = 10
 FIRST_THAWS = ((1, 1e-5), (1, 3e-5), (2, 1e-5))
 """How many stages and at which rate, before Optuna suggests others; if none of these helps, none is expected to."""
-MOST_THAWS = 8
+MOST_THAWS = 5
 SOLVE = Phase("Solve the head", solve=True)
 
 

@@ -19,7 +19,7 @@ from learner.models.backbones import build
 from learner.recipe import Recipe
 
 CHOOSING_MS = 900_000
-OF_A_CLASS = 20
+OF_A_CLASS = 16
 
 
 def write_digits(folder):
@@ -68,4 +68,4 @@ def test_choose_and_train_is_better_than_a_logistic_regression(serve, start, pag
     result = load_result(store.workspace.run_folder(1))
     assert result["figures"]["log_loss"]["value"] < log_loss(labels, said, labels=plain.classes_)
     right = sum(label == plain.classes_[row.argmax()] for label, row in zip(labels, said, strict=True))
-    assert result["accuracy"] >= right / len(labels) - 0.05  # of 40 images, one either way is chance
+    assert result["accuracy"] >= right / len(labels) - 0.05  # of 32 images, one either way is chance

@@ -16,7 +16,7 @@ from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_pro
 from tests.machine import keep_small_speeds
 from tests.samples import SMALL, make_photos, small_recipe
 
-KILLS = int(os.environ.get("THAW_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("THAW_TEST_KILLS", "12"))
 """How often the random test kills; 100 takes some minutes."""
 A_KILL_S = 2.0
 """Kills come up to so long after a process has begun; where the run ends before, only the kills until then count."""
