@@ -149,9 +149,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "number", "phase"), [("cached", 3, 0), ("cached", 2, 2), ("mixed", 4, 0), ("refit", 2, 1)]
-)
+@pytest.mark.parametrize(("name", "number", "phase"), [("cached", 2, 2), ("mixed", 4, 0), ("refit", 2, 1)])
 def test_a_run_that_was_killed_ends_as_one_that_was_not(fresh, weights, name, number, phase):
     left = []
     for prepare in (None, partial(die_at_batch, number, phase)):

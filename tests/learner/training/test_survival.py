@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from itertools import cycle
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_pro
 from tests.machine import keep_small_speeds
 from tests.samples import SMALL, make_photos, small_recipe
 
-KILLS = int(os.environ.get("THAW_TEST_KILLS", "12"))
+KILLS = int(os.environ.get("THAW_TEST_KILLS", "6"))
 """How often the random test kills; 100 takes some minutes."""
 A_KILL_S = 2.0
 """Kills come up to so long after a process has begun; where the run ends before, only the kills until then count."""
@@ -183,9 +184,9 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("points_everywhere", [True, False], ids=["after each batch", "after each epoch"])
+@pytest.mark.parametrize(("moment", "points_everywhere"), zip(MOMENTS, cycle([True, False]), strict=False))
 def test_a_kill_changes_nothing(fresh, unharmed, moment, points_everywhere):
+    """Resume points are written after each batch and after each epoch, in turns."""
     store = fresh()
     run_id = store.submit(RECIPE)
     code = train_in_a_process(store, run_id, points_everywhere=points_everywhere, prepare=MOMENTS[moment])
