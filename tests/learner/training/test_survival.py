@@ -184,7 +184,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize(("moment", "points_everywhere"), zip(MOMENTS, cycle([True, False]), strict=False))
+@pytest.mark.parametrize(("moment", "points_everywhere"), list(zip(MOMENTS, cycle([True, False]), strict=False)))
 def test_a_kill_changes_nothing(fresh, unharmed, moment, points_everywhere):
     """Resume points are written after each batch and after each epoch, in turns."""
     store = fresh()
