@@ -71,7 +71,10 @@ class Questions:
         with self._lock:
             if asked := self._asked.pop(file, None):
                 asked.process.terminate()
-                asked.process.communicate()
+                asked.process.wait()  # not for the end of its output, which a process that it started may hold open
+                for pipe in (asked.process.stdout, asked.process.stderr):
+                    if pipe:
+                        pipe.close()
 
     def seconds(self, file: Path) -> float | None:
         """For how long it has been under way; None where it is not."""
