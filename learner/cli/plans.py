@@ -6,10 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from learner.cli.printing import out
+from learner.evaluation.findings import trial_rows
 from learner.jobs.process import use_patient_threads
 from learner.models.weights import WeightsSource, choose_backbone
 from learner.planning.cost import RunPlan
-from learner.planning.trials import trial_rows
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.terminal import err

@@ -14,8 +14,7 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from learner.errors import ThawError
-from learner.evaluation.findings import findings
-from learner.planning.trials import search_summary
+from learner.evaluation.findings import findings, search_summary
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.terminal import err
@@ -103,7 +102,7 @@ def print_result(store: Store, run: Run) -> None:
 def print_findings(store: Store, run: Run) -> None:
     """A line for each phase that solved its head or took the best point of its way."""
     phases = Recipe.from_dict(run.recipe_with_epochs).phases
-    for index, told in findings(run, phases, store.runs.epochs(run.id)):
+    for index, told in findings(run, phases):
         out.print(f"{phases[index].name}: {told}", markup=False)
 
 

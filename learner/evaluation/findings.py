@@ -1,25 +1,21 @@
-"""What solving a head and interpolating found, in words; see docs/formats.md for the facts. Needs no torch."""
+"""What solving a head, interpolating and searching found, in words; docs/formats.md has the facts. Needs no torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from learner.evaluation.intervals import Z95, wilson
 from learner.recipe import Phase
-from learner.store import Epoch, Run
-from learner.wording import count, percent, percent_with_interval
+from learner.store import Run
+from learner.wording import count, duration, percent, percent_with_interval
 
 
-def findings(run: Run, phases: Sequence[Phase], epochs: Sequence[Epoch]) -> list[tuple[int, str]]:
+def findings(run: Run, phases: Sequence[Phase]) -> list[tuple[int, str]]:
     """Of each phase that solved its head or took the best point of its way: its index, and what that found."""
     solved, interpolated = run.facts.get("solved", {}), run.facts.get("interpolated", {})
     told = [(index, solved_text(solved[str(index)])) for index in range(len(phases)) if str(index) in solved]
     for index in range(len(phases)):
         if str(index) in interpolated:
-            text = interpolated_text(interpolated[str(index)])
-            end = max((epoch.epoch for epoch in epochs if epoch.phase == index), default=None)
-            if run.best_epoch not in (None, end) and interpolated[str(index)]["point"]:
-                text += f" The best epoch is {run.best_epoch}, whose loss was lower still."
-            told.append((index, text))
+            told.append((index, interpolated_text(interpolated[str(index)])))
     return sorted(told)
 
 
@@ -75,9 +71,8 @@ def interpolated_text(found: Mapping[str, Any]) -> str:
             f"was {loss}, and the accuracy {percent(end['accuracy'])} instead of {percent(start['accuracy'])}."
         )
     where = "Its end" if found["point"] == 1 else f"The point {point_text(found['point'])} to its end"
-    changed = _signed(-found["gain"], 3) + _interval([-bound for bound in reversed(found["gain_interval"] or [])], 3)
-    moved = found["accuracy_gain_interval"] or []
-    points = " by " + _signed(100 * found["accuracy_gain"], 1) + " points" + _interval([100 * one for one in moved], 1)
+    changed, moved = _changes(found)
+    points = f" by {moved}"
     if found["accuracy_gain_interval"] == [0, 0]:  # so an older Thaw says that no answer has changed
         points = " not at all"
     sure = bool(found["gain_interval"]) and found["gain_interval"][0] > 0
@@ -98,6 +93,55 @@ def point_text(point: float) -> str:
 def strength_text(strength: float) -> str:
     """Two digits, as a person writes them: `0.32`, `0.000032`."""
     return f"{float(f'{strength:.2g}'):.10f}".rstrip("0").rstrip(".")
+
+
+def trial_rows(facts: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A row a trial of a run's search, in the order in which they were tried; `facts` are the run's.
+
+    Trials on frozen features have a log loss and an accuracy, those of thawing what they gained; each of images that
+    the trial had not learnt from.
+    """
+    return [_row(trial) for trial in facts.get("search", {}).get("trials", [])]
+
+
+def search_summary(facts: Mapping[str, Any]) -> str:
+    """How much was tried in how long; empty for a run that did not search."""
+    search = facts.get("search")
+    if not search:
+        return ""
+    return (
+        f"Thaw chose the recipe: {count(len(search['trials']), 'trial')} in {duration(search['spent_s'])} of "
+        f"{duration(search['budget_s'])}."
+    )
+
+
+def _row(trial: Mapping[str, Any]) -> dict[str, str]:
+    loss = accuracy = "–"
+    if "log_loss" in trial:
+        low, high = trial["log_loss_interval"]
+        loss = f"{trial['log_loss']:.3f} ({low:.3f}–{high:.3f})"
+        accuracy = percent_with_interval(trial["accuracy"], trial["accuracy_interval"])
+    elif "gain" in trial:
+        loss, accuracy = _changes(trial)
+    images = f"{trial['images']:,}" if "images" in trial else "–"
+    taken = duration(trial["seconds"]) if "seconds" in trial else "–"
+    said = trial["state"] + (f". {trial['note']}" if trial["note"] else "")
+    return {
+        "": str(trial["number"]),
+        "Trial": trial["what"],
+        "Log loss": loss,
+        "Accuracy": accuracy,
+        "Images": images,
+        "Time": taken,
+        "Outcome": said,
+    }
+
+
+def _changes(found: Mapping[str, Any]) -> tuple[str, str]:
+    """How the log loss and the accuracy changed from a phase's start to the point that was taken."""
+    loss = _signed(-found["gain"], 3) + _interval([-bound for bound in reversed(found["gain_interval"] or [])], 3)
+    moved = [100 * bound for bound in found["accuracy_gain_interval"] or []]
+    return loss, f"{_signed(100 * found['accuracy_gain'], 1)} points{_interval(moved, 1)}"
 
 
 def _signed(value: float, digits: int) -> str:

@@ -57,13 +57,16 @@ def parts_of(losses: np.ndarray, right: np.ndarray, targets: np.ndarray) -> list
 def candidates_of(epochs: Sequence[Epoch], interpolated: Mapping[str, Any]) -> list[Parts] | None:
     """Every state that a run's best was chosen from; None where an older Thaw kept too little of them.
 
-    These are its epochs, and of a phase that ends at the best point of its way all points in place of the last epoch.
+    These are its epochs, and of a phase that ends at the best point of its way all points in place of the last epoch;
+    after the first phase, none of its other epochs.
     """
     found: list[Parts] = []
     for index, epoch in enumerate(epochs):
         is_last = index + 1 == len(epochs) or epochs[index + 1].phase != epoch.phase
-        points = interpolated.get(str(epoch.phase)) if is_last else None
-        if points is None:
+        points = interpolated.get(str(epoch.phase))
+        if points and epoch.phase and not is_last:
+            continue
+        if points is None or not is_last:
             found.append(epoch.parts or [])
         else:  # the first point is the state before, which is there already
             found += [row.get("parts", []) for row in points["tried"][bool(found) :]]

@@ -85,7 +85,7 @@ def solve(
     (images,); `strengths` are those to try, the strongest first. `tell` hears how many more fits of how many at most
     are done, and may raise to stop.
     """
-    shares = _as_shares(targets, classes)
+    shares = as_shares(targets, classes)
     weights = np.ones(len(views)) if weights is None else weights * (len(views) / weights.sum())
     fits = [_Fit(views, shares, weights, folds != fold, folds == fold) for fold in range(folds.max() + 1)]
     fits = [fit for fit in fits if fit.is_possible]
@@ -177,7 +177,8 @@ class _Fit:
         return weight, bias
 
 
-def _as_shares(targets: np.ndarray, classes: int) -> np.ndarray:
+def as_shares(targets: np.ndarray, classes: int) -> np.ndarray:
+    """(images, classes) of probabilities, of class indices or of such already."""
     if targets.ndim == 2:
         return targets
     return np.eye(classes, dtype=np.float32)[targets]

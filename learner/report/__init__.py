@@ -188,7 +188,7 @@ def _phases(told: Collected) -> list[dict[str, str]]:
 
 def _findings(told: Collected) -> list[tuple[str, str]]:
     """(name of the phase, text) of what solving and interpolating found."""
-    found = findings(told.run, told.recipe.phases, told.epochs)
+    found = findings(told.run, told.recipe.phases)
     return [(told.recipe.phases[index].name, text) for index, text in found]
 
 

@@ -22,7 +22,7 @@ from learner.features.targets import goals_in, labels_in
 from learner.planning.cost import PhasePlan
 from learner.recipe import Phase
 from learner.store import Epoch
-from learner.training.position import EpochTotals, Position, finite, rank_of
+from learner.training.position import EpochTotals, Position, finite, may_be_best, rank_of
 from learner.training.progress import ProgressReporter
 
 STEPS_AN_EPOCH = 25
@@ -161,7 +161,10 @@ class Reporter(Callback):
         valid_loss = float(self.recorder.loss.value)
         position, totals = self.position, self.position.totals
         rank = rank_of(right, finite(valid_loss))
-        is_best = position.best is None or rank > position.best
+        assert self._phase is not None  # `begin_phase` was called
+        is_last = position.epoch >= self._length or self.progression.is_ending
+        can_be = may_be_best(self._phase, position.phase, is_last)
+        is_best = can_be and (position.best is None or rank > position.best)
         if is_best:
             position.best, position.best_epoch = rank, position.epochs_done
             self._keep()

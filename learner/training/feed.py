@@ -41,9 +41,13 @@ class Feed:
         def tick(images: int) -> None:
             progression.prepare("Reading the images, once", images, total, expected_s, phase)
 
-        for loader in loaders:
-            loader.pixels = self._cache.pixels(loader.pixels.files, tick)
+        self.read(tick)
         return time.monotonic() - began
+
+    def read(self, tick: Tick) -> None:
+        """The same; `tick` hears how many more images are decoded."""
+        for loader in (self._dls.train, self._dls.valid):
+            loader.pixels = self._cache.pixels(loader.pixels.files, tick)
 
     def begin(self, index: int, plan: PhasePlan, progression: ProgressReporter, unchanged: bool = False) -> None:
         """Compute what the phase keeps, and start its network and loaders from there.
@@ -102,19 +106,28 @@ class Feed:
             tick(len(x))
         return np.concatenate(rows)
 
+    def keep(self, cuts: list[int], tick: Tick, unchanged: bool = False) -> bool:
+        """Put what the first stages give, up to each of `cuts`, into the cache; False where its budget has no room.
+
+        Of views, and of the validation images; with `unchanged` of the training images as they are, too. Raises
+        DiskError.
+        """
+        return self._cache.compute(cuts, self._items(unchanged), tick)
+
+    def _items(self, unchanged: bool) -> list[Item]:
+        own = list(map(Item, self._dls.train.pixels.files)) if unchanged else []  # without views they are there already
+        return list(dict.fromkeys([*self._train, *self._valid, *own]))
+
     def _compute(self, index: int, plan: PhasePlan, progression: ProgressReporter, unchanged: bool) -> bool:
-        items = self._train + self._valid
-        if unchanged:  # without augmentation they are there already
-            items = list(dict.fromkeys([*items, *map(Item, self._dls.train.pixels.files)]))
         cuts = [plan.cut, *plan.also]
-        total = self._cache.missing(cuts, items)
+        total = self._cache.missing(cuts, self._items(unchanged))
         what = f"{plan.name}: running every image through the frozen stages, once"
 
         def tick(images: int) -> None:
             progression.prepare(what, images, total, plan.features_s, phase=index)
 
         try:
-            if self._cache.compute(cuts, items, tick):
+            if self.keep(cuts, tick, unchanged):
                 return True
             plan.reason = "The disk budget has no room for the frozen stages' outputs, so they are computed anew."
         except DiskError as error:

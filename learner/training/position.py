@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from learner.recipe import Phase
+
 
 @dataclass
 class EpochTotals:
@@ -71,6 +73,16 @@ def rank_of(accuracy: float, valid_loss: float | None) -> tuple[float, float]:
     Of a few images the accuracy moves in large steps, so that the highest of many epochs is mostly luck.
     """
     return -math.inf if valid_loss is None else -valid_loss, accuracy
+
+
+def may_be_best(phase: Phase, index: int, is_last: bool) -> bool:
+    """Whether an epoch of that phase (`index` from 0) can be a run's best; `is_last` of those that are trained of it.
+
+    Of a phase that takes a point between its start and its end only that point can, as the lowest loss of many epochs
+    is mostly luck, which the point has to exceed. The first phase starts from a head that knows nothing, so there all
+    can.
+    """
+    return is_last or index == 0 or not phase.interpolate
 
 
 def finite(value: float) -> float | None:

@@ -32,7 +32,7 @@ from learner.training.benchmark import device_name, pick_device, speed_of_run
 from learner.training.feed import Feed
 from learner.training.losses import build_loss
 from learner.training.phases import has_batch_norm
-from learner.training.symmetry import Decided, choose_augment, sample
+from learner.training.symmetry import MOST_IMAGES, Decided, choose_augment
 from learner.workspace import Workspace
 
 SAMPLE_IMAGES = 12
@@ -211,9 +211,14 @@ def prepare(store: Store, run: Run, has_begun: bool, tell: Tell = lambda _: None
     return prepared
 
 
+def drawn(images: list[Image], most: int) -> list[Image]:
+    """At most so many, drawn by their content."""
+    return sorted(images, key=lambda image: (image.sha256, image.path))[:most]
+
+
 def augment_for(workspace: Workspace, built: Built, images: Images) -> Decided:
     """What `augment: auto` comes to for these images and that network."""
-    tried = sample(images.train)
+    tried = drawn(images.train, MOST_IMAGES)
     plain = built.with_augment(Augment())
     files = replace(images, train=tried, valid=tried)
     data = make_data(workspace, plain.recipe, plain.backbone, plain.network, plain.spec, files, plain.recipe.side)

@@ -107,6 +107,11 @@ class ProgressReporter:
     def stops_now(self) -> bool:
         return self.asked == "stop"
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the run is to end before its time, and not to go on later as a paused one does."""
+        return self.asked in ("stop", "stop_after_epoch")
+
     def say(self, message: str, done: float | None = None, seconds_left: float | None = None) -> None:
         """Report a sentence outside the phases."""
         self._write(Progress(message, done=self.latest.done if done is None else done, seconds_left=seconds_left))

@@ -20,8 +20,8 @@ from learner.datasets import dataset_folder, split_by, summarize
 from learner.models.weights import backbones_at_hand, choose_backbone
 from learner.planning.cost import plan_run
 from learner.recipe import Augment, Head, Phase, Recipe, choose_image_size
-from learner.store import Image, Run, Store
-from learner.training.prepare import Images
+from learner.store import Run, Store
+from learner.training.prepare import Images, drawn
 from learner.training.progress import REPORT_EVERY_S, ProgressReporter, StopAsked
 from learner.training.search_journal import (
     Journal,
@@ -30,7 +30,6 @@ from learner.training.search_journal import (
     best_of,
     error_of,
     figures_of,
-    figures_of_thaw,
     gain_of,
 )
 from learner.training.search_trials import Bench, Checked, OutOfTime
@@ -60,6 +59,8 @@ HEAD_FACTOR = 10
 FIRST_THAWS = ((1, 1e-5), (1, 3e-5), (2, 1e-5))
 """How many stages and at which rate, before Optuna suggests others; if none of these helps, none is expected to."""
 MOST_THAWS = 5
+THAW_FIGURES = ("gain", "gain_interval", "accuracy_gain", "accuracy_gain_interval", "images", "point")
+"""Of what `Interpolate` finds, those that a trial's row keeps."""
 SOLVE = Phase("Solve the head", solve=True)
 
 
@@ -158,7 +159,8 @@ class _Search:
         is_new = not study.trials
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            if trial.params:
+                study.enqueue_trial(trial.params)
         return study, is_new
 
     # Frozen features
@@ -241,9 +243,9 @@ class _Search:
     def _check(self, bench: Bench, setting: Setting, study: optuna.Study, trial: optuna.Trial) -> Checked | None:
         """A setting's head on the images; None where it was clearly behind on the first of them."""
         recipe = self._recipe(setting, [SOLVE])
-        images = _drawn(self.images.train, MOST_IMAGES)
+        images = drawn(self.images.train, MOST_IMAGES)
         if len(images) > FIRST_RUNG:
-            first = bench.check_head(recipe, _drawn(images, FIRST_RUNG))
+            first = bench.check_head(recipe, drawn(images, FIRST_RUNG))
             trial.set_user_attr("first", first.losses.tolist())
             done = study.get_trials(states=(TrialState.COMPLETE,))
             if done:
@@ -270,8 +272,11 @@ class _Search:
         return sum(self._bench[1].built.speed.at(setting.image_size).forward)
 
     def _features_s(self, setting: Setting) -> float:
-        images = min(len(self.images.train), MOST_IMAGES)
-        return images * (1 + VIEWS * setting.changes) * self._forward_s(setting)
+        return min(len(self.images.train), MOST_IMAGES) * self._pictures(setting) * self._forward_s(setting)
+
+    def _pictures(self, setting: Setting) -> int:
+        """Of an image: itself, and its changed copies."""
+        return 1 + setting.changes * self._recipe(setting, [SOLVE]).views
 
     def _is_too_long(self, setting: Setting, best: Setting) -> bool:
         if self._bench is None:  # the search was killed, and goes on
@@ -295,9 +300,9 @@ class _Search:
         workload = replace(built.workload, undecoded=0, kept=cuts)
         speed = built.speed.at(recipe.side)
         plan = plan_run(recipe.with_epochs(len(self.images.train)), speed, workload)
-        views = 1 + VIEWS * setting.changes
-        more = max(0, len(self.images.train) - MOST_IMAGES) * views  # of these there are no features yet
-        passes = (PASSES_AT_THE_END + views) * len(self.images.valid) + more
+        pictures = self._pictures(setting)
+        more = max(0, len(self.images.train) - MOST_IMAGES) * pictures  # of these there are no features yet
+        passes = (PASSES_AT_THE_END + pictures) * len(self.images.valid) + more
         return SLACK * (plan.expected_s + passes * self._forward_s(setting)) + AT_THE_END_S
 
     # Thawing
@@ -331,10 +336,13 @@ class _Search:
                 study.tell(trial, state=TrialState.PRUNED)
                 self._note(row | {"state": "ended early", "note": "Its time was over."})
                 break
-            trial.set_user_attr("found", found)
-            study.tell(trial, -found["gain"] if not found.get("failed") else 1e6)
-            seconds = time.monotonic() - began
-            self._note(row | {"state": "done", "note": "", "seconds": seconds} | figures_of_thaw(found))
+            row |= {"seconds": time.monotonic() - began}
+            if found is None:
+                study.tell(trial, state=TrialState.PRUNED)
+                self._note(row | {"state": "failed", "note": "The loss stopped being a number."})
+                continue
+            study.tell(trial, -found["gain"])
+            self._note(row | {name: found[name] for name in THAW_FIGURES} | {"state": "done", "note": ""})
         return self._thawed(study, setting, recipe, stages)
 
     def _trial_s(self, recipe: Recipe) -> float:
@@ -372,8 +380,3 @@ class _Search:
 def _thaw(lowest: str, rate: float) -> Phase:
     rates = [rate, HEAD_FACTOR * rate]
     return Phase("Fine-tuning", trainable=lowest, epochs="auto", lr=rates, average=True, interpolate=True)
-
-
-def _drawn(images: list[Image], most: int) -> list[Image]:
-    """At most so many, drawn by their content."""
-    return sorted(images, key=lambda image: (image.sha256, image.path))[:most]

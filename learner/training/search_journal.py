@@ -9,7 +9,7 @@ import optuna
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
-from learner.evaluation.intervals import wilson
+from learner.evaluation.intervals import Z95, wilson
 from learner.recipe import Augment
 from learner.recipe.backbones import known_backbone
 from learner.store import Store
@@ -85,18 +85,11 @@ def error_of(values: np.ndarray) -> float:
 def figures_of(checked: Checked) -> dict[str, Any]:
     """Of a trial on frozen features, as its row has them."""
     images, right = len(checked.hits), int(checked.hits.sum())
+    mean, half = float(checked.losses.mean()), Z95 * error_of(checked.losses)
     return {
-        "log_loss": float(checked.losses.mean()),
-        "log_loss_error": error_of(checked.losses),
+        "log_loss": mean,
+        "log_loss_interval": [mean - half, mean + half],
         "accuracy": right / images,
         "accuracy_interval": wilson(right, images),
         "images": images,
     }
-
-
-def figures_of_thaw(found: dict[str, Any]) -> dict[str, Any]:
-    """Of a trial of thawing, as its row has them."""
-    if found.get("failed"):
-        return {"state": "failed", "note": "The loss stopped being a number."}
-    names = ("gain", "gain_interval", "accuracy_gain", "accuracy_gain_interval", "images", "point")
-    return {name: found[name] for name in names}

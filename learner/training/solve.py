@@ -10,6 +10,7 @@ from fastai.callback.core import Callback, CancelTrainException
 from torch import nn
 
 from learner.datasets import assign_folds
+from learner.features.cache import Tick
 from learner.features.targets import shares_of
 from learner.models.logistic import STRENGTHS, Solution, solve
 from learner.models.network import Network, head_of
@@ -44,10 +45,7 @@ class HeadProblem:
 
         Raises StopAsked when asked to stop.
         """
-        targets = np.array([self.classes.index(image.label) for image in self.images])
-        shares = shares_of(self.images, self.classes)
-        views = self._views()
-        pictures = len(self.images) * (1 + views)
+        pictures = len(self.images) * (1 + self._views())
 
         def read(images: int) -> None:
             progression.prepare("Solving the head: reading what the frozen body gives", images, pictures, 0.0, phase)
@@ -55,14 +53,23 @@ class HeadProblem:
         def fit(fits: int, total: int) -> None:
             progression.prepare("Solving the head: trying strengths of regularisation", fits, total, expected_s, phase)
 
-        features = self.feed.pooled(network, views, read)
+        return self.fit(self.features(network, read), fit)
+
+    def features(self, network: Network, tick: Tick) -> np.ndarray:
+        """What enters the last layer, (images, 1 + views, numbers); `tick` hears how many more pictures are done."""
+        return self.feed.pooled(network, self._views(), tick)
+
+    def fit(self, features: np.ndarray, tell: Callable[[int, int], None]) -> Solution:
+        """The optimum for these `features`; `tell` as in `learner.models.logistic.solve`."""
+        targets = np.array([self.classes.index(image.label) for image in self.images])
         folds = np.array(assign_folds(self.images, self.recipe.seed, FOLDS, self.recipe.grouped))
         folds[folds >= max(1, min(FOLDS, MOST_FITS // len(folds)))] = -1
+        shares = shares_of(self.images, self.classes)
         goals = targets if shares is None else shares.astype(np.float32)
         strengths = STRENGTHS
         if self.strength is not None:
             strengths, folds = (self.strength,), np.full_like(folds, -1)
-        return solve(features, goals, len(self.classes), folds, self._weights(targets), strengths, fit)
+        return solve(features, goals, len(self.classes), folds, self._weights(targets), strengths, tell)
 
     def _views(self) -> int:
         recipe = self.recipe
@@ -87,18 +94,18 @@ class SolveHead(Callback):
         """`keep` hears what was tried and taken."""
         self._find, self._keep = find, keep
 
-    @torch.no_grad()
     def before_train(self) -> None:
         solution = self._find(self.learn.model)
-        layer = last_layer(self.learn.model)
-        for parameter, values in ((layer.weight, solution.weight), (layer.bias, solution.bias)):
-            parameter.copy_(torch.from_numpy(values))
+        put_solution(self.learn.model, solution)
         self._keep(solution.to_dict())
         raise CancelTrainException
 
 
-def last_layer(model: nn.Sequential) -> nn.Linear:
-    """The linear layer of a head that can be solved."""
+@torch.no_grad()
+def put_solution(model: nn.Sequential, solution: Solution) -> None:
+    """Make a solution the model's last layer. One of fewer numbers is for the last of those that the layer takes."""
     layer = head_of(model)[-1]
     assert isinstance(layer, nn.Linear)  # recipes solve only such heads
-    return layer
+    layer.weight.zero_()
+    layer.weight[:, -solution.weight.shape[1] :].copy_(torch.from_numpy(solution.weight))
+    layer.bias.copy_(torch.from_numpy(solution.bias))

@@ -12,8 +12,8 @@ from learner.models.logistic import solve
 from learner.models.network import Network, lowered
 from learner.recipe import Augment
 from learner.store import Image
+from learner.training.solve import FOLDS
 
-FOLDS = 5
 MOST_IMAGES = 200
 """Enough to see that mirror images do harm where they do."""
 GENTLE = Augment(zoom=1.1, shift=0.05)
@@ -31,18 +31,8 @@ class Decided:
     """A sentence or two."""
 
 
-def sample(images: list[Image]) -> list[Image]:
-    """At most `MOST_IMAGES` of them, drawn by their content."""
-    drawn = set(sorted(image.sha256 for image in images)[:MOST_IMAGES])
-    return [image for image in images if image.sha256 in drawn][:MOST_IMAGES]
-
-
 def choose_augment(
-    network: Network,
-    loader: ImageLoader,
-    images: list[Image],
-    classes: list[str],
-    seed: int,
+    network: Network, loader: ImageLoader, images: list[Image], classes: list[str], seed: int
 ) -> Decided:
     """Decide by images of the training side, which `loader` gives unchanged and in their order.
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from learner.planning.trials import search_summary, trial_rows
+from learner.evaluation.findings import search_summary, trial_rows
 from learner.store import Run
 from ui.names import plain
 

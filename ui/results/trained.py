@@ -39,7 +39,7 @@ def show_training(shown: Shown) -> None:
         f"Took {took(run)}."
     )
     phases = Recipe.from_dict(run.recipe_with_epochs).phases
-    told = findings(run, phases, shown.store.runs.epochs(run.id))
+    told = findings(run, phases)
     for index, (phase, rates) in enumerate(zip(phases, run.facts["rates"], strict=True)):
         st.markdown(f"**{plain(phase.name)}**, {phase.length_text}")
         show_strip(run.facts["stages"], rates, phase, finished=True)

@@ -2,9 +2,17 @@
 
 import pytest
 
-from learner.evaluation.findings import checked_rows, findings, interpolated_text, solved_text, strength_text
+from learner.evaluation.findings import (
+    checked_rows,
+    findings,
+    interpolated_text,
+    search_summary,
+    solved_text,
+    strength_text,
+    trial_rows,
+)
 from learner.recipe import Phase
-from learner.store import Epoch, Run
+from learner.store import Run
 
 SOLVED = {
     "strength": 0.1,
@@ -82,14 +90,34 @@ def test_what_an_older_thaw_kept_of_one_image_or_of_no_change_is_readable():
     assert "by −0.050 and the accuracy not at all" in text and "may be chance" in text
 
 
-def test_every_phase_that_found_something_is_told_and_whether_its_point_is_the_model():
+def test_every_phase_that_found_something_is_told():
     phases = [Phase("Solve", solve=True), Phase("All", trainable="all", epochs=2), Phase("More", trainable="all")]
-    epochs = [Epoch(epoch=number, phase=phase) for number, phase in enumerate([0, 1, 1, 2], start=1)]
     facts = {"solved": {"0": SOLVED}, "interpolated": {"1": between(0.5)}}
-    told = findings(Run(facts=facts, best_epoch=3), phases, epochs)
-    assert [index for index, _ in told] == [0, 1] and "epoch" not in told[1][1]
-    told = findings(Run(facts=facts, best_epoch=2), phases, epochs)
-    assert told[1][1].endswith("The best epoch is 2, whose loss was lower still.")
-    facts["interpolated"]["1"]["point"] = 0.0  # where it went back to its start, that is the model
-    assert "The best epoch" not in findings(Run(facts=facts, best_epoch=1), phases, epochs)[1][1]
-    assert findings(Run(facts={}, best_epoch=2), phases, epochs) == []
+    told = findings(Run(facts=facts), phases)
+    assert [index for index, _ in told] == [0, 1] and "was taken" in told[1][1]
+    assert findings(Run(facts={}), phases) == []
+
+
+FEATURES = {"number": 1, "kind": "features", "what": "VGG16, 96 px, average", "log_loss": 0.5, "images": 1200}
+FEATURES |= {"log_loss_interval": [0.4, 0.6], "accuracy": 0.8, "accuracy_interval": [0.75, 0.85], "seconds": 61.0}
+THAWING = {"number": 2, "kind": "thawing", "what": "block5 and all above, 1e-05", "gain": 0.05, "images": 40}
+THAWING |= {
+    "gain_interval": [-0.01, 0.11],
+    "accuracy_gain": 0.025,
+    "accuracy_gain_interval": [-0.05, 0.1],
+    "seconds": 2.0,
+}
+
+
+def test_a_trial_is_told_with_its_intervals_and_what_became_of_it():
+    left_out = {"number": 3, "kind": "features", "what": "VGG16, 320 px", "state": "left out", "note": "No time."}
+    done = {"state": "done", "note": ""}
+    rows = trial_rows({"search": {"trials": [FEATURES | done, THAWING | done, left_out]}})
+    assert [list(row.values()) for row in rows] == [
+        ["1", FEATURES["what"], "0.500 (0.400–0.600)", "80.0 % (75.0–85.0)", "1,200", "1 min 1 s", "done"],
+        ["2", THAWING["what"], "−0.050 (−0.110 to +0.010)", "+2.5 points (−5.0 to +10.0)", "40", "2 s", "done"],
+        ["3", "VGG16, 320 px", "–", "–", "–", "–", "left out. No time."],
+    ]
+    assert trial_rows({}) == [] and search_summary({}) == ""
+    facts = {"search": {"trials": [FEATURES], "spent_s": 61.0, "budget_s": 600}}
+    assert search_summary(facts) == "Thaw chose the recipe: 1 trial in 1 min 1 s of 10 min."

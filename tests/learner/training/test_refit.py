@@ -15,6 +15,7 @@ from learner.models.weights import find_weights
 from learner.recipe import Phase
 from learner.store import Epoch, Store
 from learner.training.callbacks import Reporter
+from learner.training.position import may_be_best
 from learner.training.refit import refit_phases
 from learner.workspace import Workspace
 from tests.learner.training.running import run, run_well
@@ -144,3 +145,17 @@ def test_a_stop_in_the_refit_keeps_the_model_before(pets, monkeypatch):
     assert "refit" not in pets.runs.get(run_id).facts
     assert load_result(pets.workspace.run_folder(run_id))
     assert not pets.workspace.checked_model(run_id).exists()
+
+
+def test_of_a_later_phase_that_interpolates_only_its_end_can_be_the_best(pets, monkeypatch):
+    """However low the loss of an epoch between: the least of many is mostly luck."""
+    ranks = iter([(0.0, 0.5), (9.0, 1.0), (8.0, 1.0), (7.0, 1.0), (-1.0, 0.5)])
+    monkeypatch.setattr("learner.training.callbacks.rank_of", lambda accuracy, loss: next(ranks))
+    run_id = run_well(pets, small_recipe(phases=[SOLVE, TUNE], refit=False))
+    assert pets.runs.get(run_id).best_epoch == 1
+
+
+@pytest.mark.parametrize(("index", "is_last", "can"), [(0, False, True), (1, False, False), (1, True, True)])
+def test_which_epochs_of_a_phase_that_interpolates_can_be_the_best(index, is_last, can):
+    assert may_be_best(TUNE, index, is_last) == can
+    assert may_be_best(SOLVE, index, is_last)
