@@ -87,7 +87,7 @@ def _upload(dataset: str) -> None:
         st.error(plain(str(error)))
         return
     if recipe.budget:
-        st.info("This recipe leaves the choice to Thaw. For that, use *Let Thaw choose*; here its phases are set by hand.")
+        st.info("This recipe leaves the choice to Thaw. Use *Let Thaw choose* for that; here phases are set by hand.")
     st.button("Use this file", on_click=drafts.put_on_train, args=(recipe,), type="primary", key="use_file")
 
 
