@@ -11,6 +11,7 @@ from typing import Any
 from learner.evaluation.optimism import Parts, change
 from learner.recipe import Phase, Recipe
 from learner.store import Epoch
+from learner.training.position import best_of
 from learner.wording import percent
 
 LOWEST_RATE = 1e-7
@@ -73,9 +74,9 @@ def find_setback(
 
     `interpolated` are a run's facts of that name.
     """
-    kept = min((epoch for epoch in epochs if epoch.valid_loss is not None), key=_loss, default=None)
-    if kept is None:
+    if all(epoch.valid_loss is None for epoch in epochs):
         return None
+    kept = best_of(epochs, recipe.phases)
     for index in sorted({epoch.phase for epoch in epochs}):
         own = [epoch for epoch in epochs if epoch.phase == index]
         earlier = [epoch for epoch in epochs if epoch.phase < index]
@@ -123,11 +124,6 @@ def _state(epoch: Epoch) -> _State:
 def _point(row: Mapping[str, Any]) -> _State:
     """Of what interpolation has tried; see docs/formats.md."""
     return _State(row["loss"], row["accuracy"], row.get("parts", []))
-
-
-def _loss(epoch: Epoch) -> float:
-    assert epoch.valid_loss is not None  # as the caller has seen
-    return epoch.valid_loss
 
 
 def _loss_text(state: _State) -> str:

@@ -1,10 +1,12 @@
 """Where a run stands in its phases: what a resume point remembers beside tensors. Needs no torch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from learner.recipe import Phase
+from learner.store import Epoch
 
 
 @dataclass
@@ -83,6 +85,15 @@ def may_be_best(phase: Phase, index: int, is_last: bool) -> bool:
     can.
     """
     return is_last or index == 0 or not phase.interpolate
+
+
+def best_of(epochs: Sequence[Epoch], phases: Sequence[Phase]) -> Epoch:
+    """The best of a run's epochs, the first of several; `epochs` are not empty, and `phases` are all of the recipe."""
+    last = {epoch.phase: epoch.epoch for epoch in epochs}
+    able = [
+        epoch for epoch in epochs if may_be_best(phases[epoch.phase], epoch.phase, epoch.epoch == last[epoch.phase])
+    ]
+    return max(able, key=lambda epoch: (rank_of(epoch.accuracy, epoch.valid_loss), -epoch.epoch))
 
 
 def finite(value: float) -> float | None:

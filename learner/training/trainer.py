@@ -24,7 +24,7 @@ from learner.store import Image, Run, Store
 from learner.training.averaging import Interpolate
 from learner.training.callbacks import FrozenStagesEval, Gradients, Reporter, Samples, StopWhenNotFinite
 from learner.training.phases import build_learner, fit_phase, prepare_phase
-from learner.training.position import EpochTotals, Position, may_be_best, rank_of
+from learner.training.position import EpochTotals, Position, best_of, rank_of
 from learner.training.prepare import Images, PreparedRun
 from learner.training.progress import ProgressReporter
 from learner.training.refit import NoValidation, RefitPhase, refit_phases
@@ -344,14 +344,8 @@ class Training:
         if not self.best_model.exists():  # of a run that starts here, the best so far is what it starts from
             link_or_copy(end, self.best_model)
             epochs = epochs[-1:]
-        last = {epoch.phase: epoch.epoch for epoch in epochs}
-        ranks = [
-            (rank_of(epoch.accuracy, epoch.valid_loss), -epoch.epoch)
-            for epoch in epochs
-            if may_be_best(self.recipe.phases[epoch.phase], epoch.phase, epoch.epoch == last[epoch.phase])
-        ]
-        self.position.best, first = max(ranks)
-        self.position.best_epoch = -first
+        best = best_of(epochs, self.recipe.phases)
+        self.position.best, self.position.best_epoch = rank_of(best.accuracy, best.valid_loss), best.epoch
         while (stretch := self._stretch()) and stretch.refit and self._phase_end(stretch.index).exists():
             self.position.phase += 1
             self.position.epochs_done += stretch.refit.epochs
