@@ -7,7 +7,7 @@ import pytest
 
 from learner.datasets import add_dataset
 from learner.errors import RecipeError
-from learner.recipe import AUTO, Augment, Recipe, read_recipe
+from learner.recipe import AUTO, Augment, Recipe, parts, read_recipe
 from learner.store import Store
 from learner.training import search
 from learner.training.process import execute
@@ -18,6 +18,7 @@ from tests.machine import keep_small_speeds
 from tests.samples import SMALL, make_photos
 
 SIZE = 32
+STEPS = 8
 
 
 @pytest.fixture
@@ -26,6 +27,12 @@ def pets(tmp_path):
     add_dataset(store, make_photos(tmp_path / "photos", {"cat": 14, "dog": 12, "owl": 10}), "pets")
     keep_small_speeds(store.workspace)
     return store
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """What thaws does so for a few steps only."""
+    monkeypatch.setattr("learner.recipe.parts.AUTO_STEPS", STEPS)
 
 
 def asked(**changes) -> Recipe:
@@ -185,11 +192,12 @@ def _die_in_the_second_trial() -> None:
         return whole(self, *arguments)
 
     Bench.check_head = check
-    search.MOST_THAWS = 1
+    _one_trial_of_thawing()
 
 
 def _one_trial_of_thawing() -> None:
     search.MOST_THAWS = 1
+    parts.AUTO_STEPS = STEPS
 
 
 def test_a_search_that_was_killed_goes_on_and_chooses_the_same(pets):
