@@ -85,6 +85,8 @@ def roster(recipe: str = "default") -> dict[str, Competitor]:
             "the two phases that were Thaw's default: 2 epochs of the head, then 3 of everything.",
             str(BEFORE),
         ),
+        "thaw_3m": _budget(3),
+        "thaw_10m": _budget(10),
         "fastai": _peer(
             "plain fastai",
             "`vision_learner` on timm's VGG16, `aug_transforms`, `lr_find`, `fine_tune(10)`; a fifth for validation, "
@@ -109,20 +111,26 @@ def roster(recipe: str = "default") -> dict[str, Competitor]:
     }
 
 
-def _thaw(what: str, about: str, recipe: str) -> Competitor:
+def _budget(minutes: int) -> Competitor:
+    about = f"`python -m learner train --budget {minutes}m`: one click; only network and image size are given."
+    return _thaw(f"Thaw, {minutes} minutes", about, "auto", f"budget={minutes}m")
+
+
+def _thaw(what: str, about: str, recipe: str, *changes: str) -> Competitor:
     file = Path(recipe) if Path(recipe).is_file() else ROOT / "recipes" / f"{recipe}.yaml"
     if not file.is_file():
         raise BenchmarkError(f"There is no recipe {recipe}: name one that ships with Thaw, or a YAML file.")
     settings = {"recipe": yaml.safe_load(file.read_text("utf-8"))} | _versions(["torch", "fastai", "timm"])
-    return Competitor(what, about, lambda task: _thaw_answer(task, file.resolve()), settings, _learner_code())
+    settings |= {"changes": changes} if changes else {}
+    return Competitor(what, about, lambda task: _thaw_answer(task, file.resolve(), changes), settings, _learner_code())
 
 
-def _thaw_answer(task: Task, recipe: Path) -> Answer:
+def _thaw_answer(task: Task, recipe: Path, changes: Sequence[str]) -> Answer:
     """Thaw's own commands, as a person would type them: add, train, predict."""
     with Home(task.weights) as home:
         added = home.add(task.learn, "learn")
         run, trained = home.train(
-            "learn", str(recipe), f"backbone={BACKBONE}", f"image_size={task.size}", f"seed={task.seed}"
+            "learn", str(recipe), f"backbone={BACKBONE}", f"image_size={task.size}", f"seed={task.seed}", *changes
         )
         options = ["--top-k", str(len(task.classes)), "--json"]
         asked = home.learner("predict", str(run["run"]), str(task.ask), *options)

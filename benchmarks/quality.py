@@ -54,12 +54,13 @@ def main() -> None:
 
 
 def exercises(options: Namespace) -> list[trials.Exercise]:
-    """Every split of every set; sets are made where they are missing."""
+    """Every set's first split, then their second ones, and so on; sets are made where they are missing."""
     found = []
-    for name in options.sets:
-        photos, used = sets.photos(name, options.images), sets.SETS[name]
-        size = options.size or used.size
-        for seed in range(options.splits):
+    photos_of = {name: sets.photos(name, options.images) for name in options.sets}
+    for seed in range(options.splits):
+        for name, photos in photos_of.items():
+            used = sets.SETS[name]
+            size = options.size or used.size
             parts = split(photos, seed, options.inner)
             found.append(trials.Exercise(name, photos, size, used.mirror, seed, options.inner, parts))
     return found

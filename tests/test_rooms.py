@@ -44,6 +44,7 @@ HEAVY_ROOMS = {"models", "features", "inference", "evaluation", "exports", "trai
 SAYS_SO = "Needs no torch"
 
 
+@cache
 def modules(folder: str = "learner") -> dict[str, Path]:
     """Every module of a package by its name, database migrations and programs of their own apart."""
     apart = ("migrations", "provers", "sheet_program.py", "__main__.py")

@@ -14,7 +14,7 @@ from benchmarks.report import CACHE, BenchmarkError
 from benchmarks.sets import builders
 
 FOLDER = CACHE / "sets"
-MOST_IMAGES = 1000
+MOST_IMAGES = 240
 """Of a set, so that a benchmark over all of them is bearable."""
 
 
@@ -43,7 +43,7 @@ class ImageSet:
     """What a report says of it."""
     build: Callable[[Path], None]
     """Writes CLASS/IMAGE into the folder."""
-    size: int = 224
+    size: int = 96
     """Pixels of the square that a network sees."""
     mirror: bool = True
     """Whether an image keeps its label when left and right change places."""
@@ -61,10 +61,10 @@ SETS = {
         mirror=False,
         group_of=lambda name: name.rsplit("-", 2)[0],
     ),
-    "fashion": ImageSet("small photos of garments, 10 kinds", builders.fashion, size=96),
-    "animalshapes": ImageSet("small silhouettes of 10 animals", builders.animalshapes, size=96),
-    "handdigits": ImageSet("handwritten digits, 28 × 28", builders.handdigits, size=96, mirror=False),
-    "digits": ImageSet("handwritten digits, 8 × 8", builders.digits, size=96, mirror=False),
+    "fashion": ImageSet("small photos of garments, 10 kinds", builders.fashion, size=64),
+    "animalshapes": ImageSet("small silhouettes of 10 animals", builders.animalshapes, size=64),
+    "handdigits": ImageSet("handwritten digits, 28 × 28", builders.handdigits, size=64, mirror=False),
+    "digits": ImageSet("handwritten digits, 8 × 8", builders.digits, size=64, mirror=False),
 }
 
 
