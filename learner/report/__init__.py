@@ -83,12 +83,14 @@ def limits(told: Collected) -> list[str]:
     flatters = optimism_of(told.epochs, told.run.facts)
     if flatters is not None:
         sentences.append(optimism_text(flatters))
+    if "fold" in told.results:
+        sentences.append("The images of the held-back fold decided nothing: they were looked at once, at the end.")
     if "test" in told.results:
         sentences.append(
             f"The test images of this data set have been looked at {count(told.looks, 'time')}, by all runs together; "
             "the more often they help to choose, the less they say."
         )
-    else:
+    elif "fold" not in told.results:
         sentences.append("No test images were looked at: nothing here comes from images that decided nothing.")
     sentences.append(
         "Intervals tell how much figures would vary with other images drawn like these. They do not cover other "
