@@ -32,9 +32,7 @@ FEW = 10
 def make_report(store: Store, run_id: int) -> str:
     """The file's text. Raises what `learner.report.collecting.collect` raises."""
     told = collect(store, run_id)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates()
     environment.filters |= {
         "percent": lambda rate: percent(rate).replace(" ", "\u00a0"),
         "with_interval": lambda pair: percent_with_interval(*pair),
@@ -70,6 +68,12 @@ def make_report(store: Store, run_id: int) -> str:
         written=time.strftime("%-d %B %Y"),
         count=count,
     )
+
+
+def templates() -> Environment:
+    """Where pages are made from the files beside this one; whatever they are given is escaped."""
+    folder = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def limits(told: Collected) -> list[str]:
