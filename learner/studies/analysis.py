@@ -116,10 +116,9 @@ class Compared:
 
     @property
     def sentence(self) -> str:
-        """What the runs show, and what they do not."""
+        """What two pairs of runs or more show, and what they do not."""
         gain, interval = self.accuracy.mean, self.accuracy.interval
-        if interval is None:
-            return f"{self.name} and {self.against} have one pair of runs so far, which shows nothing yet."
+        assert interval is not None  # there are pairs enough
         if not any(self.accuracy.each):
             return f"{self.name} and {self.against} had the same accuracy in each of {len(self.places)} pairs of runs."
         low, high = interval

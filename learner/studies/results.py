@@ -11,6 +11,8 @@ from learner.studies.analysis import Compared, Outcome, Place, compare_variants
 from learner.studies.design import Design
 from learner.wording import count, duration
 
+_VERBS = {"queued": "wait", "running": "train"}
+
 
 @dataclass(frozen=True)
 class VariantResult:
@@ -75,7 +77,7 @@ class StudyResult:
     def progress(self) -> str:
         """`12 of 20 runs have finished`, and what of the others."""
         others = [
-            f"{number} {'wait' if status == 'queued' else 'train' if status == 'running' else status}"
+            f"{number} {_VERBS.get(status, status)}{'s' * (status in _VERBS and number == 1)}"
             for status, number in sorted(self.states.items())
             if status != "finished"
         ]
@@ -84,8 +86,11 @@ class StudyResult:
 
     @property
     def answer(self) -> list[str]:
-        """A sentence for each variant against the first, the proven ones first."""
-        return [one.sentence for one in sorted(self.compared, key=lambda one: not one.is_proven)]
+        """Sentences: each variant against the first, the proven ones first; those without enough pairs together."""
+        told = [one for one in self.compared if len(one.places) > 1]
+        said = [one.sentence for one in sorted(told, key=lambda one: not one.is_proven)]
+        early = [one.name for one in self.compared if len(one.places) == 1]
+        return said + ([f"{', '.join(early)}: one pair of runs so far, which shows nothing yet."] if early else [])
 
 
 def result_of(store: Store, study_id: int) -> StudyResult:

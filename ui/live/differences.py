@@ -23,7 +23,9 @@ def differences(
     order = [name for name, _, _ in rows]
     title = f"Points of accuracy above {against}"
     variant = alt.Y("variant:N", sort=order, title=None, axis=alt.Axis(labelLimit=140, grid=False))
-    across = alt.X("points:Q", title=title)
+    bounds = [bound for _, each, interval in rows for bound in (*each, *(interval or ()))]
+    scale = alt.Scale(domain=[min(-1.0, *bounds), max(1.0, *bounds)], nice=True)
+    across = alt.X("points:Q", title=title, scale=scale, axis=alt.Axis(format="+~g"))
     ink = INKS[dark]
     layers: list[Any] = [
         alt.Chart(pd.DataFrame([{"points": 0.0}]))

@@ -71,8 +71,9 @@ def _show_study(store: Store, study_id: int, drawn_active: bool) -> None:
 
 
 def _show_answer(result: StudyResult) -> None:
+    proven = sum(one.is_proven for one in result.compared)
     for index, sentence in enumerate(result.answer):
-        st.markdown(plain(sentence), help=None if index else HELP)
+        st.markdown(f"**{plain(sentence)}**" if index < proven else plain(sentence), help=None if index else HELP)
     if not result.answer:
         st.markdown("**No answer yet.** It takes two variants that have finished on the same fold.")
     if result.compared:
@@ -95,21 +96,22 @@ def _show_answer(result: StudyResult) -> None:
         st.caption(
             "A dot is a pair of runs with the same seed and fold; the diamond is the mean, the line its interval."
         )
-    st.table(
-        [
-            {
-                "Variant": plain(one.name),
-                "Runs": f"{one.runs} of {one.of}",
-                "Accuracy": one.accuracy_text,
-                "Log loss": one.log_loss_text,
-                "A run took": one.time_text,
-            }
-            for one in result.variants
-        ],
-        border="horizontal",
-        width="content",
-        alt="Each variant with its finished runs, accuracy, log loss and time.",
-    )
+    with st.container(key="figures"):
+        st.table(
+            [
+                {
+                    "Variant": plain(one.name),
+                    "Runs": f"{one.runs} of {one.of}",
+                    "Accuracy": one.accuracy_text,
+                    "Log loss": one.log_loss_text,
+                    "A run took": one.time_text,
+                }
+                for one in result.variants
+            ],
+            border="horizontal",
+            width="content",
+            alt="Each variant with its finished runs, accuracy, log loss and time.",
+        )
     st.caption("Mean and standard deviation over runs.")
 
 
