@@ -12,6 +12,9 @@ from learner.studies.results import StudyResult, result_of
 from learner.wording import count, percent
 
 
+OF_A_RUN = ("folds", "fold", "fold_is", "repeats")
+
+
 def make_study_report(store: Store, study_id: int) -> str:
     """The file's text, whether all runs have finished or not. Raises StudyError when there is no such study."""
     result = result_of(store, study_id)
@@ -82,7 +85,9 @@ def _runs(result: StudyResult) -> list[dict[str, str]]:
 
 
 def _recipes(result: StudyResult) -> list[dict[str, Any]]:
-    return [one.recipe.to_dict() for one in result.design.variants]
+    """Without what each run has of its own."""
+    recipes = [one.recipe.to_dict() for one in result.design.variants]
+    return [{key: value for key, value in one.items() if key not in OF_A_RUN} for one in recipes]
 
 
 def _common(result: StudyResult) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def differences(
     variant = alt.Y("variant:N", sort=order, title=None, axis=alt.Axis(labelLimit=140, grid=False))
     bounds = [bound for _, each, interval in rows for bound in (*each, *(interval or ()))]
     scale = alt.Scale(domain=[min(-1.0, *bounds), max(1.0, *bounds)], nice=True)
-    across = alt.X("points:Q", title=title, scale=scale, axis=alt.Axis(format="+~g"))
+    across = alt.X("points:Q", title=title, scale=scale, axis=alt.Axis(format="+~g", tickCount=6))
     ink = INKS[dark]
     layers: list[Any] = [
         alt.Chart(pd.DataFrame([{"points": 0.0}]))
