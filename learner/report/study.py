@@ -11,7 +11,6 @@ from learner.studies.analysis import Compared, p_text
 from learner.studies.results import StudyResult, result_of
 from learner.wording import count, percent
 
-
 OF_A_RUN = ("folds", "fold", "fold_is", "repeats")
 
 
