@@ -19,6 +19,8 @@ ROOMS = [
     "wording",
     "atomic",
     "workspace",
+    "people",
+    "audit",
     "recipe",
     "store",
     "jobs",

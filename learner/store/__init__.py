@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from learner.audit import note_changes
 from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
-from learner.store.database import open_database
+from learner.store.database import open_database, refuse_changes
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.ownership import require_same_workspace
 from learner.store.queue import Queue
@@ -49,10 +50,18 @@ class Store:
     Raises StoreError where the database cannot be used, or belongs to another workspace.
     """
 
-    def __init__(self, workspace: Workspace | None = None):
+    def __init__(self, workspace: Workspace | None = None, for_reading: str = "", who: str = ""):
+        """`for_reading`: why nothing may be changed through this store, as a sentence; empty where all may be.
+
+        `who` makes the changes, for the audit log; nobody is noted where it is empty.
+        """
         self.workspace = workspace or Workspace.current()
-        engine = open_database(self.workspace.database_url, self.workspace.root)
+        engine = open_database(self.workspace.database_url, self.workspace.root, self.workspace.schema)
         require_same_workspace(engine, self.workspace)
+        if for_reading:
+            refuse_changes(engine, for_reading)
+        if who:
+            note_changes(engine, self.workspace, who)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)
