@@ -7,7 +7,8 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from urllib.error import HTTPError
 
 from tests.patience import GIVE_UP_S, until
 from tests.ready import Fresh
@@ -42,17 +43,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve(start: Start, port: int | None = None) -> tuple[str, subprocess.Popen]:
-    """Start a fresh web process; returns its address, once it answers, and the process."""
+def serve(start: Start, port: int | None = None, answers: int = 200) -> tuple[str, subprocess.Popen]:
+    """Start a fresh web process; returns its address, once it answers so, and the process."""
     port = port or free_port()
     process = start("streamlit", "run", "streamlit_app.py", "--server.port", str(port))
     address = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
-        with suppress(OSError):
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=10).close()
-            return True
-        return False
+    def is_up() -> bool:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=10) as answer:
+                return answer.status == answers
+        except HTTPError as error:
+            return error.code == answers
+        except OSError:
+            return False
 
-    until(answers)
+    until(is_up)
     return address, process

@@ -79,6 +79,7 @@ def test_names_that_the_operator_adds_are_answered(tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_HOME", str(tmp_path))
     monkeypatch.setenv("THAW_HOSTS", "thaw.school.example, other.example")
     monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
+    monkeypatch.setenv("THAW_OPEN", "yes")
     with processes() as start:
         address, _ = serve(start)
         asked = {
@@ -91,3 +92,14 @@ def test_names_that_the_operator_adds_are_answered(tmp_path, monkeypatch):
         }
         told = {host: httpx.get(f"{address}/data", headers={"Host": host}).status_code for host in asked}
     assert told == asked
+
+
+def test_open_to_others_without_sign_in_it_answers_only_when_that_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setenv("THAW_HOME", str(tmp_path))
+    monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
+    monkeypatch.delenv("THAW_OPEN", raising=False)
+    with processes() as start:
+        address, _ = serve(start, answers=403)
+        for path in ("/data", "/api/uploads", "/_stcore/health"):
+            answer = httpx.get(address + path)
+            assert answer.status_code == 403 and "set THAW_OPEN=yes" in answer.text
