@@ -45,8 +45,8 @@ class Workspace:
 
     @property
     def weights(self) -> Path:
-        """Weight files that a person put here, named after the architecture: `vgg16.safetensors`."""
-        return self.root / "weights"
+        """Weight files that a person put here, named after the architecture: `vgg16.safetensors`. For all spaces."""
+        return self.top.root / "weights"
 
     @property
     def thumbnails(self) -> Path:
@@ -60,8 +60,8 @@ class Workspace:
 
     @property
     def speeds(self) -> Path:
-        """How fast this machine is with each backbone; safe to delete."""
-        return self.root / "cache" / "speeds.json"
+        """How fast this machine is with each backbone, for all spaces; safe to delete."""
+        return self.top.root / "cache" / "speeds.json"
 
     @property
     def uploads(self) -> Path:

@@ -6,8 +6,11 @@ Sign-in is on where Streamlit's secrets have a section `auth` (docs/sign-in.md).
 
 import json
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,12 +18,23 @@ from streamlit.runtime.secrets import secrets_singleton
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
-from learner.errors import AccessError
-from learner.people import Person, read_people, space_of
+from learner.datasets.disk import bytes_in
+from learner.errors import AccessError, DatasetError
+from learner.people import Person, Quotas, read_people, space_of
+from learner.wording import file_size
 from learner.workspace import Workspace
 
 SPACE = "space"
 """In the address: the space that a page shows."""
+
+
+LOOK_AGAIN_S = 30
+"""How long the size of a space is taken for what it was."""
+
+
+@lru_cache(maxsize=256)
+def _bytes_used(root: Path, _moment: int) -> int:
+    return bytes_in(root)
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,16 @@ class Entered:
     person: Person | None = None
     spaces: tuple[str, ...] = ()
     """All that the person may enter."""
+    quotas: Quotas = field(default_factory=Quotas)
+
+    def require_room(self) -> None:
+        """Raises DatasetError where the space has as many files as it may."""
+        limit = self.quotas.disk_gb * 1e9
+        if limit and (used := _bytes_used(self.workspace.root, round(time.monotonic() / LOOK_AGAIN_S))) >= limit:
+            raise DatasetError(
+                f"This space is full: it has {file_size(used)} of the {file_size(round(limit))} that it may have. "
+                "Delete data sets or runs, or clear the cache."
+            )
 
     @property
     def may_change(self) -> bool:
@@ -70,7 +94,7 @@ def enter(claims: Mapping[str, Any], space: str | None) -> Entered:
     chosen = space or person.name
     if chosen not in spaces:
         raise AccessError(f"There is no space {chosen!r} for you here.")
-    return Entered(space_of(top, chosen), chosen, person, spaces)
+    return Entered(space_of(top, chosen), chosen, person, spaces, people.quotas)
 
 
 def claims_of(cookies: Mapping[str, str]) -> dict[str, Any]:

@@ -71,12 +71,13 @@ def enter(place: Entered) -> None:
 def get_store() -> Store:
     """The store of the workspace that this page may work in, opened once a server."""
     place = entered()
-    return _store(place.workspace, place.for_reading, place.person.name if place.person else "")
+    who = place.person.name if place.person else ""
+    return _store(place.workspace, place.for_reading, who, place.quotas.queued)
 
 
 @st.cache_resource
-def _store(workspace: Workspace, for_reading: str, who: str) -> Store:
-    return Store(workspace, for_reading, who)
+def _store(workspace: Workspace, for_reading: str, who: str, most_queued: int) -> Store:
+    return Store(workspace, for_reading, who, most_queued)
 
 
 def cached(cache: Callable[..., Callable], **options: Any) -> Callable[[Callable], Callable]:

@@ -17,6 +17,7 @@ from learner.store.searches import Searches
 from learner.store.studies import Studies
 from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Study, Worker
 from learner.store.workers import Workers
+from learner.wording import count
 from learner.workspace import Workspace
 
 __all__ = [
@@ -50,10 +51,11 @@ class Store:
     Raises StoreError where the database cannot be used, or belongs to another workspace.
     """
 
-    def __init__(self, workspace: Workspace | None = None, for_reading: str = "", who: str = ""):
+    def __init__(self, workspace: Workspace | None = None, for_reading: str = "", who: str = "", most_queued: int = 0):
         """`for_reading`: why nothing may be changed through this store, as a sentence; empty where all may be.
 
-        `who` makes the changes, for the audit log; nobody is noted where it is empty.
+        `who` makes the changes, for the audit log; nobody is noted where it is empty. `most_queued` runs may wait; 0 is
+        no limit.
         """
         self.workspace = workspace or Workspace.current()
         engine = open_database(self.workspace.database_url, self.workspace.root, self.workspace.schema)
@@ -62,6 +64,7 @@ class Store:
             refuse_changes(engine, for_reading)
         if who:
             note_changes(engine, self.workspace, who)
+        self._most_queued = most_queued
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)
@@ -86,6 +89,7 @@ class Store:
         """
         recipe, version = self.settle(recipe)
         repeats, recipe = recipe.repeats, replace(recipe, repeats=1)
+        self.require_room_in_queue(repeats)
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)
@@ -93,6 +97,15 @@ class Store:
             again = replace(recipe, seed=recipe.seed + number)
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
         return run_id
+
+    def require_room_in_queue(self, runs: int) -> None:
+        """Raises RunError where with so many more the queue would be longer than it may be."""
+        waiting = len(self.queue.waiting())
+        if self._most_queued and waiting + runs > self._most_queued:
+            raise RunError(
+                f"{count(self._most_queued, 'run')} may wait in this space, and {waiting} do. Wait until some have begun, or "
+                "take some out of the queue."
+            )
 
     def settle(self, recipe: Recipe) -> tuple[Recipe, VersionInfo]:
         """A checked recipe with its version and weights pinned, and that version.

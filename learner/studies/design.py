@@ -144,6 +144,7 @@ def create_study(store: Store, design: Design) -> int:
     if design.seeds * folds < 2:
         raise StudyError("One run of each variant shows no chance. Use two seeds or more, or two folds or more.")
     design = replace(design, variants=tuple(variants), folds=folds)
+    store.require_room_in_queue(design.number_of_runs)
     recipes = [(index, recipe.to_dict()) for index, recipe in design.recipes()]
     return store.studies.create(version.id, design.to_dict(), recipes)
 

@@ -131,6 +131,13 @@ class TestStores:
                 change()
         assert spaces[0].runs.get(1).status == "queued"
 
+    def test_no_more_runs_wait_than_may(self, spaces):
+        store = Store(spaces[0].workspace, most_queued=2)
+        store.submit(small_recipe("cats"))
+        with pytest.raises(RunError, match="2 runs may wait in this space, and 2 do"):
+            store.submit(small_recipe("cats"))
+        assert len(spaces[0].queue.waiting()) == 2
+
     def test_what_a_person_changes_is_noted_with_who_and_where(self, spaces, top):
         store = Store(spaces[0].workspace, who="a@school.example")
         store.runs.ask(1, "stop")

@@ -55,7 +55,9 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
 
 @_answering
 async def _begin(request: Request) -> Response:
-    workspace = entered_by(request).workspace
+    place = entered_by(request)
+    workspace = place.workspace
+    await run_in_threadpool(place.require_room)
     upload = await run_in_threadpool(begin_upload, workspace)
     return JSONResponse({"id": upload.id}, background=BackgroundTask(clear_abandoned, workspace))
 
