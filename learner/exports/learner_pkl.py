@@ -15,6 +15,7 @@ from pandas import DataFrame
 from PIL import Image
 from torch import nn
 
+from learner.atomic import replace
 from learner.exports.contents import Contents, with_temperature
 from learner.models.heads import as_plain_torch
 
@@ -49,4 +50,4 @@ def write_learner(contents: Contents, target: Path) -> None:
         temporary = target.with_name(target.name + ".part")
         learn.path = target.parent.resolve()
         learn.export(temporary.name)
-    temporary.replace(target)
+    replace(temporary, target)
