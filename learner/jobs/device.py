@@ -22,7 +22,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LISTING_PATIENCE_S = 60
 """How long `nvidia-smi` may take; a first call wakes the driver."""
-_GPU = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[\w-]+)\)$")
+_GPU = re.compile(r"^GPU \d+: .*\(UUID: (GPU-[\w-]+)\)$")
 _PART = re.compile(r"^\s+MIG .*\(UUID: (MIG-[\w/-]+)\)$")
 
 
@@ -63,7 +63,7 @@ def _parts_of_gpus() -> dict[str, list[str]]:
     gpus: dict[str, list[str]] = {}
     for line in listing.splitlines():
         if gpu := _GPU.match(line):
-            gpus[gpu[2]] = []
+            gpus[gpu[1]] = []
         elif gpus and (part := _PART.match(line)):
             gpus[next(reversed(gpus))].append(part[1])
     return {gpu: parts or [gpu] for gpu, parts in gpus.items()}
