@@ -46,6 +46,10 @@ class RunError(ThawError):
     """A run does not exist, or is not in a state for what was asked."""
 
 
+class StudyError(ThawError):
+    """A study does not exist, or what it asks cannot be answered."""
+
+
 class RunStopped(RunError):
     """A run was stopped before it had learnt anything that could be kept."""
 

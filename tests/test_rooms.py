@@ -30,6 +30,7 @@ ROOMS = [
     "inference",
     "housekeeping",
     "evaluation",
+    "studies",
     "exports",
     "report",
     "training",

@@ -24,9 +24,12 @@ DRAFT_TABLES = "draft_tables"
 ADDING = "adding"
 """Whether the Data page shows the ways in although there are data sets."""
 VIEW = "view"
-"""In the address: the view of the Data or the Results page, so that a reload keeps it."""
-DATA_VIEW, RESULTS_VIEW = "data-view", "results-view"
-"""What the row of views of both shows."""
+"""In the address: the view of the Data, the Runs or the Results page, so that a reload keeps it."""
+DATA_VIEW, RESULTS_VIEW, RUNS_VIEW = "data-view", "results-view", "runs-view"
+"""What the row of views of each shows."""
+STUDY = "study"
+"""Id of the study last looked at; also in the page's address, so that a reload keeps it."""
+STUDY_BOX = "study-box"
 CAMERA = "camera"
 """The pile of photos that the camera has taken so far; also in the page's address, so that a reload keeps it."""
 BATCH = "batch"
@@ -89,15 +92,22 @@ def remember_run(run_id: int) -> None:
         st.query_params[RUN] = str(run_id)
 
 
+def own_first(runs: list[Run]) -> list[Run]:
+    """Runs of their own, then those of studies, of which there may be very many; each in the order given."""
+    return sorted(runs, key=lambda run: run.study is not None)
+
+
 def run_label(run: Run) -> str:
     """A run in one line, for a select box."""
     name, version = get_store().runs.dataset_of(run)
     accuracy = f", {percent(run.best_accuracy)}" if run.best_accuracy is not None else ""
-    return f"Run {run.id}: {name} (version {version}){accuracy}"
+    study = f", of study {run.study}" if run.study is not None else ""
+    return f"Run {run.id}: {name} (version {version}){accuracy}{study}"
 
 
 def choose_run(runs: list[Run], label: str) -> Run:
     """A select box over `runs` that opens on the one last worked on."""
+    runs = own_first(runs)
     by_id = {run.id: run for run in runs}
     newest = current_run(runs)
     assert newest is not None  # of some runs there is always one

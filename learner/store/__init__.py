@@ -13,7 +13,8 @@ from learner.store.ownership import require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.searches import Searches
-from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
+from learner.store.studies import Studies
+from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Study, Worker
 from learner.store.workers import Workers
 from learner.workspace import Workspace
 
@@ -28,6 +29,7 @@ __all__ = [
     "SetAside",
     "Step",
     "Store",
+    "Study",
     "VersionInfo",
     "Worker",
     "Workspace",
@@ -56,6 +58,7 @@ class Store:
         self.queue = Queue(self.runs)
         self.workers = Workers(engine)
         self.searches = Searches(engine)
+        self.studies = Studies(engine, self.runs)
 
     def submit(
         self,
@@ -72,13 +75,8 @@ class Store:
         The page's button and the command line both call this. Returns the (first) run's id; raises RecipeError,
         DatasetError, RunError or ModelError.
         """
-        recipe.check()
-        version = self.datasets.version(recipe.dataset, recipe.version)
-        self.datasets.require_trainable(version)
-        repeats = recipe.repeats
-        recipe = replace(recipe, version=version.number, repeats=1, **self.weights_of(recipe))
-        known = known_backbone(recipe.backbone)
-        recipe.check(list(known.stages) if known else None)  # of others, and of `auto`, the run finds out
+        recipe, version = self.settle(recipe)
+        repeats, recipe = recipe.repeats, replace(recipe, repeats=1)
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)
@@ -86,6 +84,19 @@ class Store:
             again = replace(recipe, seed=recipe.seed + number)
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
         return run_id
+
+    def settle(self, recipe: Recipe) -> tuple[Recipe, VersionInfo]:
+        """A checked recipe with its version and weights pinned, and that version.
+
+        Raises RecipeError, DatasetError, RunError or ModelError.
+        """
+        recipe.check()
+        version = self.datasets.version(recipe.dataset, recipe.version)
+        self.datasets.require_trainable(version)
+        recipe = replace(recipe, version=version.number, **self.weights_of(recipe))
+        known = known_backbone(recipe.backbone)
+        recipe.check(list(known.stages) if known else None)  # of others, and of `auto`, the run finds out
+        return recipe, version
 
     def weights_of(self, recipe: Recipe) -> Body:
         """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere.

@@ -45,29 +45,35 @@ class Runs(ClaimedRuns):
         `parent` is a run and the index of its phase from whose end this one begins; its epochs until then are copied.
         `baseline` is the run that this one is to be compared with.
         """
-        claimed = new_claim() | {"started_at": now()} if running else {"host": ""}
-        run = Run(
-            status="running" if running else "queued",
-            reason="",
-            recipe=recipe,
-            dataset_version_id=dataset_version_id,
-            created_at=now(),
-            asked="",
-            progress={},
-            facts={},
-            series=series,
-            parent=parent[0] if parent else None,
-            parent_phase=parent[1] if parent else None,
-            baseline=baseline,
-            deaths=0,
-            **claimed,
-        )
+        run = self.new(recipe, dataset_version_id, series=series, baseline=baseline)
+        if running:
+            for column, value in {"status": "running", "started_at": now(), **new_claim()}.items():
+                setattr(run, column, value)
+        if parent:
+            run.parent, run.parent_phase = parent
         with self.session() as session, session.begin():
             session.add(run)
             session.flush()
             if parent:
                 _copy_epochs(session, parent, run.id)
         return run.id
+
+    @staticmethod
+    def new(recipe: dict[str, Any], dataset_version_id: int, **columns: Any) -> Run:
+        """The row of a queued run, not yet written."""
+        return Run(
+            status="queued",
+            reason="",
+            recipe=recipe,
+            dataset_version_id=dataset_version_id,
+            created_at=now(),
+            asked="",
+            host="",
+            progress={},
+            facts={},
+            deaths=0,
+            **columns,
+        )
 
     # What a person asks
 

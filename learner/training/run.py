@@ -9,6 +9,7 @@ import torch
 
 from learner.atomic import written_whole
 from learner.errors import RunStopped, is_out_of_memory
+from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
 from learner.recipe import Recipe
@@ -80,6 +81,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     if progression.asked == "pause" and not finished:
         return "paused"
     training.write_result(finished)
+    judge_by_fold(store, run, progression.say)
     return "finished" if finished else "stopped"
 
 

@@ -90,6 +90,7 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
         grouped=settled.grouped,
         folds=settled.folds,
         fold=settled.fold,
+        fold_is=settled.fold_is,
     )
     amounts = replace(workload_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
     return expected_plan(store, settled, amounts)
