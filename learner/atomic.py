@@ -2,13 +2,34 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MAX_STEM = 32
 """Characters of a file's name that its unfinished copy bears: enough to find it by, and never too long a name."""
+
+_checks: dict[Path, Callable[[], None]] = {}
+"""By folder, what `replacing_only_where` was told."""
+
+
+@contextmanager
+def replacing_only_where(check: Callable[[], None], folder: Path) -> Iterator[None]:
+    """Meanwhile `check` is called right before a file below `folder` is replaced; what it raises keeps the old one."""
+    _checks[folder] = check
+    try:
+        yield
+    finally:
+        del _checks[folder]
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Give a file that is whole now its name, in the place of any that has it."""
+    for folder, check in _checks.items():
+        if path.is_relative_to(folder):
+            check()
+    temporary.replace(path)
 
 
 @contextmanager
@@ -18,7 +39,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:MAX_STEM]}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
-        temporary.replace(path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

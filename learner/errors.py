@@ -58,6 +58,10 @@ class RunStopped(RunError):
     """A run was stopped before it had learnt anything that could be kept."""
 
 
+class RunTakenOver(RunError):
+    """Another process executes the run by now: this one was silent for too long. It writes nothing more."""
+
+
 class ModelError(ThawError):
     """A trained model cannot be found, opened or exported."""
 

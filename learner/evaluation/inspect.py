@@ -13,7 +13,7 @@ import torch
 from PIL import Image as Picture
 from torch import nn
 
-from learner.atomic import write_json
+from learner.atomic import write_json, written_whole
 from learner.datasets import dataset_folder, held_back_by, image_path, split_by
 from learner.datasets.images import reading
 from learner.errors import DatasetError, RunError
@@ -166,7 +166,8 @@ def save_golden(
     for file, image in zip(files, chosen, strict=True):
         with reading(base / image.file) as picture:
             picture.thumbnail((side, side), Picture.Resampling.BICUBIC)
-            picture.save(file)
+            with written_whole(file) as temporary:
+                picture.save(temporary, "PNG")
     predictor = Predictor(copy.deepcopy(model).cpu(), replace(spec, precision="fp32"), reference, torch.device("cpu"))
     place = {name: index for index, name in enumerate(spec.classes)}
     photos = []

@@ -15,6 +15,7 @@ from pandas import DataFrame
 from PIL import Image
 from torch import nn
 
+from learner.atomic import written_whole
 from learner.exports.contents import Contents, with_temperature
 from learner.models.heads import as_plain_torch
 
@@ -46,7 +47,6 @@ def write_learner(contents: Contents, target: Path) -> None:
         learn.thaw = contents.about()
         for photo in learn.thaw["golden"]:
             photo["png"] = base64.b64decode(photo["png"])
-        temporary = target.with_name(target.name + ".part")
         learn.path = target.parent.resolve()
-        learn.export(temporary.name)
-    temporary.replace(target)
+        with written_whole(target) as temporary:
+            learn.export(temporary.name)

@@ -11,6 +11,9 @@ Tell = Callable[[str], None]
 NICENESS = 10
 """Training gives way to the pages: with both on two cores, a page would otherwise wait for its turn."""
 
+CLAIM_VARIABLE = "THAW_CLAIM"
+"""Environment variable that hands a worker's claim of a run to the run's process."""
+
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """OpenMP's threads sleep while they wait for each other. Spinning, as they do else, made training about seven times
 slower whenever something else kept one of two cores busy (measured: docs/benchmarks.md)."""

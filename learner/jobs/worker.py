@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from learner.errors import StoreError
+from learner.errors import RunTakenOver, StoreError
 from learner.jobs.device import is_device_free
-from learner.jobs.process import environment
+from learner.jobs.process import CLAIM_VARIABLE, environment
 from learner.store import Store
-from learner.store.runs import HEARTBEAT_S, SILENT_AFTER_S
+from learner.store.claims import HEARTBEAT_S, SILENT_AFTER_S
 from learner.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ GRACE_S = 20
 """How long a run's process may take to write its ending when the worker stops."""
 
 
-def start_run(run_id: int, workspace: Workspace) -> subprocess.Popen:
-    """Start a fresh process for the run; all it prints goes to the run's log."""
+def start_run(run_id: int, claim: str, workspace: Workspace) -> subprocess.Popen:
+    """Start a fresh process for a run that was claimed; all it prints goes to the run's log."""
     folder = workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("ab") as output:
@@ -36,7 +36,7 @@ def start_run(run_id: int, workspace: Workspace) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(workspace),
+            env=environment(workspace) | {CLAIM_VARIABLE: claim},
             start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
         )
 
@@ -66,7 +66,7 @@ class Worker:
             while not self._stopping.is_set():
                 try:
                     self._look()
-                except StoreError as error:  # it may be away for a moment
+                except (StoreError, RunTakenOver) as error:  # it may be away for a moment
                     log.warning("%s", error)
                 except SQLAlchemyError:
                     log.exception("The queue could not be read")
@@ -85,10 +85,11 @@ class Worker:
         if self._process is not None and self._process.poll() is not None:
             self._close()
         if self._process is None and is_device_free(self._store.workspace):
-            self._run_id = self._store.runs.claim()
-            if self._run_id is not None:
-                log.info("Run %d begins", self._run_id)
-                self._process = start_run(self._run_id, self._store.workspace)
+            run_id = self._store.runs.claim()
+            if run_id is not None:
+                log.info("Run %d begins", run_id)
+                claim = self._store.runs.claim_of(run_id)
+                self._process, self._run_id = start_run(run_id, claim, self._store.workspace), run_id
 
     def _close(self) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from learner.atomic import written_whole
 from learner.errors import ModelError
 from learner.models.backbones import build
 from learner.models.heads import build_head
@@ -72,12 +73,12 @@ def save_model(model: nn.Sequential, spec: ModelSpec, path: Path, reference: Ten
 
     `reference` (images, num_features) are the features of training images that distances are measured from.
     """
-    temporary = path.with_name(path.name + ".part")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if reference is not None:
         state[REFERENCE] = reference.cpu().contiguous()
-    save_file(state, temporary, metadata={"thaw": json.dumps(asdict(replace(spec, format=FORMAT)), ensure_ascii=False)})
-    temporary.replace(path)
+    described = json.dumps(asdict(replace(spec, format=FORMAT)), ensure_ascii=False)
+    with written_whole(path) as temporary:
+        save_file(state, temporary, metadata={"thaw": described})
 
 
 def load_model(path: Path) -> tuple[nn.Sequential, ModelSpec]:

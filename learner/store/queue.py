@@ -3,7 +3,8 @@
 from sqlalchemy import func, select, update
 
 from learner.errors import RunError
-from learner.store.runs import PLACE, Runs
+from learner.store.claims import PLACE
+from learner.store.runs import Runs
 from learner.store.tables import Run
 
 

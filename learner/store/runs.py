@@ -1,56 +1,35 @@
-"""Runs: taking the next one, what a running one reports, and how it ends."""
+"""Runs: submitting them, what people ask of them, and all that is read of them."""
 
-import os
-import socket
-import time
-from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, false, func, insert, literal, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from learner.errors import RunError, StoreError
-from learner.store.database import give_up_early
+from learner.errors import RunError
+from learner.store.claims import ClaimedRuns, new_claim
+from learner.store.clock import now
 from learner.store.tables import Dataset, DatasetVersion, Epoch, Run, Step, TestLook
-
-HEARTBEAT_S = 3.0
-"""How often a running run and a worker say that they are alive."""
-SILENT_AFTER_S = 20.0
-"""A heartbeat older than this means that the process is gone."""
-LISTING_PATIENCE_S = 0.5
-"""How long a list of runs waits for another writer before it is shown as it is."""
 
 ACTIVE = ("queued", "running")
 ENDED = ("finished", "stopped", "interrupted", "failed")
 RESUMABLE = ("paused", "stopped", "interrupted", "failed")
 REQUESTS = ("stop", "stop_after_epoch", "pause")
-MOST_DEATHS = 3
-"""A run whose process died so often without finishing an epoch is not tried again by itself."""
 UNDO_S = 24 * 3600
 """How long a deleted run can be had back."""
-
-
-DIED = "The training process ended without a word: it was killed, ran out of memory, or the machine restarted."
-GIVEN_UP = (
-    f"That happened {MOST_DEATHS} times without an epoch between, so it is not tried again by itself. What it has "
-    "learnt is kept: resume it, or use a smaller batch or image size if memory is short."
-)
-PLACE = func.coalesce(Run.position, Run.id)
-"""In the queue, from the front."""
+QUEUED_AGAIN: dict[str, Any] = {
+    "status": "queued",
+    "asked": "",
+    "reason": "",
+    "deaths": 0,
+    "finished_at": None,
+    "claim": None,
+}
+"""What a run's row says that somebody puts back into the queue."""
 _VERBS = {"stop": "stop", "stop_after_epoch": "stop", "pause": "pause"}
 
 
-class Runs:
+class Runs(ClaimedRuns):
     """Everything that is kept about runs. Safe to use from several processes at once."""
-
-    def __init__(self, engine: Engine):
-        self._engine = engine
-
-    def session(self) -> Session:
-        """A session whose rows stay readable after it is closed."""
-        return Session(self._engine, expire_on_commit=False)
-
-    # The queue
 
     def submit(
         self,
@@ -68,9 +47,8 @@ class Runs:
         """
         run = self.new(recipe, dataset_version_id, series=series, baseline=baseline)
         if running:
-            now = time.time()
-            run.status, run.started_at, run.heartbeat_at = "running", now, now
-            run.host, run.pid = socket.gethostname(), os.getpid()
+            for column, value in {"status": "running", "started_at": now(), **new_claim()}.items():
+                setattr(run, column, value)
         if parent:
             run.parent, run.parent_phase = parent
         with self.session() as session, session.begin():
@@ -88,7 +66,7 @@ class Runs:
             reason="",
             recipe=recipe,
             dataset_version_id=dataset_version_id,
-            created_at=time.time(),
+            created_at=now(),
             asked="",
             host="",
             progress={},
@@ -96,33 +74,6 @@ class Runs:
             deaths=0,
             **columns,
         )
-
-    def claim(self) -> int | None:
-        """Take the next queued run for this process, in one transaction; None when nothing waits."""
-        now = time.time()
-        first = (
-            select(Run.id)
-            .where(Run.status == "queued", Run.deleted_at.is_(None))
-            .order_by(PLACE, Run.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        take = (
-            update(Run)
-            .where(Run.id == first.scalar_subquery(), Run.status == "queued")
-            .values(
-                status="running",
-                started_at=func.coalesce(Run.started_at, now),
-                finished_at=None,
-                heartbeat_at=now,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                progress={},  # of a process that is gone
-            )
-            .returning(Run.id)
-        )
-        with self._engine.begin() as connection:
-            return connection.execute(take).scalar()
 
     # What a person asks
 
@@ -143,14 +94,14 @@ class Runs:
             if change("running", asked=request):
                 return "running"
             unbegun = update(Run).where(Run.id == run_id, Run.status == "queued", Run.started_at.is_(None))
-            taken_out = {"status": "stopped", "finished_at": time.time(), "reason": "Taken out of the queue."}
+            taken_out = {"status": "stopped", "finished_at": now(), "reason": "Taken out of the queue."}
             if stops and connection.execute(unbegun.values(asked=request, **taken_out)).rowcount:
                 return "stopped"
             if not stops and change("queued", status="paused", reason="Paused by hand."):
                 return "paused"
             if stops and change("queued", asked="stop"):
                 return "queued"
-            if stops and change("paused", status="queued", asked="stop", reason=""):
+            if stops and change("paused", status="queued", asked="stop", reason="", claim=None):
                 return "queued"
         raise RunError(
             f"Run {run_id} is not under way ({self.get(run_id).status}); there is nothing to {_VERBS[request]}."
@@ -166,11 +117,11 @@ class Runs:
 
         With `running` it is claimed by this process instead. Raises RunError in any other state.
         """
-        now = time.time()
-        values: dict[str, Any] = {"status": "queued", "asked": "", "reason": "", "deaths": 0, "finished_at": None}
+        values = QUEUED_AGAIN
         if running:
-            values |= {"status": "running", "heartbeat_at": now, "host": socket.gethostname(), "pid": os.getpid()}
-            values["started_at"] = func.coalesce(Run.started_at, now)
+            values = (
+                QUEUED_AGAIN | {"status": "running", "started_at": func.coalesce(Run.started_at, now())} | new_claim()
+            )
         with self._engine.begin() as connection:
             changed = connection.execute(
                 update(Run)
@@ -188,7 +139,7 @@ class Runs:
             changed = connection.execute(
                 update(Run)
                 .where(Run.id == run_id, Run.status == "finished", Run.deleted_at.is_(None))
-                .values(status="queued", asked="", reason="", deaths=0, finished_at=None, recipe=recipe)
+                .values(**QUEUED_AGAIN, recipe=recipe)
             )
         if not changed.rowcount:
             raise RunError(f"Run {run_id} is {self.get(run_id).status}. Only a finished run can be given more epochs.")
@@ -197,7 +148,7 @@ class Runs:
         """Hide a run; `undelete` brings it back for `UNDO_S`. Raises RunError for one that is running."""
         with self._engine.begin() as connection:
             changed = connection.execute(
-                update(Run).where(Run.id == run_id, Run.status != "running").values(deleted_at=time.time())
+                update(Run).where(Run.id == run_id, Run.status != "running").values(deleted_at=now())
             )
         if not changed.rowcount:
             raise RunError(f"Run {run_id} is {self.get(run_id).status}. Stop it first.")
@@ -216,131 +167,28 @@ class Runs:
     def purge(self) -> list[int]:
         """Forget the runs that were deleted over `UNDO_S` ago; returns their ids, whose folders can go."""
         with self._engine.begin() as connection:
-            gone = delete(Run).where(Run.deleted_at < time.time() - UNDO_S).returning(Run.id)
+            gone = delete(Run).where(Run.deleted_at < now() - UNDO_S).returning(Run.id)
             return list(connection.execute(gone).scalars())
 
-    # Reports of a running run
-
-    def take(self, run_id: int) -> None:
-        """Say that this process executes the run from now on."""
-        self._set(run_id, pid=os.getpid(), host=socket.gethostname(), heartbeat_at=time.time())
-
-    def add_facts(self, run_id: int, **facts: Any) -> None:
-        """Say what the run decided, or replace parts of it."""
-        self._set(run_id, facts=self.get(run_id).facts | facts)
-
-    def decide_recipe(self, run_id: int, recipe: dict[str, Any]) -> None:
-        """Put the recipe that a search chose in the place of the one that asked for the search."""
-        self._set(run_id, recipe=recipe)
-
-    def beat(self, run_id: int) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(update(Run).where(Run.id == run_id, *_mine()).values(heartbeat_at=time.time()))
-
-    def report(self, run_id: int, progress: dict[str, Any]) -> str | None:
-        """Write where training stands; returns what somebody asked of the run (`REQUESTS`, or an empty text).
-
-        None: the run is no longer this process's, which must not go on.
-        """
-        change = (
-            update(Run)
-            .where(Run.id == run_id, *_mine())
-            .values(progress=progress, heartbeat_at=time.time())
-            .returning(Run.asked)
-        )
-        with self._engine.begin() as connection:
-            return connection.execute(change).scalar()
-
-    def add_step(self, run_id: int, **figures: Any) -> None:
-        """Append one sample inside an epoch (the columns of `Step`)."""
-        with self.session() as session, session.begin():
-            session.add(Step(run_id=run_id, **figures))
-
-    def add_epoch(self, run_id: int, is_best: bool, **figures: Any) -> None:
-        """Append the figures of one epoch (the columns of `Epoch`)."""
-        with self.session() as session, session.begin():
-            session.add(Epoch(run_id=run_id, **figures))
-            best = {"best_accuracy": figures["accuracy"], "best_epoch": figures["epoch"]} if is_best else {}
-            session.execute(update(Run).where(Run.id == run_id).values(deaths=0, **best))
+    # Looks at test images
 
     def add_test_look(self, run_id: int, dataset: str, accuracy: float, images: int) -> None:
         """Count a look at the test images of that data set."""
         with self.session() as session, session.begin():
             look = {"run_id": run_id, "dataset": dataset, "accuracy": accuracy, "images": images}
-            session.add(TestLook(at=time.time(), **look))
+            session.add(TestLook(at=now(), **look))
 
     def test_looks(self, dataset: str) -> list[TestLook]:
         """Every look at the test images of that data set, by whichever run, the first first."""
         with self.session() as session:
             return list(session.scalars(select(TestLook).where(TestLook.dataset == dataset).order_by(TestLook.id)))
 
-    def rewind(self, run_id: int, at: float, best_accuracy: float | None, best_epoch: int | None) -> None:
-        """Forget what was written after position `at` (in epochs over all phases): it will be done again."""
-        with self.session() as session, session.begin():
-            session.execute(delete(Epoch).where(Epoch.run_id == run_id, Epoch.epoch > at))
-            session.execute(delete(Step).where(Step.run_id == run_id, Step.at > at))
-            session.execute(
-                update(Run).where(Run.id == run_id).values(best_accuracy=best_accuracy, best_epoch=best_epoch)
-            )
-
-    def end(self, run_id: int, status: str, reason: str = "") -> None:
-        """Close a run that is running; one that has ended already keeps its first ending."""
-        self._end(Run.id == run_id, status, reason)
-
-    def end_own(self, status: str, reason: str) -> None:
-        """Close what this process has claimed and not ended."""
-        self._end(and_(*_mine()), status, reason)
-
-    def _end(self, which: ColumnElement[bool], status: str, reason: str) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(
-                update(Run)
-                .where(which, Run.status == "running")
-                .values(status=status, reason=reason, asked="", deaths=0, finished_at=time.time())
-            )
-
-    def requeue(self, run_id: int, reason: str, died: bool = True) -> None:
-        """Put a running run back at the head of the queue, to go on from its last checkpoint.
-
-        One whose process has died `MOST_DEATHS` times since its last epoch is interrupted instead.
-        """
-        self._requeue(Run.id == run_id, reason, died)
-
-    def requeue_silent(self) -> list[int]:
-        """Requeue every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids.
-
-        Whoever lists runs calls this first, so where the database cannot be written it is left out.
-        """
-        silent = Run.heartbeat_at < time.time() - SILENT_AFTER_S
-        with self.session() as session:
-            if session.scalar(select(Run.id).where(Run.status == "running", silent).limit(1)) is None:
-                return []
-        with suppress(StoreError):
-            return self._requeue(silent, DIED, died=True, patience_s=LISTING_PATIENCE_S)
-        return []
-
-    def _requeue(
-        self, which: ColumnElement[bool], reason: str, died: bool, patience_s: float | None = None
-    ) -> list[int]:
-        last_try = Run.deaths + 1 >= MOST_DEATHS if died else false()
-        change = (
-            update(Run)
-            .where(Run.status == "running", which)
-            .values(
-                status=case((last_try, "interrupted"), else_="queued"),
-                finished_at=case((last_try, time.time()), else_=None),
-                reason=case((last_try, f"{reason} {GIVEN_UP}"), else_=reason),
-                deaths=Run.deaths + int(died),
-                position=0.0,
-            )
-            .returning(Run.id)
-        )
-        with self._engine.begin() as connection:
-            if patience_s is not None:
-                give_up_early(connection, patience_s)
-            return list(connection.execute(change).scalars())
-
     # Reading
+
+    def seconds_since_start(self, run_id: int) -> float:
+        """How long ago the run was begun first; 0 for one that was not."""
+        with self.session() as session:
+            return session.scalar(select(now() - Run.started_at).where(Run.id == run_id)) or 0.0
 
     def get(self, run_id: int) -> Run:
         """Raises RunError when there is no such run."""
@@ -377,11 +225,6 @@ class Runs:
     def _set(self, run_id: int, **values: Any) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(Run).where(Run.id == run_id).values(**values))
-
-
-def _mine() -> tuple[ColumnElement[bool], ...]:
-    """That a run is running, and in this process."""
-    return Run.status == "running", Run.pid == os.getpid(), Run.host == socket.gethostname()
 
 
 def _copy_epochs(session: Session, parent: tuple[int, int], run_id: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
+from learner.store.claims import change_held
 from learner.store.tables import SearchEntry
 
 
@@ -21,6 +22,7 @@ class Searches:
             return list(session.scalars(query))
 
     def add(self, run_id: int, entries: list[dict[str, Any]]) -> None:
-        """Write more of them, all or none."""
-        with self._engine.begin() as connection:
-            connection.execute(insert(SearchEntry), [{"run_id": run_id, "entry": entry} for entry in entries])
+        """Write more of them, all or none. Raises RunTakenOver where this process does not hold the run any more."""
+        with Session(self._engine) as session, session.begin():
+            change_held(session, run_id)
+            session.execute(insert(SearchEntry), [{"run_id": run_id, "entry": entry} for entry in entries])

@@ -1,6 +1,5 @@
 """Studies: the runs that answer one question together."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from sqlalchemy import Engine, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from learner.errors import StudyError
+from learner.store.clock import now
 from learner.store.runs import UNDO_S, Runs
 from learner.store.tables import Run, Study
 
@@ -23,7 +23,7 @@ class Studies:
 
         `recipes` are pairs of a variant's number and what it trains, in the order in which they will be taken.
         """
-        study = Study(dataset_version_id=version_id, created_at=time.time(), design=design)
+        study = Study(dataset_version_id=version_id, created_at=now(), design=design)
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             session.add(study)
             session.flush()
@@ -62,7 +62,9 @@ class Studies:
         running = [run.id for run in self.runs_of(study_id) if run.status == "running"]
         if running:
             raise StudyError(f"Run {running[0]} of study {study_id} is running. Stop the study first.")
-        self._hide(study_id, time.time())
+        with self._runs.session() as session:
+            moment = session.scalar(select(now()))
+        self._hide(study_id, moment)
 
     def undelete(self, study_id: int) -> None:
         """Raises StudyError when the study was not deleted, or is gone for good."""
@@ -73,7 +75,7 @@ class Studies:
 
     def purge(self) -> None:
         """Forget studies that were deleted over `UNDO_S` ago, once their runs are gone."""
-        old = Study.deleted_at < time.time() - UNDO_S
+        old = Study.deleted_at < now() - UNDO_S
         with self._engine.begin() as connection:
             connection.execute(delete(Study).where(old, ~exists().where(Run.study == Study.id)))
 

@@ -1,4 +1,7 @@
-"""The tables. Times are Unix seconds (UTC); JSON columns hold plain dictionaries and lists."""
+"""The tables. Times are Unix seconds (UTC), of runs and workers by the database's clock (`learner.store.clock`).
+
+JSON columns hold plain dictionaries and lists.
+"""
 
 from typing import Any, ClassVar
 
@@ -166,7 +169,10 @@ class Run(Base):
     """The run it is to be compared with: the same recipe before photos were corrected."""
     deaths: Mapped[int]
     """How often its process died since the last epoch was done."""
+    claim: Mapped[str | None]
+    """Names the process that may write of the run (`learner.store.claims`); none while no process works on it."""
     host: Mapped[str]
+    """Where its process is or was, for a person to read, like `pid`: containers may share both."""
     pid: Mapped[int | None]
     progress: Mapped[dict[str, Any]]
     """Where training stands now; see `learner.training.progress.Progress`."""

@@ -1,13 +1,10 @@
 """Workers: which processes take queued runs, and whether they are alive."""
 
-import os
-import socket
-import time
-
 from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.orm import Session
 
-from learner.store.runs import SILENT_AFTER_S
+from learner.store.claims import SILENT_AFTER_S, whereabouts
+from learner.store.clock import now
 from learner.store.tables import Worker
 
 FORGOTTEN_AFTER_S = 3600
@@ -22,17 +19,16 @@ class Workers:
 
     def start(self) -> int:
         """Write this process down as a worker; returns its id."""
-        now = time.time()
-        worker = Worker(host=socket.gethostname(), pid=os.getpid(), started_at=now, heartbeat_at=now)
+        worker = Worker(**whereabouts(), started_at=now(), heartbeat_at=now())
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
-            session.execute(delete(Worker).where(Worker.heartbeat_at < now - FORGOTTEN_AFTER_S))
+            session.execute(delete(Worker).where(Worker.heartbeat_at < now() - FORGOTTEN_AFTER_S))
             session.add(worker)
         return worker.id
 
     def beat(self, worker_id: int) -> None:
         """Say that it is alive."""
         with self._engine.begin() as connection:
-            connection.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=time.time()))
+            connection.execute(update(Worker).where(Worker.id == worker_id).values(heartbeat_at=now()))
 
     def end(self, worker_id: int) -> None:
         """It takes no more runs."""
@@ -42,4 +38,4 @@ class Workers:
     def alive(self) -> list[Worker]:
         """Those that were heard of within `SILENT_AFTER_S`."""
         with Session(self._engine, expire_on_commit=False) as session:
-            return list(session.scalars(select(Worker).where(Worker.heartbeat_at > time.time() - SILENT_AFTER_S)))
+            return list(session.scalars(select(Worker).where(Worker.heartbeat_at > now() - SILENT_AFTER_S)))

@@ -7,15 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from learner.errors import DatabaseAway, RunStopped, ThawError, is_disk_full, is_out_of_memory
-from learner.jobs.device import acquired, device_lock
+from learner.atomic import replacing_only_where
+from learner.errors import DatabaseAway, RunStopped, RunTakenOver, ThawError, is_disk_full, is_out_of_memory
+from learner.jobs.device import acquired_device
 from learner.jobs.memory import retain_memory
-from learner.jobs.process import NICENESS
+from learner.jobs.process import CLAIM_VARIABLE, NICENESS
 from learner.store import Store
-from learner.store.runs import HEARTBEAT_S
-from learner.training.progress import Listener, ProgressReporter, RunTakenOver
+from learner.store.claims import HEARTBEAT_S
+from learner.training.progress import Listener, ProgressReporter
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +24,22 @@ WAIT_S = 1.0
 """How often a run that waits for the device looks whether it is to stop."""
 
 
-def execute(store: Store, run_id: int, listener: Listener | None = None, requeue: bool = False) -> str:
+def execute(
+    store: Store, run_id: int, listener: Listener | None = None, requeue: bool = False, claim: str | None = None
+) -> str:
     """Train a claimed run in this process and write how it ended; returns its status.
 
     A KeyboardInterrupt ends the run as `interrupted`, or (`requeue`) puts it back into the queue, and is raised again.
+    `claim` is that of the process which started this one; without, this process has claimed the run itself. Once
+    another process holds the run, nothing of it is written any more, and the status is returned that it has by then.
     One run at a time uses a device: this waits until the one before it is done. Where the database is locked or away
     it waits for that too, and goes on from the last resume point.
     """
     retain_memory()
     over = threading.Event()
-    store.runs.take(run_id)
-    threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
     try:
+        store.runs.take(run_id, claim)
+        threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
         while not _trained(store, run_id, listener):
             _wait_for_database(store, run_id)
     except KeyboardInterrupt:
@@ -62,7 +67,7 @@ def execute(store: Store, run_id: int, listener: Listener | None = None, requeue
 def _trained(store: Store, run_id: int, listener: Listener | None) -> bool:
     """Train the run from its last resume point to its end; False where the database went away meanwhile."""
     try:
-        with _device_to_itself(store, run_id):
+        with _device_to_itself(store, run_id), _files_to_itself(store, run_id):
             from learner.training.run import train
 
             store.runs.end(run_id, train(store, run_id, listener))
@@ -83,17 +88,22 @@ def _wait_for_database(store: Store, run_id: int) -> None:
 
 @contextmanager
 def _device_to_itself(store: Store, run_id: int) -> Iterator[None]:
-    lock = device_lock(store.workspace)
     progression = None
-    while not acquired(lock, WAIT_S):
+    while (lock := acquired_device(store.workspace)) is None:
         progression = progression or ProgressReporter(store, run_id)
         progression.say("Waiting until the run before it is done with this machine")
         if progression.stops_now:
             raise RunStopped("The run was stopped before anything was learnt.")
+        time.sleep(WAIT_S)
     try:
         yield
     finally:
         lock.release()
+
+
+def _files_to_itself(store: Store, run_id: int) -> AbstractContextManager[None]:
+    """No file of the run is replaced once another process holds the run."""
+    return replacing_only_where(lambda: store.runs.require(run_id), store.workspace.run_folder(run_id))
 
 
 def _message(error: ThawError) -> str:
@@ -125,12 +135,15 @@ def _interrupt(_signal, _frame):
 
 
 def main() -> None:
-    """Execute the run whose id is the argument. Ctrl-C and SIGTERM end it with exit code 130; it can go on later."""
+    """Execute the run whose id is the argument, by the claim of the process that starts this one.
+
+    Ctrl-C and SIGTERM end it with exit code 130; it can go on later.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     try:
-        execute(Store(), int(sys.argv[1]), requeue=True)
+        execute(Store(), int(sys.argv[1]), requeue=True, claim=os.environ.get(CLAIM_VARIABLE))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-from learner.errors import RunError
+from learner.errors import RunTakenOver
 from learner.planning.cost import PhasePlan, RunPlan
 from learner.store import Store
 
@@ -60,10 +60,6 @@ class Listener:
 
 class StopAsked(Exception):
     """Somebody asked the run to stop or pause, while it was getting ready for an epoch."""
-
-
-class RunTakenOver(RunError):
-    """Another process executes the run by now: this one was silent for too long. It writes nothing more."""
 
 
 class _Pace:
@@ -202,6 +198,6 @@ class ProgressReporter:
         self.latest = progress
         asked = self.store.runs.report(self.run_id, asdict(progress))
         if asked is None:
-            raise RunTakenOver(f"Run {self.run_id} is another process's now.")
+            raise RunTakenOver(f"Run {self.run_id} is not this process's any more: it was silent for too long.")
         self.asked = asked
         self.listener.on_progress(progress)

@@ -19,6 +19,7 @@ import torch
 from fastai.learner import Learner
 from torch import Tensor
 
+from learner.atomic import replace, written_whole
 from learner.training.position import Position
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,10 @@ def save_point(path: Path, learn: Learner, position: Position, best_model: Path)
         "average": learn.weight_average.state,
         "random": random_states(),
     }
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
+    with written_whole(path) as temporary, temporary.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
     for other in path.parent.glob("best-*.safetensors"):
         if other != kept:
             other.unlink(missing_ok=True)
@@ -74,13 +73,13 @@ def restore_best(path: Path, position: Position, best_model: Path) -> None:
         temporary = best_model.with_name(best_model.name + ".back")
         temporary.unlink(missing_ok=True)
         link_or_copy(kept, temporary)
-        temporary.replace(best_model)
+        replace(temporary, best_model)
         temporary.unlink(missing_ok=True)  # two names of one file are not replaced by each other
 
 
 def remove_point(path: Path) -> None:
     """A run that has finished needs it no more."""
-    for file in [path, path.with_name(path.name + ".part"), *path.parent.glob("best-*.safetensors")]:
+    for file in [path, *path.parent.glob("best-*.safetensors")]:
         file.unlink(missing_ok=True)
 
 
@@ -128,7 +127,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         with suppress(FileNotFoundError):
             temporary.unlink()
         shutil.copyfile(source, temporary)
-        temporary.replace(target)
+        replace(temporary, target)
 
 
 def _plain(value: Any) -> Any:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import torch
 
+from learner.atomic import written_whole
 from learner.errors import RunStopped, is_out_of_memory
 from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
 from learner.recipe import Recipe
 from learner.store import Run, Store
-from learner.store.runs import MOST_DEATHS
+from learner.store.claims import MOST_DEATHS
 from learner.training.prepare import prepare
 from learner.training.progress import Listener, ProgressReporter, StopAsked
 from learner.training.resume import (
@@ -70,7 +71,8 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     point = load_point(workspace.resume_point(run_id))
     has_begun = point is not None or run.parent is not None or workspace.phase_end(run_id, 0).exists()
     prepared = prepare(store, run, has_begun, progression.say)
-    (folder / "recipe.yaml").write_text(prepared.recipe.to_yaml(), "utf-8")
+    with written_whole(folder / "recipe.yaml") as temporary:
+        temporary.write_text(prepared.recipe.to_yaml(), "utf-8")
     training = Training(store, run, prepared, progression)
     point = training.go_to_position(point)
     finished = False

@@ -88,7 +88,7 @@ class _Search:
         self.rows: list[dict[str, Any]] = found.get("trials", [])
         self.reasons: list[str] = []
         # What passed while nothing ran does not count.
-        waited = time.time() - (run.started_at or time.time())
+        waited = store.runs.seconds_since_start(run.id)
         self._began = time.monotonic() - found.get("spent_s", waited)
         self._told_at = 0.0
         self._bench: tuple[tuple[str, int], Bench] | None = None

@@ -284,6 +284,7 @@ class Training:
 
     def go_to_position(self, point: dict[str, Any] | None) -> dict[str, Any] | None:
         """Load the network as it was when the run was left; returns its resume point, if that lies within a phase."""
+        self.store.runs.require(self.run.id)
         if point is not None:
             self.position = point["position"]
             self.position.use_batch_size(self.recipe.batch_size)

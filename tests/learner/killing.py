@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from safetensors.numpy import load_file
@@ -17,7 +18,7 @@ from learner.workspace import Workspace
 from tests.ready import SERVER
 
 
-def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
+def _train(root: Path, run_id: int, claim: str, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
     os.environ["THAW_HOME"] = str(root)
     import learner.training.callbacks
 
@@ -26,7 +27,18 @@ def _train(root: Path, run_id: int, points_everywhere: bool, prepare: Callable[[
         learner.training.callbacks.POINT_INSIDE_EPOCH_S = 0.0
     if prepare:
         prepare()
-    execute(Store(Workspace(root)), run_id, requeue=True)
+    execute(Store(Workspace(root)), run_id, requeue=True, claim=claim)
+
+
+def start_training(
+    store: Store, run_id: int, points_everywhere: bool = True, prepare: Callable[[], None] | None = None
+) -> BaseProcess:
+    """Claim a queued run and start a process that trains it; `prepare` is called there first."""
+    assert store.runs.claim() == run_id
+    claim = store.runs.claim_of(run_id)
+    process = SERVER.Process(target=_train, args=(store.workspace.root, run_id, claim, points_everywhere, prepare))
+    process.start()
+    return process
 
 
 def train_in_a_process(
@@ -37,9 +49,7 @@ def train_in_a_process(
     prepare: Callable[[], None] | None = None,
 ) -> int:
     """Claim and train a queued run; returns the process's exit code, -9 where it was killed."""
-    assert store.runs.claim() == run_id
-    process = SERVER.Process(target=_train, args=(store.workspace.root, run_id, points_everywhere, prepare))
-    process.start()
+    process = start_training(store, run_id, points_everywhere, prepare)
     process.join(kill_after_s)
     if process.is_alive():
         process.kill()

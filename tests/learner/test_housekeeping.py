@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import learner.housekeeping
-import learner.store.runs
 from learner.datasets import thumbnail_path
 from learner.datasets.disk import bytes_in
 from learner.housekeeping import clean_up, clear_cache, cut_log, storage_kinds
 from learner.store.runs import UNDO_S
+from tests.learner.store.writing import let_pass
 from tests.samples import small_recipe
 
 
@@ -79,15 +79,14 @@ def test_a_thumbnail_that_went_is_made_again(pets):
     assert thumbnail_path(pets.workspace, "pets", image).stat().st_size > 0
 
 
-def test_a_deleted_run_goes_with_its_folder_when_it_cannot_be_had_back(pets, monkeypatch):
+def test_a_deleted_run_goes_with_its_folder_when_it_cannot_be_had_back(pets):
     gone, kept = pets.submit(small_recipe()), pets.submit(small_recipe())
     for run_id in (gone, kept):
         write(pets.workspace.run_folder(run_id) / "model.safetensors", 10)
     pets.runs.delete(gone)
     clean_up(pets)
     assert pets.workspace.run_folder(gone).exists()
-    now = time.time()
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + UNDO_S + 60)
+    let_pass(pets, UNDO_S + 60)
     clean_up(pets)
     assert not pets.workspace.run_folder(gone).exists()
     assert (pets.workspace.run_folder(kept) / "model.safetensors").exists()

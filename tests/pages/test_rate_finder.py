@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.rates import RateFind, rates_file
@@ -95,7 +95,7 @@ def test_a_search_can_be_stopped(train_page, workspace):
 
 
 def test_while_a_run_trains_the_page_says_why_there_is_none(train_page, store):
-    with device_lock(store.workspace):
+    with exclusive_device(store.workspace):
         app = press(train_page, "Find a rate for Warm-up")
         run_until(app, lambda app: "This machine is training" in words(app))
     assert "Try again once the run has ended." in words(app)

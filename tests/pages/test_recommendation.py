@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.planning.estimate import resolve_recipe
 from learner.questions.answers import keep_answer
 from learner.questions.strategy import Recommendation, recommendation_file
@@ -59,6 +59,6 @@ def test_it_is_measured_while_the_page_waits(train_page, store):
 
 
 def test_while_a_run_trains_the_page_says_why_nothing_is_measured(train_page, store):
-    with device_lock(store.workspace):
+    with exclusive_device(store.workspace):
         app = until_measured(press(train_page, "Measure pets"))
     assert "This machine is training." in words(app) and not button(app, "Measure pets").disabled

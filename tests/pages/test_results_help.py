@@ -6,7 +6,7 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.questions.answers import keep_answer
 from learner.questions.learning_curve import LearningCurve, curve_file, read_curve, recipe_of
 from learner.store import Store
@@ -86,7 +86,7 @@ def test_it_can_be_stopped_and_asked_again(asked, trained):
 
 
 def test_while_a_run_trains_the_page_says_why_nothing_is_measured(asked, trained):
-    with device_lock(trained.workspace):
+    with exclusive_device(trained.workspace):
         app = until_over(press(asked, "Find out what would help"))
     assert "This machine is training." in words(app) and not button(app, "Try again").disabled
 

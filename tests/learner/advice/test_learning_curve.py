@@ -20,7 +20,7 @@ from learner.advice.learning_curve import (
 )
 from learner.datasets import add_dataset
 from learner.errors import DatasetError, RunError
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.planning.estimate import resolve_recipe
 from learner.questions.learning_curve import (
     LearningCurve,
@@ -229,7 +229,7 @@ class TestOfARun:
             measure_curve(store, small_recipe("few"))
 
     def test_it_waits_for_no_run(self, store, dogs):
-        with device_lock(store.workspace), pytest.raises(RunError, match="This machine is training"):
+        with exclusive_device(store.workspace), pytest.raises(RunError, match="This machine is training"):
             measure_curve(store, dogs)
 
     def test_another_process_measures_it(self, store, dogs):
@@ -239,7 +239,7 @@ class TestOfARun:
         assert read_curve(store.workspace, dogs).now > 0.3
 
     def test_a_reason_a_person_can_mend_is_its_last_words(self, store, dogs):
-        with device_lock(store.workspace):
+        with exclusive_device(store.workspace):
             process = ask(store, "learning_curve", curve_file(store.workspace, dogs), dogs)
             _, errors = process.communicate(timeout=120)
         assert process.returncode == 2 and "This machine is training" in errors.splitlines()[-1]

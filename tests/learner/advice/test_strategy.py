@@ -11,7 +11,7 @@ from learner.advice.strategy import FEWEST, MOST_IMAGES, probe, recommend, sampl
 from learner.datasets import add_dataset
 from learner.datasets.exclusions import ImageRow
 from learner.errors import DatasetError, RunError
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.strategy import (
@@ -146,7 +146,7 @@ class TestADataSet:
         assert recommend(store, PETS).probed == 16
 
     def test_it_does_not_run_beside_training(self, pets):
-        with device_lock(pets.workspace), pytest.raises(RunError, match="This machine is training"):
+        with exclusive_device(pets.workspace), pytest.raises(RunError, match="This machine is training"):
             recommend(pets, PETS)
 
     def test_another_process_does_it_for_the_page(self, pets):

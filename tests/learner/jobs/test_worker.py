@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-import learner.store.runs
+import learner.store.claims
 import learner.store.workers
 from learner.datasets import add_dataset
 from learner.evaluation.results import load_result
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.jobs.process import NICENESS
 from learner.recipe import Phase
 from learner.store import Run, Store
@@ -138,7 +138,7 @@ def test_a_paused_run_frees_the_machine_and_goes_on_when_asked(store, worker):
 
 
 def test_the_worker_leaves_the_machine_to_a_command_that_trains(store, worker):
-    with device_lock(store.workspace):
+    with exclusive_device(store.workspace):
         run_id = store.submit(small_recipe())
         time.sleep(2)
         assert store.runs.get(run_id).status == "queued"
@@ -174,8 +174,8 @@ def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, mo
     worker.wait()
 
     assert store.runs.requeue_silent() == []  # it may only be slow
-    assert learner.store.runs.SILENT_AFTER_S + learner.store.runs.HEARTBEAT_S < 30
-    monkeypatch.setattr(learner.store.runs, "SILENT_AFTER_S", 1)
+    assert learner.store.claims.SILENT_AFTER_S + learner.store.claims.HEARTBEAT_S < 30
+    monkeypatch.setattr(learner.store.claims, "SILENT_AFTER_S", 1)
     monkeypatch.setattr(learner.store.workers, "SILENT_AFTER_S", 1)
     time.sleep(1.5)
     assert store.runs.requeue_silent() == [run_id]

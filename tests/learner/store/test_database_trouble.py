@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import create_engine, text
 
+import learner.store.claims
 import learner.store.database
-import learner.store.runs
 import learner.training.process
 from learner.errors import DatabaseAway, StoreError
 from learner.recipe import Phase
@@ -54,7 +54,7 @@ def locked(store: Store):
 def impatient(monkeypatch, workspace) -> Store:
     """A store that waits for a tenth of a second for others."""
     monkeypatch.setattr(learner.store.database, "BUSY_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(learner.store.runs, "LISTING_PATIENCE_S", 0.1)
+    monkeypatch.setattr(learner.store.claims, "LISTING_PATIENCE_S", 0.1)
     monkeypatch.setattr(learner.training.process, "WAIT_S", 0.1)
     return Store(workspace)
 
@@ -103,7 +103,7 @@ def test_runs_are_listed_while_the_database_is_locked_and_a_silent_one_is_queued
     pets, impatient, monkeypatch
 ):
     run_id = impatient.submit(RECIPE, running=True)
-    monkeypatch.setattr(learner.store.runs, "SILENT_AFTER_S", -1)
+    monkeypatch.setattr(learner.store.claims, "SILENT_AFTER_S", -1)
     with locked(impatient):
         opened = Store(impatient.workspace)
         assert opened.runs.requeue_silent() == []

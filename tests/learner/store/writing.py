@@ -6,8 +6,10 @@ import subprocess
 import sys
 import textwrap
 
+from sqlalchemy import update
+
 from learner.recipe import Recipe
-from learner.store import Store
+from learner.store import Run, Store, Worker
 from tests.patience import GIVE_UP_S
 from tests.samples import ROOT
 
@@ -33,6 +35,14 @@ def submit(store: Store, running: bool = False) -> int:
 def add_epoch(store: Store, run_id: int, number: int, phase: int = 0) -> None:
     figures = {"train_loss": 1.0, "valid_loss": 1.0, "accuracy": 0.5, "error_rate": 0.5, "lrs": [0.1], "seconds": 1.0}
     store.runs.add_epoch(run_id, True, epoch=number, phase=phase, samples=[], **figures)
+
+
+def let_pass(store: Store, seconds: float) -> None:
+    """Make all that the store has heard of so much older."""
+    with store.runs.session() as session, session.begin():
+        times = {"heartbeat_at": Run.heartbeat_at - seconds, "deleted_at": Run.deleted_at - seconds}
+        session.execute(update(Run).values(times))
+        session.execute(update(Worker).values(heartbeat_at=Worker.heartbeat_at - seconds))
 
 
 def in_processes(count: int, code: str) -> list[str]:

@@ -15,7 +15,7 @@ from fastai.learner import Learner
 
 from learner.errors import RunError
 from learner.features.loaders import ImageLoader
-from learner.jobs.device import device_lock
+from learner.jobs.device import exclusive_device
 from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.rates import rates_file, read_rates, scaled_to, with_rates
@@ -212,9 +212,12 @@ class TestOfARecipe:
         assert read_rates(pets.workspace, replace(recipe, batch_size=4), 1) is None
 
     def test_it_does_not_run_beside_training(self, pets):
-        with device_lock(pets.workspace), pytest.raises(RunError, match=r"This machine is training.*Try again once"):
+        with (
+            exclusive_device(pets.workspace),
+            pytest.raises(RunError, match=r"This machine is training.*Try again once"),
+        ):
             find_rates(pets, small_recipe(), 0)
-        with device_lock(pets.workspace).acquire(timeout=0):
+        with exclusive_device(pets.workspace):
             pass
 
     def test_a_phase_that_is_not_there_is_told(self, pets):

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
@@ -12,9 +12,9 @@ def upgrade() -> None:
         "studies",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("dataset_version_id", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("design", sa.JSON(), nullable=False),
-        sa.Column("deleted_at", sa.Float(), nullable=True),
+        sa.Column("deleted_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["dataset_version_id"], ["dataset_versions.id"]),
         sa.PrimaryKeyConstraint("id"),
     )

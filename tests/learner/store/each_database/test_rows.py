@@ -1,19 +1,18 @@
 """What the rows of runs and data sets keep: figures, beginnings and ends, processes that died, what was deleted."""
 
 import os
-import time
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import null, select
 
-import learner.store.runs
 from learner.errors import ModelError, RecipeError, RunError
 from learner.evaluation.history import accuracies, thinned_steps
 from learner.recipe import Head, Recipe
 from learner.store import Image, Store
-from learner.store.runs import MOST_DEATHS, SILENT_AFTER_S, UNDO_S
-from tests.learner.store.writing import TWO_IMAGES, add_epoch, submit
+from learner.store.claims import MOST_DEATHS, SILENT_AFTER_S
+from learner.store.runs import UNDO_S
+from tests.learner.store.writing import TWO_IMAGES, add_epoch, let_pass, submit
 
 # Figures
 
@@ -87,12 +86,11 @@ def test_a_run_without_a_checkpoint_says_when_one_is_kept(store):
         store.checkpoint(2)
 
 
-def test_a_worker_is_listed_while_its_heartbeat_is_fresh(store, monkeypatch):
+def test_a_worker_is_listed_while_its_heartbeat_is_fresh(store):
     leaving, silent, fresh = (store.workers.start() for _ in range(3))
     assert {worker.pid for worker in store.workers.alive()} == {os.getpid()}
     store.workers.end(leaving)
-    later = time.time() + SILENT_AFTER_S + 1
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: later)
+    let_pass(store, SILENT_AFTER_S + 1)
     store.workers.beat(fresh)
     assert [worker.id for worker in store.workers.alive()] == [fresh]
     assert silent != fresh
@@ -147,10 +145,9 @@ def test_an_ended_run_keeps_its_first_ending(store):
     assert (run.status, run.reason, run.finished_at) == ("failed", "The disk is full.", ended)
 
 
-def test_a_run_that_has_not_been_heard_of_is_queued_again_first_in_line_and_a_fresh_one_is_not(store, monkeypatch):
+def test_a_run_that_has_not_been_heard_of_is_queued_again_first_in_line_and_a_fresh_one_is_not(store):
     silent, fresh, waiting = submit(store, running=True), submit(store, running=True), submit(store)
-    now = time.time()
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + SILENT_AFTER_S + 1)
+    let_pass(store, SILENT_AFTER_S + 1)
     store.runs.beat(fresh)
     assert store.runs.requeue_silent() == [silent]
     run = store.runs.get(silent)
@@ -186,10 +183,9 @@ def test_deaths_count_only_between_epochs_and_the_end_of_a_worker_is_none(store)
     assert store.runs.get(run_id).status == "running"
 
 
-def test_every_kind_of_sign_of_life_keeps_a_run_from_being_queued_again(store, monkeypatch):
+def test_every_kind_of_sign_of_life_keeps_a_run_from_being_queued_again(store):
     runs = [submit(store, running=True) for _ in range(3)]
-    later = time.time() + SILENT_AFTER_S + 1
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: later)
+    let_pass(store, SILENT_AFTER_S + 1)
     store.runs.beat(runs[0])
     store.runs.report(runs[1], {})
     store.runs.take(runs[2])
@@ -223,16 +219,15 @@ def test_a_running_run_cannot_be_deleted(store):
         store.runs.delete(99)
 
 
-def test_a_deleted_run_is_forgotten_after_its_time_with_all_its_figures(store, monkeypatch):
+def test_a_deleted_run_is_forgotten_after_its_time_with_all_its_figures(store):
     old, new = submit(store, running=True), submit(store)
     add_epoch(store, old, 1)
     store.runs.end(old, "finished")
     store.runs.delete(old)
-    now = time.time()
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + UNDO_S - 60)
+    let_pass(store, UNDO_S - 60)
     store.runs.delete(new)
     assert store.runs.purge() == []
-    monkeypatch.setattr(learner.store.runs.time, "time", lambda: now + UNDO_S + 60)
+    let_pass(store, 120)
     assert store.runs.purge() == [old]
     assert store.runs.epochs(old) == []
     assert [run.id for run in store.runs.deleted()] == [new]
