@@ -34,13 +34,13 @@ def note_changes(engine: Engine, workspace: Workspace, who: str) -> None:
 
     @event.listens_for(engine, "after_execute")
     def noted(
-        _connection: Connection, statement: Executable, many: list[dict], one: dict, _options: object, _result: object
+        connection: Connection, statement: Executable, many: list[dict], one: dict, _options: object, _result: object
     ) -> None:
         if not statement.is_dml:
             return
         verb = type(statement).__name__.lower()
         rows = many or [one]
-        values = statement.compile().params | rows[0]  # type: ignore[attr-defined]  # a statement that changes rows has it
+        values = statement.compile(dialect=connection.dialect).params | rows[0]  # type: ignore[attr-defined]  # a statement that changes rows has it
         note(workspace, who, f"{verb} {statement.table.name}", rows=len(rows), **values)  # type: ignore[attr-defined]
 
 

@@ -122,6 +122,8 @@ def existing_spaces(workspace: Workspace) -> list[str]:
 
 def all_workspaces(workspace: Workspace) -> list[Workspace]:
     """The top one and those of its spaces: what a worker serves."""
+    if not workspace.people_file.exists():
+        return [workspace]
     return [workspace, *(space_of(workspace, name) for name in existing_spaces(workspace))]
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.auth_util import get_cookie_with_chunks
 from streamlit.runtime.secrets import secrets_singleton
+from streamlit.web.server.server_util import get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
-from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
 from learner.datasets.disk import bytes_in
 from learner.errors import AccessError, DatasetError
@@ -99,7 +101,13 @@ def enter(claims: Mapping[str, Any], space: str | None) -> Entered:
 
 def claims_of(cookies: Mapping[str, str]) -> dict[str, Any]:
     """What the signed cookie of a request says; empty without one, or with one that is not ours."""
-    cookie = _get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)
+    secret = get_cookie_secret()
+
+    def part(name: str) -> bytes | None:
+        signed = cookies.get(name)
+        return None if signed is None else decode_signed_value(secret, name, signed.encode("latin-1", "replace"))
+
+    cookie = get_cookie_with_chunks(part, USER_COOKIE_NAME)
     try:
         found = json.loads(cookie) if cookie else {}
     except ValueError:

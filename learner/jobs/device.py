@@ -78,7 +78,7 @@ def _cpu() -> str:
 
 def _lock(workspace: Workspace, device: str) -> FileLock:
     """Held by the process that computes on it. The system frees it when that process ends, however it ends."""
-    folder = workspace.root / "locks"
+    folder = workspace.top.root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{device.replace('/', '-')}.lock")
 

@@ -1,4 +1,4 @@
-"""The worker: takes queued runs, one at a time, and starts a fresh process for each."""
+"""The worker: takes queued runs of all spaces, one at a time, and starts a fresh process for each."""
 
 import logging
 import signal
@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from learner.errors import RunTakenOver, StoreError
+from learner.errors import AccessError, RunTakenOver, StoreError
 from learner.jobs.device import is_device_free
 from learner.jobs.process import CLAIM_VARIABLE, environment
+from learner.people import all_workspaces, read_people
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S, SILENT_AFTER_S
 from learner.workspace import Workspace
@@ -41,6 +43,13 @@ def start_run(run_id: int, claim: str, workspace: Workspace) -> subprocess.Popen
         )
 
 
+@dataclass(frozen=True)
+class _Served:
+    store: Store
+    worker_id: int
+    """Of this worker in the store."""
+
+
 class Worker:
     """`run` works until `stop` is called from a signal handler or another thread.
 
@@ -48,20 +57,22 @@ class Worker:
     """
 
     def __init__(self, store: Store, clean_up: Callable[[Store], None]):
-        self._store, self._tidy = store, clean_up
+        self._top, self._tidy = store, clean_up
+        self._served: list[_Served] = []
+        """Beginning with the space that was served longest ago."""
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
-        self._run_id: int | None = None
+        self._run: tuple[Store, int] | None = None
         self._tidy_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
 
     def run(self) -> None:
-        worker_id = self._store.workers.start()
+        self._served = [_Served(self._top, self._top.workers.start())]
         over = threading.Event()
-        threading.Thread(target=self._beat, args=(worker_id, over), daemon=True).start()
-        log.info("Ready for runs. Everything is kept in %s", self._store.workspace.root)
+        threading.Thread(target=self._beat, args=(over,), daemon=True).start()
+        log.info("Ready for runs. Everything is kept in %s", self._top.workspace.root)
         try:
             while not self._stopping.is_set():
                 try:
@@ -75,7 +86,8 @@ class Worker:
             try:
                 self._end_process()
                 over.set()
-                self._store.workers.end(worker_id)
+                for served in self._served:
+                    served.store.workers.end(served.worker_id)
             except StoreError as error:  # whoever looks next finds the run silent, and queues it again
                 log.warning("%s", error)
             finally:
@@ -84,21 +96,35 @@ class Worker:
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is not None:
             self._close()
-        if self._process is None and is_device_free(self._store.workspace):
-            run_id = self._store.runs.claim()
-            if run_id is not None:
-                log.info("Run %d begins", run_id)
-                claim = self._store.runs.claim_of(run_id)
-                self._process, self._run_id = start_run(run_id, claim, self._store.workspace), run_id
+        if self._process is None and is_device_free(self._top.workspace):
+            for served in list(self._served):
+                store = served.store
+                run_id = store.runs.claim() if may_train_more(store) else None
+                if run_id is not None:
+                    log.info("Run %d%s begins", run_id, _of_space(store))
+                    claim = store.runs.claim_of(run_id)
+                    self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
+                    self._served.remove(served)
+                    self._served.append(served)
+                    return
+
+    def _find_spaces(self) -> None:
+        """Serve those that have come since, too."""
+        known = {served.store.workspace for served in self._served}
+        for workspace in all_workspaces(self._top.workspace):
+            if workspace not in known:
+                store = Store(workspace)
+                self._served.append(_Served(store, store.workers.start()))
 
     def _close(self) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
-        assert self._process is not None and self._run_id is not None
+        assert self._process is not None and self._run is not None
+        store, run_id = self._run
         code = self._process.returncode
         ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        self._store.runs.requeue(self._run_id, f"The training process ended {ending} before the run was done.")
-        log.info("Run %d is %s", self._run_id, self._store.runs.get(self._run_id).status)
-        self._process = self._run_id = None
+        store.runs.requeue(run_id, f"The training process ended {ending} before the run was done.")
+        log.info("Run %d%s is %s", run_id, _of_space(store), store.runs.get(run_id).status)
+        self._process = self._run = None
 
     def _end_process(self) -> None:
         if self._process is None:
@@ -111,11 +137,13 @@ class Worker:
             self._process.wait()
         self._close()
 
-    def _beat(self, worker_id: int, over: threading.Event) -> None:
+    def _beat(self, over: threading.Event) -> None:
         written_at = time.monotonic()
         while not over.is_set():
             try:
-                self._store.workers.beat(worker_id)
+                self._find_spaces()
+                for served in list(self._served):
+                    served.store.workers.beat(served.worker_id)
                 silent_s, written_at = time.monotonic() - written_at, time.monotonic()
                 if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
                     self._clear_up()
@@ -126,11 +154,30 @@ class Worker:
             over.wait(HEARTBEAT_S)
 
     def _clear_up(self) -> None:
-        for run_id in self._store.runs.requeue_silent():
-            log.warning("Run %d was silent for too long: its process is gone", run_id)
+        stores = [served.store for served in list(self._served)]
+        for store in stores:
+            for run_id in store.runs.requeue_silent():
+                log.warning("Run %d%s was silent for too long: its process is gone", run_id, _of_space(store))
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_S
-            self._tidy(self._store)
+            for store in stores:
+                self._tidy(store)
+
+
+def may_train_more(store: Store) -> bool:
+    """Whether the store's space may have one more run that trains, as its quotas say."""
+    if store.workspace.top == store.workspace:
+        return True
+    try:
+        most = read_people(store.workspace.top).quotas.running
+    except AccessError as error:
+        log.warning("%s", error)
+        return False
+    return not most or sum(run.status == "running" for run in store.runs.all()) < most
+
+
+def _of_space(store: Store) -> str:
+    return "" if store.workspace.top == store.workspace else f" of {store.workspace.root.name}"
 
 
 def work(store: Store, clean_up: Callable[[Store], None]) -> None:

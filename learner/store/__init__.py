@@ -103,8 +103,8 @@ class Store:
         waiting = len(self.queue.waiting())
         if self._most_queued and waiting + runs > self._most_queued:
             raise RunError(
-                f"{count(self._most_queued, 'run')} may wait in this space, and {waiting} do. Wait until some have begun, or "
-                "take some out of the queue."
+                f"{count(self._most_queued, 'run')} may wait in this space, and {waiting} do. Wait until some have "
+                "begun, or take some out of the queue."
             )
 
     def settle(self, recipe: Recipe) -> tuple[Recipe, VersionInfo]:
