@@ -28,20 +28,22 @@ VIEWS = {
 
 def show_page() -> None:
     store = state.get_store()
-    waiting = show_arrivals(store)
+    waiting = show_arrivals(store) if state.entered().may_change else False
     names = store.datasets.names()
     if not names:
         show_empty(store, bool(waiting))
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = state.choose_dataset(names)
-        adding = st.session_state.get(state.ADDING, state.CAMERA in st.query_params)
+        may_add = state.entered().may_change
+        adding = may_add and st.session_state.get(state.ADDING, state.CAMERA in st.query_params)
         st.button(
             "Done adding" if adding else "Add photos",
             icon=":material/add_a_photo:",
             on_click=st.session_state.update,
             args=({state.ADDING: not adding},),
             key="add-photos",
+            disabled=not may_add,
         )
     if adding:
         show_ways(store)
@@ -56,6 +58,9 @@ def show_page() -> None:
 
 def show_empty(store: Store, waiting: bool) -> None:
     if waiting:
+        return
+    if not state.entered().may_change:
+        st.markdown("**No data sets yet** in this space. Its trainers bring them in.")
         return
     st.markdown(
         "**No data sets yet.** A data set is a pile of photos of which you say what they show, such as cats and dogs. "
