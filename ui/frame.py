@@ -137,7 +137,7 @@ def show_person() -> None:
                 index=place.spaces.index(place.space),
                 format_func=lambda name: "My own" if name == own else name,
                 label_visibility="collapsed",
-                width=220,
+                width=150,
                 key="space-box",
                 help="Data sets and runs of a space are seen by its members alone.",
             )
