@@ -32,6 +32,7 @@ ROOMS = [
     "evaluation",
     "exports",
     "report",
+    "operations",
     "training",
     "advice",
     "terminal",

@@ -9,7 +9,7 @@ from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
 from learner.store.database import open_database
 from learner.store.datasets import Datasets, VersionInfo
-from learner.store.ownership import require_same_workspace
+from learner.store.ownership import require_no_restore, require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.searches import Searches
@@ -44,11 +44,12 @@ class Body(TypedDict):
 class Store:
     """The database of one workspace, opened and up to date. Several processes may each hold one.
 
-    Raises StoreError where the database cannot be used, or belongs to another workspace.
+    Raises StoreError where the database cannot be used or belongs to another workspace, or a restore is under way.
     """
 
     def __init__(self, workspace: Workspace | None = None):
         self.workspace = workspace or Workspace.current()
+        require_no_restore(self.workspace)
         engine = open_database(self.workspace.database_url, self.workspace.root)
         require_same_workspace(engine, self.workspace)
         self.datasets = Datasets(engine)
