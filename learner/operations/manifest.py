@@ -26,6 +26,8 @@ MOST_MANIFEST_BYTES = 500_000_000
 """A backup of two million files has one of about 300 MB."""
 _MOST_SAID = 120
 _CHUNK_BYTES = 2**20
+_UNREADABLE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError)
+"""What `zipfile` raises of archives that were damaged or forged; an OSError for a place before the file's start."""
 _PLAIN, _REGULAR = 0, stat.S_IFREG
 
 Count = Callable[[int], None]
@@ -119,22 +121,24 @@ def read_manifest(archive: zipfile.ZipFile, size: int) -> Manifest:
 
 def _require_plain(info: zipfile.ZipInfo) -> None:
     """That an entry is a file, stored as it is."""
+    if not info.filename or info.orig_filename != info.filename:
+        raise Refused(f"{said(info.orig_filename)} is no name of a file")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (_PLAIN, _REGULAR) or info.is_dir():
         raise Refused(f"{said(info.filename)} is a link or a folder, which no backup holds")
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
         raise Refused(f"{said(info.filename)} is packed or encrypted, which no backup is")
-    if info.orig_filename != info.filename:
-        raise Refused(f"{said(info.orig_filename)} is no name of a file")
 
 
 def _parsed(archive: zipfile.ZipFile) -> Manifest:
     if archive.getinfo(MANIFEST).file_size > MOST_MANIFEST_BYTES:
         raise Refused("its manifest is too large")
     try:
-        return Manifest.model_validate_json(archive.read(MANIFEST))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeError, EOFError) as error:
+        held = archive.read(MANIFEST)
+    except _UNREADABLE as error:
         raise Refused(f"its manifest cannot be read ({error})") from error
+    try:
+        return Manifest.model_validate_json(held)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -146,7 +150,7 @@ def extract(archive: zipfile.ZipFile, name: str, entry: Entry, target: Path, cou
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         source = archive.open(name)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeError) as error:
+    except _UNREADABLE as error:
         raise Refused(f"{said(name)} cannot be read ({error})") from error
     with source, target.open("xb") as file:
         for chunk in checked(source, name, entry):
@@ -164,8 +168,8 @@ def checked(source: IO[bytes], name: str, entry: Entry) -> Iterator[bytes]:
                 break
             digest.update(chunk)
             yield chunk
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:  # the archive's own checksum
-        raise Refused(f"{said(name)} is damaged") from error
+    except _UNREADABLE as error:
+        raise Refused(f"{said(name)} is damaged ({error})") from error
     if left or digest.hexdigest() != entry.sha256:
         raise Refused(f"{said(name)} is damaged: its content is not what the manifest says")
 
