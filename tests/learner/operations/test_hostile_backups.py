@@ -184,7 +184,7 @@ def test_what_is_no_backup_is_told(new, tmp_path, backup):
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("cat/1.jpg", b"x")
     refused(new, file, "it is no backup of Thaw's")
-    with pytest.raises(BackupError, match="does not exist. Name the file that"):
+    with pytest.raises(BackupError, match=r"does not exist\. Name the file that"):
         restore(new, tmp_path / "nowhere.zip")
     with pytest.raises(BackupError, match="cannot be read: Is a directory"):
         restore(new, tmp_path)

@@ -1,4 +1,4 @@
-"""A backup comes into an empty workspace whole or not at all, from either database into either, whenever it is killed."""
+"""A backup comes into an empty workspace whole or not at all, from either database into either, killed or not."""
 
 import json
 import time
@@ -212,7 +212,7 @@ def test_what_is_put_there_meanwhile_is_kept_and_nothing_else_comes(backup, new,
         place(*arguments)
 
     monkeypatch.setattr(learner.operations.restore, "_put_in_place", after_somebody)
-    with pytest.raises(BackupError, match="Something was put into .* meanwhile"):
+    with pytest.raises(BackupError, match=r"Something was put into .* meanwhile"):
         restore(new, backup)
     assert files_of(new) == {}
     assert Store(new).datasets.names() == ["theirs"]
@@ -281,7 +281,7 @@ def test_a_full_disk_leaves_it_empty(backup, new, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(learner.operations.restore.shutil, "move", full_disk)
-    with pytest.raises(BackupError, match="The backup could not be kept in .*: the disk is full"):
+    with pytest.raises(BackupError, match=r"The backup could not be kept in .*: the disk is full"):
         restore(new, backup)
     monkeypatch.undo()
     assert holds_nothing(new)
