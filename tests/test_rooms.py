@@ -17,6 +17,7 @@ ROOMS = [
     "errors",
     "version",
     "wording",
+    "logs",
     "atomic",
     "workspace",
     "recipe",

@@ -18,6 +18,7 @@ from learner.cli.printing import AsJson, check_target, out, print_json, print_re
 from learner.cli.results import results
 from learner.cli.runs import ending_claimed_run, runs, train_here
 from learner.errors import RunError, ThawError
+from learner.logs import set_up_logs
 from learner.recipe import AUTO, read_recipe, recipe_for
 from learner.store import Store
 from learner.terminal import err
@@ -135,7 +136,7 @@ def worker() -> None:
     from learner.housekeeping import clean_up
     from learner.jobs.worker import work
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_up_logs(for_people="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     work(Store(), clean_up)
 

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from learner.cli.printing import AsJson, out, print_json
+from learner.cli.printing import AsJson, out, print_json, table_of
 from learner.datasets.importing import ImportProgress
 from learner.operations.manifest import Manifest
 from learner.terminal import err, showing_progress
@@ -62,10 +64,29 @@ def restore(
         out.print(f"{count(len(restored.queued), 'run')} {goes} on when a worker is started: python -m learner worker")
 
 
+def doctor(as_json: AsJson = False) -> int:
+    """Look at installation, workspace, database, weights, workers and settings; 1 where something does not work."""
+    from learner.operations.doctor import examine
+
+    table = table_of("", "", "How it is")
+    findings, styles = [], {"ok": "green", "attention": "yellow", "failed": "bold red"}
+    for found in examine(Workspace.current()):
+        findings.append(asdict(found))
+        told = f"{found.told}\n{found.remedy}" if found.remedy else found.told
+        table.add_row(found.what, Text(found.state, styles[found.state]), Text(told))
+    worst = [found["state"] for found in findings]
+    if as_json:
+        print_json({"ok": "failed" not in worst, "findings": findings})
+    else:
+        out.print(table)
+    return int("failed" in worst)
+
+
 def add_to(app: typer.Typer) -> None:
     """Make the commands `app`'s."""
     app.command()(backup)
     app.command()(restore)
+    app.command()(doctor)
 
 
 def _bytes_to(show: Callable[[ImportProgress], None], what: str) -> Callable[[int, int], None]:

@@ -87,7 +87,7 @@ class Worker:
         if self._process is None and is_device_free(self._store.workspace):
             self._run_id = self._store.runs.claim()
             if self._run_id is not None:
-                log.info("Run %d begins", self._run_id)
+                log.info("Run %d begins", self._run_id, extra={"run": self._run_id})
                 self._process = start_run(self._run_id, self._store.workspace)
 
     def _close(self) -> None:
@@ -96,7 +96,7 @@ class Worker:
         code = self._process.returncode
         ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         self._store.runs.requeue(self._run_id, f"The training process ended {ending} before the run was done.")
-        log.info("Run %d is %s", self._run_id, self._store.runs.get(self._run_id).status)
+        log.info("Run %d is %s", self._run_id, self._store.runs.get(self._run_id).status, extra={"run": self._run_id})
         self._process = self._run_id = None
 
     def _end_process(self) -> None:
@@ -126,7 +126,7 @@ class Worker:
 
     def _clear_up(self) -> None:
         for run_id in self._store.runs.requeue_silent():
-            log.warning("Run %d was silent for too long: its process is gone", run_id)
+            log.warning("Run %d was silent for too long: its process is gone", run_id, extra={"run": run_id})
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_S
             self._tidy(self._store)

@@ -13,6 +13,7 @@ from learner.errors import DatabaseAway, RunStopped, ThawError, is_disk_full, is
 from learner.jobs.device import acquired, device_lock
 from learner.jobs.memory import retain_memory
 from learner.jobs.process import NICENESS
+from learner.logs import set_up_logs
 from learner.store import Store
 from learner.store.runs import HEARTBEAT_S
 from learner.training.progress import Listener, ProgressReporter, RunTakenOver
@@ -126,7 +127,7 @@ def _interrupt(_signal, _frame):
 
 def main() -> None:
     """Execute the run whose id is the argument. Ctrl-C and SIGTERM end it with exit code 130; it can go on later."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    set_up_logs(run=int(sys.argv[1]))
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     try:
