@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -111,9 +112,13 @@ def test_the_web_process_writes_objects_only(workspace, tmp_path):
         (folder / "upload").write_bytes(b"in the way")
     put = f"http://127.0.0.1:{port}/api/uploads/{upload}/files?name=a/b.jpg"
     assert httpx.put(put, headers=headers, content=b"x", timeout=GIVE_UP_S).status_code == 500
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        plain.sendall(b"no HTTP\r\n\r\n")
+        plain.recv(1000)
     web.terminate()
     web.wait(GIVE_UP_S)
     assert (tmp_path / "out").read_text() == ""
     lines = objects((tmp_path / "err").read_text())
     kept = [line for line in lines if line["message"] == "An upload could not be kept"]
     assert kept and "Error" in kept[0]["exception"]
+    assert "Invalid HTTP request received." in {line["message"] for line in lines}  # the server's own

@@ -145,7 +145,9 @@ def test_files_that_vanish_or_grow_meanwhile_do_no_harm(trained, tmp_path, monke
         return found
 
     monkeypatch.setattr(learner.operations.backup, "_other_files", one_goes)
-    back = restored(back_up(trained, tmp_path / "b.zip").path, tmp_path / "new")
+    made = back_up(trained, tmp_path / "b.zip")
+    assert made.left_out == []
+    back = restored(made.path, tmp_path / "new")
     assert not (back.workspace.weights / "vgg16.safetensors").exists()
     assert (back.workspace.run_folder(1) / "log.txt").read_text() in ("before\n", "before\nafter\n")
 
