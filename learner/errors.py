@@ -18,6 +18,10 @@ class RecipeError(ThawError):
         super().__init__(f"{source} has {len(problems)} mistake{'s' * (len(problems) > 1)}: " + "; ".join(problems))
 
 
+class AccessError(ThawError):
+    """A person may not enter, or may not do that."""
+
+
 class DatasetError(ThawError):
     """A data set cannot be found, read or imported."""
 
@@ -48,6 +52,10 @@ class BackupError(ThawError):
 
 class RunError(ThawError):
     """A run does not exist, or is not in a state for what was asked."""
+
+
+class StudyError(ThawError):
+    """A study does not exist, or what it asks cannot be answered."""
 
 
 class RunStopped(RunError):

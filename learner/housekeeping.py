@@ -52,6 +52,7 @@ def clean_up(store: Store) -> None:
     """Bring what is bounded back within its bounds: deleted runs, logs, thumbnails and the feature cache."""
     for run_id in store.runs.purge():
         shutil.rmtree(store.workspace.run_folder(run_id), ignore_errors=True)
+    store.studies.purge()
     for log in _logs(store.workspace):
         cut_log(log)
     Budget.of(store.workspace).make_room(0)

@@ -1,5 +1,6 @@
 """Where files live: one folder, `$THAW_HOME`, holds everything Thaw keeps."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,22 @@ class Workspace:
     def current(cls) -> "Workspace":
         """The workspace that `$THAW_HOME` names, `./workspace` when it names none."""
         return cls(Path(os.environ.get("THAW_HOME") or "workspace").expanduser().resolve())
+
+    @property
+    def spaces(self) -> Path:
+        """A folder a space (`learner.people`), each a workspace of its own."""
+        return self.root / "spaces"
+
+    @property
+    def top(self) -> "Workspace":
+        """The workspace whose space this is; itself where it is none."""
+        above = Workspace(self.root.parent.parent)
+        return above if self.root.parent == above.spaces and above.people_file.exists() else self
+
+    @property
+    def people_file(self) -> Path:
+        """Says who may do what, where pages ask people to sign in."""
+        return self.root / "people.yaml"
 
     @property
     def datasets(self) -> Path:
@@ -63,8 +80,13 @@ class Workspace:
 
     @property
     def database_url(self) -> str:
-        """`$DATABASE_URL`, or a SQLite file in the workspace."""
+        """`$DATABASE_URL`, or a SQLite file in the workspace; see `schema`."""
         return os.environ.get("DATABASE_URL") or f"sqlite:///{self.root / 'thaw.db'}"
+
+    @property
+    def schema(self) -> str:
+        """The schema that a space's tables have in a PostgreSQL database that it shares; empty for the usual one."""
+        return "" if self.top == self else f"space_{hashlib.sha256(self.root.name.encode()).hexdigest()[:24]}"
 
     def run_folder(self, run_id: int) -> Path:
         return self.runs / str(run_id)

@@ -17,6 +17,7 @@ from ui.live.listing import show_list
 from ui.live.naming import took
 from ui.live.photos import show_photos
 from ui.live.standing import series_text, show_standing
+from ui.live.studies import show_studies
 from ui.live.trials import show_trials
 from ui.names import plain
 
@@ -24,18 +25,24 @@ REFRESH_S = 1.0
 CURVES_REFRESH_S = 4.0
 """Drawing curves costs a browser more than all the rest, and training may share its cores."""
 LOG_LINES = 40
+VIEWS = {"runs": "Runs", "studies": "Studies"}
 
 
 def show_page() -> None:
     store = state.get_store()
     store.runs.requeue_silent()
-    runs = store.runs.all()
+    runs = state.own_first(store.runs.all())
     show_undo()
+    if store.studies.all() and state.choose_view(VIEWS, "runs", state.RUNS_VIEW) == "studies":
+        show_studies(store)
+        return
     if not runs:
         empty("**No runs yet.** A run is one training, from a recipe to a model.", "train", "Plan a run")
         return
     chosen = state.current_run(runs)
     assert chosen is not None  # there are some
+    if chosen.study is not None:
+        st.caption(f"Run {chosen.id} is a part of study {chosen.study}.")
     state.remember_run(chosen.id)
     slowly = CURVES_REFRESH_S if any(run.status in ACTIVE for run in runs) else None
     st.fragment(show_list, run_every=slowly)(store, chosen.id)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.errors import ThawError
-from ui import state
+from learner.errors import AccessError, ThawError
+from ui import people, state
 from ui.names import plain
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,12 @@ def page(name: str, intro: str) -> Iterator[None]:
         st.markdown(f"{MARK.read_text('utf-8').strip()} **Thaw**", unsafe_allow_html=True, width="content")
         for step, label in STEPS.items():
             st.page_link(f"pages/{step}.py", label=label)
+    try:
+        state.enter(people.entered())
+    except AccessError as error:
+        show_sign_in(error)
+        st.stop()
+    show_person()
     st.title(title)
     st.caption(intro)
     with telling_errors():
@@ -100,6 +106,50 @@ def telling_errors() -> Iterator[None]:
             "Something went wrong inside Thaw while this page was made. Your data and runs are safe. Reload the page; "
             "if it stays, the server's log has the details."
         )
+
+
+def show_sign_in(error: AccessError) -> None:
+    """What stands in the place of a page for somebody who may not enter."""
+    st.title("Thaw")
+    if st.user.get("is_logged_in"):
+        st.error(plain(str(error)))
+        st.button("Sign out", on_click=st.logout)
+        return
+    st.markdown("Fine-tune an image classifier on your own photos. Sign in to see your data sets and runs.")
+    st.button("Sign in", type="primary", on_click=st.login)
+
+
+def show_person() -> None:
+    """Who has signed in, and the spaces that they may enter; without sign-in, whether others can reach this server."""
+    place = state.entered()
+    if place.person is None:
+        if people.is_open_to_others():
+            st.warning(
+                "Everybody who can reach this server can see and change all that is here: nobody is asked to sign in."
+            )
+        return
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", key="person"):
+        if len(place.spaces) > 1:
+            own = place.person.name
+            chosen = st.selectbox(
+                "Space",
+                list(place.spaces),
+                index=place.spaces.index(place.space),
+                format_func=lambda name: "My own" if name == own else name,
+                label_visibility="collapsed",
+                width=220,
+                key="space-box",
+                help="Data sets and runs of a space are seen by its members alone.",
+            )
+            if chosen != place.space:
+                st.query_params.clear()
+                st.query_params[people.SPACE] = chosen
+                st.rerun()
+        with st.popover(plain(place.person.name)):
+            st.markdown(f"Role: **{place.person.role}**")
+            st.button("Sign out", on_click=st.logout)
+    if not place.may_change:
+        st.info(place.for_reading)
 
 
 def next_step(step: str, button: str, primary: bool = True) -> None:

@@ -1,9 +1,17 @@
 """Every key of the browser session, and what a page opens on. Nothing is kept only here: all of it can be lost."""
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import streamlit as st
 
 from learner.store import Run, Store
 from learner.wording import percent
+from learner.workspace import Workspace
+from ui import people
+from ui.people import Entered
 
 ROUTED = "routed"
 """Set while the router runs a page; see `ui.frame`."""
@@ -24,9 +32,12 @@ DRAFT_TABLES = "draft_tables"
 ADDING = "adding"
 """Whether the Data page shows the ways in although there are data sets."""
 VIEW = "view"
-"""In the address: the view of the Data or the Results page, so that a reload keeps it."""
-DATA_VIEW, RESULTS_VIEW = "data-view", "results-view"
-"""What the row of views of both shows."""
+"""In the address: the view of the Data, the Runs or the Results page, so that a reload keeps it."""
+DATA_VIEW, RESULTS_VIEW, RUNS_VIEW = "data-view", "results-view", "runs-view"
+"""What the row of views of each shows."""
+STUDY = "study"
+"""Id of the study last looked at; also in the page's address, so that a reload keeps it."""
+STUDY_BOX = "study-box"
 CAMERA = "camera"
 """The pile of photos that the camera has taken so far; also in the page's address, so that a reload keeps it."""
 BATCH = "batch"
@@ -39,10 +50,59 @@ SERVER_FOLDER = "server_folder"
 """The folder of the server that is open among the ways in."""
 
 
-@st.cache_resource
+ENTERED = "entered"
+"""The `ui.people.Entered` of this page, set before anything else of it is drawn."""
+
+
+def entered() -> Entered:
+    """Where this page works; without sign-in that is the same everywhere. Raises AccessError."""
+    return st.session_state.get(ENTERED) or people.entered()
+
+
+def enter(place: Entered) -> None:
+    """Work there from now on. Nothing of another space's pages is taken along."""
+    before = st.session_state.get(ENTERED)
+    if before is not None and before != place:
+        for key in [key for key in st.session_state if key != ROUTED]:
+            del st.session_state[key]
+    st.session_state[ENTERED] = place
+
+
 def get_store() -> Store:
-    """The store of this server's workspace, opened once."""
-    return Store()
+    """The store of the workspace that this page may work in, opened once a server."""
+    place = entered()
+    return _store(place.workspace, place.for_reading, place.person.name if place.person else "")
+
+
+@st.cache_resource
+def _store(workspace: Workspace, for_reading: str, who: str) -> Store:
+    return Store(workspace, for_reading, who)
+
+
+def cached(cache: Callable[..., Callable], **options: Any) -> Callable[[Callable], Callable]:
+    """`st.cache_data` or `st.cache_resource` for a function whose answers are of the present space only.
+
+    Ids of versions and runs begin at 1 in every space.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @wraps(function)
+        def of_a_space(space, *arguments, **keywords):
+            return function(*arguments, **keywords)
+
+        signature = inspect.signature(function)
+        space = inspect.Parameter("space", inspect.Parameter.POSITIONAL_ONLY)
+        own = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in signature.parameters.values()]
+        of_a_space.__signature__ = signature.replace(parameters=[space, *own])  # type: ignore[attr-defined]
+        kept = cache(**options)(of_a_space)
+
+        @wraps(function)
+        def call(*arguments, **keywords):
+            return kept(str(entered().workspace.root), *arguments, **keywords)
+
+        return call
+
+    return decorate
 
 
 def is_dark() -> bool:
@@ -89,15 +149,22 @@ def remember_run(run_id: int) -> None:
         st.query_params[RUN] = str(run_id)
 
 
+def own_first(runs: list[Run]) -> list[Run]:
+    """Runs of their own, then those of studies, of which there may be very many; each in the order given."""
+    return sorted(runs, key=lambda run: run.study is not None)
+
+
 def run_label(run: Run) -> str:
     """A run in one line, for a select box."""
     name, version = get_store().runs.dataset_of(run)
     accuracy = f", {percent(run.best_accuracy)}" if run.best_accuracy is not None else ""
-    return f"Run {run.id}: {name} (version {version}){accuracy}"
+    study = f", of study {run.study}" if run.study is not None else ""
+    return f"Run {run.id}: {name} (version {version}){accuracy}{study}"
 
 
 def choose_run(runs: list[Run], label: str) -> Run:
     """A select box over `runs` that opens on the one last worked on."""
+    runs = own_first(runs)
     by_id = {run.id: run for run in runs}
     newest = current_run(runs)
     assert newest is not None  # of some runs there is always one

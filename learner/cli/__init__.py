@@ -17,6 +17,7 @@ from learner.cli.plans import forecast, plan_dict, print_plan
 from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
 from learner.cli.runs import ending_claimed_run, runs, train_here
+from learner.cli.studies import study
 from learner.errors import RunError, ThawError
 from learner.logs import set_up_logs
 from learner.recipe import AUTO, read_recipe, recipe_for
@@ -35,6 +36,7 @@ app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
 app.add_typer(cache, name="cache")
 app.add_typer(results, name="results")
+app.add_typer(study, name="study")
 
 
 def main(program: str = "python -m learner") -> None:

@@ -31,8 +31,11 @@ def backup(
         made = back_up(Workspace.current(), file, _bytes_to(show, "Copying"))
     for name in made.left_out:
         err.print(f"Left out, as it cannot be read: {name}", markup=False)
+    for space in made.spaces:
+        err.print(f"A space of its own is not in it: THAW_HOME={space} python -m learner backup FILE", markup=False)
     if as_json:
-        print_json({"file": str(made.path), "bytes": made.bytes, "left_out": made.left_out} | _about(made.manifest))
+        told = {"left_out": made.left_out, "spaces": [str(space) for space in made.spaces]}
+        print_json({"file": str(made.path), "bytes": made.bytes} | told | _about(made.manifest))
         return
     out.print(f"{made.path}: {_counts(made.manifest)} ({file_size(made.bytes)})", markup=False)
     err.print("Restore it into an empty workspace: THAW_HOME=FOLDER python -m learner restore FILE")

@@ -49,6 +49,7 @@ class SplitName(StrEnum):
     VALID = "valid"
     TRAIN = "train"
     TEST = "test"
+    FOLD = "fold"
 
 
 class Side(StrEnum):
@@ -281,6 +282,8 @@ def _result(store: Store, run: int, split: SplitName) -> dict[str, Any]:
         raise RunError(f"Run {run} has not looked at the test images. Do it once: python -m learner results test {run}")
     if result is None and split == "train" and load_result(store.workspace.run_folder(run)):
         raise RunError(f"An older Thaw trained run {run}. Complete it: python -m learner results complete {run}")
+    if result is None and split == "fold" and load_result(store.workspace.run_folder(run)):
+        raise RunError(f"Run {run} held back no fold: its recipe has no `folds` with `fold_is: test`.")
     if result is None:
         raise RunError(f"Run {run} has no result: it is {status}.")
     return result
@@ -301,7 +304,7 @@ def _compared(other: int, found, p_value: float) -> dict[str, Any]:
 
 
 def _word(split: SplitName) -> str:
-    return {"valid": "validation", "train": "training", "test": "test"}[split]
+    return {"valid": "validation", "train": "training", "test": "test", "fold": "held-back"}[split]
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from learner.datasets.files import image_path, thumbnail_path
 from learner.datasets.importing import ImportProgress, add_dataset
 from learner.datasets.names import check_name, dataset_folder, natural_key
 from learner.datasets.samples import SAMPLE_NAME, add_sample
-from learner.datasets.splits import Split, assign_folds, describe_split, draw_test_set, split_by, train_valid_split
+from learner.datasets.splits import (
+    Split,
+    assign_folds,
+    describe_split,
+    draw_test_set,
+    held_back_by,
+    split_by,
+    train_valid_split,
+)
 from learner.datasets.summary import Summary, summarize
 from learner.datasets.uploads import remove_upload, save_uploads
 
@@ -23,6 +31,7 @@ __all__ = [
     "dataset_folder",
     "describe_split",
     "draw_test_set",
+    "held_back_by",
     "image_path",
     "natural_key",
     "remove_upload",

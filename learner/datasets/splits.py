@@ -32,10 +32,20 @@ class Split:
 
 
 def split_by(recipe: Recipe, images: Iterable[Image]) -> tuple[list[Image], list[Image]]:
-    """`train_valid_split` as `recipe` says it."""
-    return train_valid_split(
-        images, recipe.seed, recipe.valid_fraction, recipe.grouped, folds=recipe.folds, fold=recipe.fold
-    )
+    """`train_valid_split` as `recipe` says it; of what its fold leaves, where that is for the test."""
+    train, valid = _fold_by(recipe, images)
+    if recipe.holds_back:
+        return train_valid_split(train, recipe.seed, recipe.valid_fraction, recipe.grouped)
+    return train, valid
+
+
+def held_back_by(recipe: Recipe, images: Iterable[Image]) -> list[Image]:
+    """The images that judge the finished model and have no other part (`Recipe.fold_is`); none without such a fold."""
+    return _fold_by(recipe, images)[1] if recipe.holds_back else []
+
+
+def _fold_by(recipe: Recipe, images: Iterable[Image]) -> tuple[list[Image], list[Image]]:
+    return train_valid_split(images, recipe.seed, recipe.valid_fraction, recipe.grouped, recipe.folds, recipe.fold)
 
 
 def train_valid_split(

@@ -14,11 +14,11 @@ from PIL import Image as Picture
 from torch import nn
 
 from learner.atomic import write_json
-from learner.datasets import dataset_folder, image_path, split_by
+from learner.datasets import dataset_folder, held_back_by, image_path, split_by
 from learner.datasets.images import reading
 from learner.errors import DatasetError, RunError
 from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
-from learner.evaluation.results import SplitName, save_result, split_folder
+from learner.evaluation.results import SPLIT_TITLES, SplitName, save_result, split_folder
 from learner.features.loaders import LabelledFile, ahead
 from learner.features.targets import shares_of
 from learner.inference.predictor import BATCH, Predictor
@@ -206,11 +206,10 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
 
     Raises RunError, ModelError, ImageError, and DatasetError where there are no test images.
     """
-    run, checkpoint = _ended_run(store, run_id), store.checkpoint(run_id)
+    run = _ended_run(store, run_id)
     version = store.datasets.version_by_id(run.dataset_version_id)
-    model, spec = load_model(checkpoint)
-    known = set(spec.classes)
     images = [image for image in store.datasets.images(version.id) if image.split == "test" and not image.excluded]
+    known = set(read_spec(store.checkpoint(run_id)).classes)
     unknown = sorted({image.label for image in images} - known)
     if not images:
         raise DatasetError(
@@ -222,14 +221,37 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
             f"{version.name} has test images of {unknown[0]}, a class that run {run_id} never learnt. Relabel them or "
             "set them aside."
         )
-    predictor = Predictor(model, spec, load_reference(checkpoint))
-    [outputs] = _outputs_of(predictor, store, version.name, {"test": images}, tell)
-    far = None
-    if predictor.reference is not None:
-        far = distances(outputs.features, predictor.reference, spec.neighbours)
-    result = write_split(store.workspace.run_folder(run_id), "test", spec, outputs, far)
+    result = _judge(store, run_id, version.name, "test", images, tell)
     store.runs.add_test_look(run_id, version.name, result["accuracy"], result["images"])
     return result
+
+
+def judge_by_fold(store: Store, run: Run, tell: Tell = lambda text: None) -> None:
+    """Look at the fold that was held back (`Recipe.fold_is`), where there is one, with the finished model.
+
+    Raises ModelError, ImageError, and DatasetError where the fold is empty.
+    """
+    version = store.datasets.version_by_id(run.dataset_version_id)
+    recipe = Recipe.from_dict(run.recipe)
+    if not recipe.holds_back:
+        return
+    images = held_back_by(recipe, store.datasets.images(version.id))
+    if not images:
+        raise DatasetError(f"Fold {recipe.fold} of {recipe.folds} has no image: {version.name} is too small for that.")
+    _judge(store, run.id, version.name, "fold", images, tell)
+
+
+def _judge(
+    store: Store, run_id: int, dataset: str, split: SplitName, images: list[Image], tell: Tell
+) -> dict[str, Any]:
+    """Figures and predictions of images that had no part in the run's model; written down, and returned."""
+    checkpoint = store.checkpoint(run_id)
+    predictor = Predictor(*load_model(checkpoint), load_reference(checkpoint))
+    [outputs] = _outputs_of(predictor, store, dataset, {SPLIT_TITLES[split].lower(): images}, tell)
+    far = None
+    if predictor.reference is not None:
+        far = distances(outputs.features, predictor.reference, predictor.spec.neighbours)
+    return write_split(store.workspace.run_folder(run_id), split, predictor.spec, outputs, far)
 
 
 def _ended_run(store: Store, run_id: int) -> Run:

@@ -1,6 +1,6 @@
 """A run's results on disk: figures in `result.json`, curves, and one row an image in `predictions.csv`.
 
-Those of the validation images lie in the run's folder itself, those of training and test images in `train` and `test`.
+Those of the validation images lie in the run's folder itself, those of other images in `train`, `test` and `fold`.
 Needs no torch.
 """
 
@@ -17,10 +17,15 @@ from learner.wording import count, percent_with_interval
 if TYPE_CHECKING:
     from learner.store import Image
 
-SplitName = Literal["valid", "train", "test"]
+SplitName = Literal["valid", "train", "test", "fold"]
 
 
-SPLIT_TITLES: dict[SplitName, str] = {"valid": "Validation", "train": "Training", "test": "Test"}
+SPLIT_TITLES: dict[SplitName, str] = {
+    "valid": "Validation",
+    "train": "Training",
+    "test": "Test",
+    "fold": "Held-back fold",
+}
 _FIGURES = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -110,9 +115,10 @@ def load_golden(folder: Path) -> dict[str, Any] | None:
 def discard_stale_results(folder: Path) -> None:
     """Delete what would be of the model before, as a run's model is about to change.
 
-    That is what the golden photos expect, and what was seen of the test images.
+    That is what the golden photos expect, and what was seen of images that judge the finished model.
     """
-    for file in (folder / "golden" / "golden.json", folder / "test" / "result.json"):
+    judged = [split_folder(folder, split) / "result.json" for split in ("test", "fold")]
+    for file in (folder / "golden" / "golden.json", *judged):
         file.unlink(missing_ok=True)
 
 

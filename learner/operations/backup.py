@@ -68,6 +68,8 @@ class Made:
     manifest: Manifest
     left_out: list[str]
     """Files that could not be read, or whose names no archive can hold."""
+    spaces: list[Path]
+    """Spaces of this workspace (`learner.people`): each is a workspace of its own, and not in this backup."""
 
 
 def back_up(workspace: Workspace, target: Path, progress: Progress = lambda done, total: None) -> Made:
@@ -86,7 +88,7 @@ def back_up(workspace: Workspace, target: Path, progress: Progress = lambda done
 
 
 def _write(workspace: Workspace, linked: Path, target: Path, progress: Progress) -> Made:
-    engine = connect(workspace.database_url)
+    engine = connect(workspace.database_url, workspace.schema)
     with engine.connect() as connection:
         before = _states(connection)
     for folder in _run_folders(workspace):
@@ -119,7 +121,7 @@ def _write(workspace: Workspace, linked: Path, target: Path, progress: Progress)
         archive.close()
         file.flush()
         os.fsync(file.fileno())
-    return Made(target, target.stat().st_size, manifest, left_out)
+    return Made(target, target.stat().st_size, manifest, left_out, _spaces(workspace))
 
 
 def _add_rows(archive: zipfile.ZipFile, entries: dict[str, Entry], connection: Connection, table: Table) -> int:
@@ -182,6 +184,10 @@ def _files_of_runs(linked: Path, runs: Iterable[int]) -> dict[str, Path]:
 def _other_files(workspace: Workspace) -> dict[str, Path]:
     folders = [workspace.root / folder for folder in FOLDERS if folder != "runs"]
     return {path.relative_to(workspace.root).as_posix(): path for folder in folders for path in _files(folder)}
+
+
+def _spaces(workspace: Workspace) -> list[Path]:
+    return sorted(path for path in workspace.spaces.glob("*") if path.is_dir())
 
 
 def _require_place(workspace: Workspace, target: Path) -> None:

@@ -159,7 +159,7 @@ def _disk(workspace: Workspace) -> Finding:
 
 def _engine(workspace: Workspace) -> Engine | None:
     """None where the file is not there yet: looking must not make it."""
-    engine = connect(workspace.database_url)
+    engine = connect(workspace.database_url, workspace.schema)
     place = engine.url.database
     if engine.dialect.name == "sqlite" and place and not place.startswith("file:") and not Path(place).exists():
         return None

@@ -20,7 +20,7 @@ def require_ready(workspace: Workspace) -> None:
     A row is written as it is and taken back, so nothing changes; the tables are never brought up to date here.
     """
     require_no_restore(workspace)
-    engine = _engine(workspace.database_url)
+    engine = _engine(workspace.database_url, workspace.schema)
     if engine.dialect.name == "sqlite" and not workspace.root.is_dir():
         raise StoreError(f"The workspace {workspace.root} is not there yet. Open a page, or start a worker.")
     try:
@@ -52,6 +52,6 @@ def _require_current(connection: Connection) -> None:
 
 
 @lru_cache(maxsize=4)
-def _engine(url: str) -> Engine:
+def _engine(url: str, schema: str) -> Engine:
     """One for each address, as making one costs more than asking it."""
-    return connect(url)
+    return connect(url, schema)

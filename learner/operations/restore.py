@@ -99,7 +99,7 @@ def _require_known(manifest: Manifest) -> None:
 
 
 def _restore(workspace: Workspace, archive: zipfile.ZipFile, manifest: Manifest, progress: Progress) -> Restored:
-    engine = open_database(workspace.database_url, workspace.root)
+    engine = open_database(workspace.database_url, workspace.root, workspace.schema)
     require_same_workspace(engine, workspace)
     if _was_complete(workspace, engine, manifest):
         queued = _queue_running(engine)

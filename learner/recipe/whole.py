@@ -72,6 +72,9 @@ class Recipe:
     """Cross-validation: the number of folds, 2 or more; 0 keeps `valid_fraction` for validation instead."""
     fold: Annotated[int, Field(ge=1, le=20)] = 1
     """Which of the folds validates this run."""
+    fold_is: Literal["valid", "test"] = "valid"
+    """What the fold is for: `valid`, or `test`. Then it judges the finished model and nothing is chosen by it;
+    validation images are drawn from the other folds. A data set's own validation images take the fold's place."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Fixes the split, the new head, the order of the images and their augmentation."""
     repeats: Annotated[int, Field(ge=1, le=20)] = 1
@@ -79,7 +82,7 @@ class Recipe:
     refit: bool | Literal["auto"] = "auto"
     """Once the phases are done, train once more on training and validation images together, for as many steps as led
     to the best epoch. That model is handed over; the figures are of the one before, which had not learnt from the
-    validation images. Has no part in cross-validation (`folds`). `auto` is true where a phase solves the head."""
+    validation images. Has no part where a fold validates. `auto` is true where a phase solves the head."""
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     """What is minimised; `focal` pays more attention to images that are still wrong, for very unequal classes."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -253,8 +256,13 @@ class Recipe:
 
     @property
     def refits(self) -> bool:
-        """Whether there is a refit: a fold's model is made only to be checked."""
-        return bool(self.refit) and not self.folds
+        """Whether there is a refit: a model that its fold validates is made only to be checked."""
+        return bool(self.refit) and not (self.folds and self.fold_is == "valid")
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether a fold only judges the finished model."""
+        return bool(self.folds) and self.fold_is == "test"
 
     @property
     def side(self) -> int:

@@ -32,9 +32,7 @@ FEW = 10
 def make_report(store: Store, run_id: int) -> str:
     """The file's text. Raises what `learner.report.collecting.collect` raises."""
     told = collect(store, run_id)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates()
     environment.filters |= {
         "percent": lambda rate: percent(rate).replace(" ", "\u00a0"),
         "with_interval": lambda pair: percent_with_interval(*pair),
@@ -72,6 +70,12 @@ def make_report(store: Store, run_id: int) -> str:
     )
 
 
+def templates() -> Environment:
+    """Where pages are made from the files beside this one; whatever they are given is escaped."""
+    folder = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
 def limits(told: Collected) -> list[str]:
     """What the figures do not say, as sentences."""
     valid = told.results["valid"]
@@ -83,12 +87,14 @@ def limits(told: Collected) -> list[str]:
     flatters = optimism_of(told.epochs, told.run.facts)
     if flatters is not None:
         sentences.append(optimism_text(flatters))
+    if "fold" in told.results:
+        sentences.append("The images of the held-back fold decided nothing: they were looked at once, at the end.")
     if "test" in told.results:
         sentences.append(
             f"The test images of this data set have been looked at {count(told.looks, 'time')}, by all runs together; "
             "the more often they help to choose, the less they say."
         )
-    else:
+    elif "fold" not in told.results:
         sentences.append("No test images were looked at: nothing here comes from images that decided nothing.")
     sentences.append(
         "Intervals tell how much figures would vary with other images drawn like these. They do not cover other "

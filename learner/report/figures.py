@@ -151,6 +151,23 @@ def growth(curve: LearningCurve) -> str:
     return _svg(figure, "growth", curve.sentences[0])
 
 
+def differences(rows: Sequence[tuple[str, Sequence[float], tuple[float, float] | None]], against: str) -> str:
+    """One row a variant: its differences in accuracy to `against`, a dot a pair of runs, with the mean's interval."""
+    figure, (axes,) = _figure(5.6, 1.1 + 0.55 * len(rows))
+    for place, (_, each, interval) in enumerate(rows):
+        spread = [place - 0.18 + 0.36 * (index + 0.5) / len(each) for index in range(len(each))]
+        axes.plot(each, spread, "o", color=VALID, ms=4, alpha=0.6, mew=0)
+        if interval:
+            axes.plot(interval, [place, place], color=ACCURACY, lw=2.4, solid_capstyle="butt")
+        axes.plot([sum(each) / len(each)], [place], "D", color=ACCURACY, ms=7)
+    axes.axvline(0, color=MUTED, lw=1, ls="--")
+    axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"Points of accuracy above {_short(against)}")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.0f}".replace("-", "−")))
+    told = f"Differences in accuracy to {against}, a dot for each seed and fold, with mean and 95 % interval."
+    return _svg(figure, "differences", told)
+
+
 def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
     """Inches; the axes from above to below, with one shared x-axis."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")

@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from learner.audit import note_changes
 from learner.errors import ModelError, RecipeError, RunError
 from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
-from learner.store.database import open_database
+from learner.store.database import open_database, refuse_changes
 from learner.store.datasets import Datasets, VersionInfo
 from learner.store.ownership import require_no_restore, require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.searches import Searches
-from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Worker
+from learner.store.studies import Studies
+from learner.store.tables import Content, Draft, Epoch, Image, Run, SetAside, Step, Study, Worker
 from learner.store.workers import Workers
 from learner.workspace import Workspace
 
@@ -28,6 +30,7 @@ __all__ = [
     "SetAside",
     "Step",
     "Store",
+    "Study",
     "VersionInfo",
     "Worker",
     "Workspace",
@@ -47,16 +50,25 @@ class Store:
     Raises StoreError where the database cannot be used or belongs to another workspace, or a restore is under way.
     """
 
-    def __init__(self, workspace: Workspace | None = None):
+    def __init__(self, workspace: Workspace | None = None, for_reading: str = "", who: str = ""):
+        """`for_reading`: why nothing may be changed through this store, as a sentence; empty where all may be.
+
+        `who` makes the changes, for the audit log; nobody is noted where it is empty.
+        """
         self.workspace = workspace or Workspace.current()
         require_no_restore(self.workspace)
-        engine = open_database(self.workspace.database_url, self.workspace.root)
+        engine = open_database(self.workspace.database_url, self.workspace.root, self.workspace.schema)
         require_same_workspace(engine, self.workspace)
+        if for_reading:
+            refuse_changes(engine, for_reading)
+        if who:
+            note_changes(engine, self.workspace, who)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)
         self.workers = Workers(engine)
         self.searches = Searches(engine)
+        self.studies = Studies(engine, self.runs)
 
     def submit(
         self,
@@ -73,13 +85,8 @@ class Store:
         The page's button and the command line both call this. Returns the (first) run's id; raises RecipeError,
         DatasetError, RunError or ModelError.
         """
-        recipe.check()
-        version = self.datasets.version(recipe.dataset, recipe.version)
-        self.datasets.require_trainable(version)
-        repeats = recipe.repeats
-        recipe = replace(recipe, version=version.number, repeats=1, **self.weights_of(recipe))
-        known = known_backbone(recipe.backbone)
-        recipe.check(list(known.stages) if known else None)  # of others, and of `auto`, the run finds out
+        recipe, version = self.settle(recipe)
+        repeats, recipe = recipe.repeats, replace(recipe, repeats=1)
         if parent:
             self._check_parent(recipe, *parent)
         run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)
@@ -87,6 +94,19 @@ class Store:
             again = replace(recipe, seed=recipe.seed + number)
             self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
         return run_id
+
+    def settle(self, recipe: Recipe) -> tuple[Recipe, VersionInfo]:
+        """A checked recipe with its version and weights pinned, and that version.
+
+        Raises RecipeError, DatasetError, RunError or ModelError.
+        """
+        recipe.check()
+        version = self.datasets.version(recipe.dataset, recipe.version)
+        self.datasets.require_trainable(version)
+        recipe = replace(recipe, version=version.number, **self.weights_of(recipe))
+        known = known_backbone(recipe.backbone)
+        recipe.check(list(known.stages) if known else None)  # of others, and of `auto`, the run finds out
+        return recipe, version
 
     def weights_of(self, recipe: Recipe) -> Body:
         """`weights`, and for another run's body also `backbone`, as a worker needs them, which may stand elsewhere.

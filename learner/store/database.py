@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError
@@ -12,7 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from learner.errors import DatabaseAway, StoreError, ThawError, is_disk_full
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST_REVISION = "0008"
+NEWEST_REVISION = "0010"
 """The last numbered step in `migrations/versions`; a test holds the two together."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before SQLite gives up."""
@@ -20,14 +20,15 @@ MIGRATION_TIMEOUT_S = 60
 """How long whoever opens the database waits for another process that changes its tables."""
 
 
-def open_database(url: str, lock_folder: Path) -> Engine:
+def open_database(url: str, lock_folder: Path, schema: str = "") -> Engine:
     """Connect to `url` and run the migrations that are still missing, one process at a time.
 
+    With `schema` the tables of a PostgreSQL database are those of that schema, which is made where it is missing.
     From then on the engine raises StoreError, in words, where the database is locked, away, damaged or read-only.
     Raises ThawError when the address is malformed, the server cannot be reached, the workspace cannot be written, or
     a newer Thaw has changed the tables.
     """
-    engine = _engine(url)
+    engine = _engine(url, schema)
     parsed = engine.url
     try:
         lock_folder.mkdir(parents=True, exist_ok=True)
@@ -37,6 +38,9 @@ def open_database(url: str, lock_folder: Path) -> Engine:
         ) from error
     try:
         with FileLock(lock_folder / "migrations.lock", timeout=MIGRATION_TIMEOUT_S):
+            if schema and parsed.get_backend_name() == "postgresql":
+                with engine.begin() as connection:
+                    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
             if _revision(engine, parsed) != NEWEST_REVISION:
                 _upgrade(engine)
     except Timeout as error:
@@ -57,12 +61,12 @@ def open_database(url: str, lock_folder: Path) -> Engine:
     return engine
 
 
-def connect(url: str) -> Engine:
-    """An engine for `url` that changes no tables and says what is wrong in words; nothing is asked of it yet.
+def connect(url: str, schema: str = "") -> Engine:
+    """An engine that changes no tables and says what is wrong in words; nothing is asked of it yet.
 
-    Raises ThawError when the address is malformed.
+    `url` and `schema` are as for `open_database`. Raises ThawError when the address is malformed.
     """
-    engine = _engine(url)
+    engine = _engine(url, schema)
     _tell_in_words(engine, engine.url)
     return engine
 
@@ -91,11 +95,13 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, schema: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.drivername in ("postgres", "postgresql"):
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if schema and parsed.get_backend_name() == "postgresql":
+            parsed = parsed.update_query_dict({"options": f"-csearch_path={schema}"})
         return _connect(parsed)
     except (ArgumentError, ModuleNotFoundError) as error:  # the latter: a database whose driver is not installed
         raise ThawError(
@@ -118,6 +124,15 @@ def _connect(parsed: URL) -> Engine:
         cursor.close()
 
     return engine
+
+
+def refuse_changes(engine: Engine, reason: str) -> None:
+    """From now on whatever would change a row raises StoreError with that reason."""
+
+    @event.listens_for(engine, "before_execute")
+    def refuse(_connection: Connection, statement: Executable, *_: object) -> None:
+        if statement.is_dml:
+            raise StoreError(reason)
 
 
 def give_up_early(connection: Connection, seconds: float) -> None:

@@ -66,32 +66,36 @@ class Runs:
         `parent` is a run and the index of its phase from whose end this one begins; its epochs until then are copied.
         `baseline` is the run that this one is to be compared with.
         """
-        now = time.time()
-        run = Run(
-            status="running" if running else "queued",
-            reason="",
-            recipe=recipe,
-            dataset_version_id=dataset_version_id,
-            created_at=now,
-            started_at=now if running else None,
-            heartbeat_at=now if running else None,
-            asked="",
-            host=socket.gethostname() if running else "",
-            pid=os.getpid() if running else None,
-            progress={},
-            facts={},
-            series=series,
-            parent=parent[0] if parent else None,
-            parent_phase=parent[1] if parent else None,
-            baseline=baseline,
-            deaths=0,
-        )
+        run = self.new(recipe, dataset_version_id, series=series, baseline=baseline)
+        if running:
+            now = time.time()
+            run.status, run.started_at, run.heartbeat_at = "running", now, now
+            run.host, run.pid = socket.gethostname(), os.getpid()
+        if parent:
+            run.parent, run.parent_phase = parent
         with self.session() as session, session.begin():
             session.add(run)
             session.flush()
             if parent:
                 _copy_epochs(session, parent, run.id)
         return run.id
+
+    @staticmethod
+    def new(recipe: dict[str, Any], dataset_version_id: int, **columns: Any) -> Run:
+        """The row of a queued run, not yet written."""
+        return Run(
+            status="queued",
+            reason="",
+            recipe=recipe,
+            dataset_version_id=dataset_version_id,
+            created_at=time.time(),
+            asked="",
+            host="",
+            progress={},
+            facts={},
+            deaths=0,
+            **columns,
+        )
 
     def claim(self) -> int | None:
         """Take the next queued run for this process, in one transaction; None when nothing waits."""

@@ -158,6 +158,10 @@ class Run(Base):
     parent: Mapped[int | None]
     """The run from the end of whose phase `parent_phase` (from 0) this one began."""
     parent_phase: Mapped[int | None]
+    study: Mapped[int | None] = mapped_column(ForeignKey("studies.id"), index=True)
+    """The study that it is a part of; empty for a run of its own."""
+    variant: Mapped[int | None]
+    """Which of the study's variants it trains, from 0."""
     baseline: Mapped[int | None]
     """The run it is to be compared with: the same recipe before photos were corrected."""
     deaths: Mapped[int]
@@ -182,6 +186,20 @@ class Run(Base):
             for index, phase in enumerate(self.recipe["phases"])
         ]
         return self.recipe | {"phases": phases}
+
+
+class Study(Base):
+    """Variants of a recipe × seeds × folds, on one version of a data set, to answer one question."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_versions.id"))
+    created_at: Mapped[float]
+    design: Mapped[dict[str, Any]]
+    """See `learner.studies.design.Design`."""
+    deleted_at: Mapped[float | None]
+    """When a person deleted it, with its runs; until these are purged that can be undone."""
 
 
 class Epoch(Base):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from learner.errors import RunStopped, is_out_of_memory
+from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
 from learner.recipe import Recipe
@@ -78,6 +79,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     if progression.asked == "pause" and not finished:
         return "paused"
     training.write_result(finished)
+    judge_by_fold(store, run, progression.say)
     return "finished" if finished else "stopped"
 
 

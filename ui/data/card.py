@@ -57,6 +57,6 @@ def show_card(working: Working) -> None:
     )
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=4, show_spinner=False)
 def _card(state: str, _working: Working) -> Card:
     return card_of(_working.store, _working.version, _working.rows)

@@ -75,7 +75,7 @@ def show_ended(store: Store, job: ImportJob) -> None:
         show_found(store, job)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=4, show_spinner=False)
 def _listing(job_id: str, _store: Store) -> Listing:
     return listing(_store.workspace, job_id)
 

@@ -7,6 +7,7 @@ from learner.datasets.grouping import components
 from learner.datasets.splits import Split, describe_split, draw_test_set, has_own_split
 from learner.recipe import Recipe
 from learner.wording import count
+from ui import state
 from ui.data.pictures import done
 from ui.data.working import Working
 from ui.frame import telling_errors
@@ -44,7 +45,7 @@ def show_split(working: Working) -> None:
         show_fixing(working, splits[0])
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=8, show_spinner=False)
 def _splits(state: str, seed: int, fraction: float, folds: int, _working: Working) -> list[Split]:
     numbers = range(1, max(folds, 1) + 1)
     return [describe_split(_working.rows, seed, fraction, folds=folds, fold=fold) for fold in numbers]

@@ -8,6 +8,7 @@ from learner.datasets.editing import Difference, difference, restore
 from learner.datasets.rows import rows_of
 from learner.store import VersionInfo
 from learner.wording import count
+from ui import state
 from ui.data.working import Working
 from ui.frame import telling_errors
 from ui.names import plain
@@ -59,7 +60,7 @@ def show_versions(working: Working) -> None:
     )
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@state.cached(st.cache_data, max_entries=8, show_spinner=False)
 def _difference(
     before_id: int, after_id: int, _working: Working, _before: VersionInfo, _after: VersionInfo
 ) -> Difference:

@@ -11,6 +11,7 @@ from learner.datasets.jobs.checks import check_of
 from learner.datasets.rows import counts_of, rows_of
 from learner.errors import DatasetError
 from learner.store import Store, VersionInfo
+from ui import state
 from ui.frame import telling_errors
 
 
@@ -77,17 +78,17 @@ def working_on(store: Store, name: str) -> Working:
     return Working(store, version, edits, undone, rows, revision, check, trouble)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=4, show_spinner=False)
 def _rows(version_id: int, check: str, _store: Store, _version: VersionInfo) -> list[ImageRow]:
     return rows_of(_store, _version)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=4, show_spinner=False)
 def _facts(version_id: int, check: str, _store: Store, _version: VersionInfo) -> Facts:
     return facts_of(_store, _version)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@state.cached(st.cache_resource, max_entries=8, show_spinner=False)
 def _found(state: str, _working: Working) -> list[Finding]:
     return find(_working.rows, facts(_working))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 
 import pandas as pd
 import streamlit as st
@@ -21,9 +22,16 @@ HIGHEST_LIST_PX = 300
 
 @telling_errors()
 def show_list(store: Store, chosen_id: int) -> None:
-    """Every run, then the queue and the deleted ones. Choosing another run draws the whole page anew."""
-    runs = store.runs.all()
-    waiting = [run.id for run in store.queue.waiting()]
+    """Every run, then the queue and the deleted ones. Choosing another run draws the whole page anew.
+
+    Runs of studies are in the list only when a person asks for them: they can be hundreds.
+    """
+    every = state.own_first(store.runs.all())
+    queue = store.queue.waiting()
+    waiting = [run.id for run in queue]
+    of_studies = sum(run.study is not None for run in every)
+    shows_all = of_studies and st.toggle(f"Show the {count(of_studies, 'run')} of studies, too", key="study-runs")
+    runs = [run for run in every if run.study is None or shows_all or run.id == chosen_id]
     curves = accuracies(store, [run.id for run in runs])
     table = pd.DataFrame([_row(run, waiting, curves.get(run.id, [])) for run in runs])
     ids = [run.id for run in runs]
@@ -51,9 +59,9 @@ def show_list(store: Store, chosen_id: int) -> None:
         alt="Every run with its status, accuracy by epoch, best accuracy, gain, data set, start and duration.",
     )
     if waiting:
-        _show_queue(store, [run for run_id in waiting for run in runs if run.id == run_id], chosen_id in waiting)
+        _show_queue(store, queue, chosen_id in waiting)
     _show_deleted(store)
-    chosen = state.current_run(runs)
+    chosen = state.current_run(every)
     if chosen is None or chosen.id != chosen_id:
         st.rerun()
 
@@ -80,25 +88,34 @@ def _choose(key: str, ids: Sequence[int]) -> None:
 
 
 def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
-    """The order in which runs will be taken, and its buttons."""
+    """The order in which runs will be taken, and its buttons. Runs of a study that follow one another are one line."""
+    lines = [list(some) for _, some in groupby(waiting, key=lambda run: ("study", run.study) if run.study else run.id)]
     with st.expander(f"The queue: {count(len(waiting), 'run')}", expanded=opened):
-        for place, run in enumerate(waiting):
+        for index, line in enumerate(lines):
+            run = line[0]
+            place = sum(map(len, lines[:index]))
+            if run.study:
+                numbers = f"{place + 1}." if len(line) == 1 else f"{place + 1} to {place + len(line)}."
+                st.markdown(f"{numbers} **Study {run.study}** · {plain(dataset_text(run))} · {count(len(line), 'run')}")
+                continue
             phases = count(len(run.recipe["phases"]), "phase")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(
                     f"{place + 1}. **Run {run.id}** · {plain(dataset_text(run))} · {phases}",
                     width="stretch",
                 )
-                for label, icon, places, off in (
-                    ("Earlier", "arrow_upward", -1, place == 0),
-                    ("Later", "arrow_downward", 1, place == len(waiting) - 1),
+                before = len(lines[index - 1]) if index else 0
+                after = len(lines[index + 1]) if index + 1 < len(lines) else 0
+                for label, icon, places in (
+                    ("Earlier", "arrow_upward", -before),
+                    ("Later", "arrow_downward", after),
                 ):
                     st.button(
                         label,
                         icon=f":material/{icon}:",
                         key=f"{label}-{run.id}",
-                        disabled=off,
-                        help=f"Run {run.id} one place {label.lower()}",
+                        disabled=not places,
+                        help=f"Run {run.id} {'one place ' if abs(places) == 1 else ''}{label.lower()}",
                         on_click=act,
                         args=(store.queue.move, run.id, places, [other.id for other in waiting]),
                     )
@@ -112,7 +129,8 @@ def _show_queue(store: Store, waiting: Sequence[Run], opened: bool) -> None:
 
 
 def _show_deleted(store: Store) -> None:
-    deleted = store.runs.deleted()
+    gone = {study.id for study in store.studies.deleted()}
+    deleted = [run for run in store.runs.deleted() if run.study not in gone]
     if not deleted:
         return
     with st.expander(f"{count(len(deleted), 'deleted run')}"):

@@ -52,7 +52,7 @@ def _choose_epoch(run: Run, seen: Sequence[Epoch]) -> Epoch:
     return by_number.get(number, seen[-1])
 
 
-@st.cache_data(max_entries=20, show_spinner=False)
+@state.cached(st.cache_data, max_entries=20, show_spinner=False)
 def _photos(_root: str, ids: tuple[int, ...]) -> list[tuple[str, str] | None]:
     """SHA-256 and class of every image; None for one that is gone."""
     rows = state.get_store().datasets.images_by_id(list(ids))

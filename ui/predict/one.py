@@ -115,7 +115,7 @@ def show_heat_map(answered: Answered, picture: Picture, file: Path, shown: Image
         )
 
 
-@st.cache_data(max_entries=128, show_spinner=False)
+@state.cached(st.cache_data, max_entries=128, show_spinner=False)
 def heat_map(_predictor: "Predictor", _file: Path, model: str, sha256: str, index: int, stage: str) -> np.ndarray:
     """Grad-CAM of a class; kept by model and content."""
     from learner.evaluation.grad_cam import heat_maps
@@ -123,7 +123,7 @@ def heat_map(_predictor: "Predictor", _file: Path, model: str, sha256: str, inde
     return heat_maps(_predictor, _predictor.read(_file)[None], [index], stage)[0]
 
 
-@st.cache_data(max_entries=128, show_spinner=False)
+@state.cached(st.cache_data, max_entries=128, show_spinner=False)
 def attention(_predictor: "Predictor", _file: Path, model: str, sha256: str) -> np.ndarray:
     looked = _predictor.look(np.stack([_predictor.read(_file)])).attention
     assert looked is not None  # asked only of models that show it
@@ -148,7 +148,7 @@ def show_nearest(store: Store, run: Run, nearest: Sequence[int]) -> None:
     st.html(f'<div class="thaw-grid">{"".join(figures)}</div>')
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
+@state.cached(st.cache_data, max_entries=4, show_spinner=False)
 def training_rows(folder: str, _written_ns: int) -> list[tuple[str, str, str]]:
     """(path, file, label) of the images that distances are measured from, in their order."""
     table = load_predictions(Path(folder), "train")
@@ -176,7 +176,7 @@ def show_untouched(store: Store, file: Path) -> None:
     st.caption(f"Untouched: {model.arch}. {plain(model.source.reason)}")
 
 
-@st.cache_resource(show_spinner=False)
+@state.cached(st.cache_resource, show_spinner=False)
 def load_untouched():
     """The ImageNet network with its own classifier; or why it cannot be had."""
     from learner.inference.imagenet import ImageNetModel

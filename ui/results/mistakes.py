@@ -12,6 +12,7 @@ from learner.datasets import dataset_folder
 from learner.datasets.exclusions import ImageRow
 from learner.evaluation.results import SPLIT_TITLES, SplitName, confused_pairs
 from learner.wording import count, percent
+from ui import state
 from ui.components import pager
 from ui.data.working import Working, working_on
 from ui.drawing import show_chart
@@ -193,7 +194,7 @@ def heat_thumbnails(shown: Shown, page: "pd.DataFrame", stage: str, strength: fl
     return dict(zip(page["path"], drawn, strict=True))
 
 
-@st.cache_data(max_entries=24, show_spinner=False)
+@state.cached(st.cache_data, max_entries=24, show_spinner=False)
 def _overlays(
     _shown: Shown, model: str, files: tuple[str, ...], classes: tuple[int, ...], stage: str, strength: float
 ) -> list[str]:

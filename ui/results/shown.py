@@ -13,7 +13,7 @@ from learner.store import Run, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS: tuple[SplitName, ...] = ("valid", "train", "test")
+SPLITS: tuple[SplitName, ...] = ("valid", "train", "test", "fold")
 
 
 @dataclass(frozen=True)

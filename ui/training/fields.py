@@ -47,7 +47,8 @@ NAMES = {
     "refit": "Train once more on all images at the end (refit)",
     "grouped": "Keep what belongs together on one side (grouped split)",
     "folds": "Folds (0: one split)",
-    "fold": "Which fold validates",
+    "fold": "Which fold",
+    "fold_is": "What the fold does",
 }
 PHASE_NAMES = {
     "name": "Phase",

@@ -73,7 +73,7 @@ def show_cost(plan: RunPlan, repeats: int) -> None:
     )
 
 
-@st.cache_data(ttl="10m", max_entries=200, show_spinner=False)
+@state.cached(st.cache_data, ttl="10m", max_entries=200, show_spinner=False)
 def workload_for(recipe: str) -> Workload:
     """How much there is to do for a settled recipe (JSON). Kept, as it times the reading of some images."""
     return workload_of(state.get_store(), Recipe.from_dict(json.loads(recipe)))
@@ -90,6 +90,7 @@ def expect(store: Store, settled: Recipe) -> RunPlan | None:
         grouped=settled.grouped,
         folds=settled.folds,
         fold=settled.fold,
+        fold_is=settled.fold_is,
     )
     amounts = replace(workload_for(json.dumps(plain.to_dict())), room=Budget(store.workspace.features).room())
     return expected_plan(store, settled, amounts)

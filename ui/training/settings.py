@@ -24,6 +24,7 @@ BALANCES = {
     "weights": "Small classes count more (class weights)",
     "oversample": "Small classes are shown more often (oversampling)",
 }
+FOLDS = {"valid": "It validates", "test": "It only judges the finished model"}
 MIXES = {"none": "No", "mixup": "Blends of both (MixUp)", "cutmix": "A piece of the other (CutMix)"}
 PRECISIONS = {
     "auto": "Automatic",
@@ -194,15 +195,18 @@ def _edit_split(draft: dict[str, Any], fields: Fields, versions: Sequence[int]) 
     )
     first, second, third, fourth = st.columns(4)
     folds = int(_number(fields, second, "folds", 0, 20, draft["folds"], 1))
-    share = _per_cent(fields, first, "valid_fraction", 50.0, draft["valid_fraction"], disabled=bool(folds))
     fold = int(_number(fields, third, "fold", 1, 20, draft["fold"], 1, disabled=not folds))
-    seed = int(_number(fields, fourth, "seed", 0, 2**32 - 1, draft["seed"], 1))
-    first, second, third = st.columns([1, 1, 2], vertical_alignment="bottom")
+    fold_is = choose(fields, fourth, "fold_is", FOLDS, draft["fold_is"], disabled=not folds)
+    validates = bool(folds) and fold_is == "valid"
+    share = _per_cent(fields, first, "valid_fraction", 50.0, draft["valid_fraction"], disabled=validates)
+    seed_at, first, second, third = st.columns([1, 1, 1, 2], vertical_alignment="bottom")
+    seed = int(_number(fields, seed_at, "seed", 0, 2**32 - 1, draft["seed"], 1))
     return {
         "valid_fraction": share,
         "seed": seed,
         "folds": folds,
         "fold": fold if folds else 1,
+        "fold_is": fold_is if folds else "valid",
         "repeats": int(_number(fields, first, "repeats", 1, 20, draft["repeats"], 1)),
         "version": fields.at("version", second).selectbox(
             NAMES["version"],
@@ -214,7 +218,7 @@ def _edit_split(draft: dict[str, Any], fields: Fields, versions: Sequence[int]) 
         ),
         "grouped": third.checkbox(NAMES["grouped"], draft["grouped"], help=HELP["grouped"], key=key("grouped")),
         "refit": third.checkbox(
-            NAMES["refit"], draft["refit"], help=HELP["refit"], key=key("refit"), disabled=bool(folds)
+            NAMES["refit"], draft["refit"], help=HELP["refit"], key=key("refit"), disabled=validates
         ),
     }
 
@@ -250,10 +254,11 @@ def _changed_training(values: dict[str, Any]) -> list[str]:
 
 
 def _changed_split(values: dict[str, Any]) -> list[str]:
-    said = [f"fold {values['fold']} of {values['folds']}"] if values["folds"] else []
+    held_back = " held back" if values["fold_is"] == "test" else ""
+    said = [f"fold {values['fold']} of {values['folds']}{held_back}"] if values["folds"] else []
     said += (
         []
-        if values["valid_fraction"] == 0.2 or values["folds"]
+        if values["valid_fraction"] == 0.2 or (values["folds"] and values["fold_is"] == "valid")
         else [f"{_share(values['valid_fraction'])} for validation"]
     )
     said += [] if values["seed"] == 42 else [f"seed {values['seed']}"]

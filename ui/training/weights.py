@@ -77,7 +77,7 @@ def choose_weights(store: Store, draft: dict[str, Any], fields: Fields, left, ri
     return Chosen(backbone, weights, arch, weights)
 
 
-@st.cache_data(ttl="5m", show_spinner="Looking for pretrained weights")
+@state.cached(st.cache_data, ttl="5m", show_spinner="Looking for pretrained weights")
 def find_backbone(backbone: str, weights: str, workspace_root: str) -> tuple[str, WeightsSource] | str:
     """Which backbone and weights there are, or why none. Asking the hub takes up to 10 s, so it is kept a while."""
     try:

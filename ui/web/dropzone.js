@@ -6,7 +6,7 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   const root = parentElement.querySelector('.drop');
   if (!root.dataset.ready) {
     root.dataset.ready = 'yes';
-    listen(root, data?.predict, (id) => setTriggerValue('arrived', id), (busy) => setStateValue('busy', busy));
+    listen(root, data?.predict, data?.space, (id) => setTriggerValue('arrived', id), (busy) => setStateValue('busy', busy));
   }
   if (root.pasted) document.addEventListener('paste', root.pasted);
   return () => {
@@ -15,7 +15,9 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   };
 }
 
-function listen(root, predict, arrived, working) {
+function listen(root, predict, space, arrived, working) {
+  const at = (address) =>
+    space ? `${address}${address.includes('?') ? '&' : '?'}space=${encodeURIComponent(space)}` : address;
   const part = (name) => root.querySelector(`.${name}`);
   const [files, folder] = [part('files'), part('folder')];
   part('choose-files').onclick = () => files.click();
@@ -98,7 +100,7 @@ function listen(root, predict, arrived, working) {
     const started = performance.now();
     const leaving = (event) => event.preventDefault();
     const throwAway = () => {
-      if (id) fetch(`api/uploads/${id}`, { method: 'DELETE', headers: { 'X-Thaw': '1' }, keepalive: true });
+      if (id) fetch(at(`api/uploads/${id}`), { method: 'DELETE', headers: { 'X-Thaw': '1' }, keepalive: true });
     };
     root.stop = () => {
       stopped = true;
@@ -126,7 +128,7 @@ function listen(root, predict, arrived, working) {
     const put = ({ file, name }) => new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       running.add(request);
-      request.open('PUT', `api/uploads/${id}/files?name=${encodeURIComponent(name)}`);
+      request.open('PUT', at(`api/uploads/${id}/files?name=${encodeURIComponent(name)}`));
       request.setRequestHeader('X-Thaw', '1');
       request.upload.onprogress = (event) => {
         request.sent = event.loaded;
@@ -158,13 +160,13 @@ function listen(root, predict, arrived, working) {
     };
 
     try {
-      ({ id } = await post('api/uploads'));
+      ({ id } = await post(at('api/uploads')));
       if (stopped) throwAway();
       const queue = items.values();
       await Promise.all(Array.from({ length: AT_ONCE }, () => worker(queue)));
       if (!stopped) {
         tell('Everything has arrived; looking at it');
-        const { job, batch } = await post(`api/uploads/${id}/done${predict ? '?for=predict' : ''}`);
+        const { job, batch } = await post(at(`api/uploads/${id}/done${predict ? '?for=predict' : ''}`));
         id = null;
         arrived(job || batch);
         show('idle');

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from ui import state
+
 _HERE = Path(__file__).parent
 
 
@@ -22,7 +24,7 @@ def drop_zone(key: str, predict: bool = False) -> tuple[str | None, bool]:
     """
     zone = _element("dropzone")(
         key=key,
-        data={"predict": predict},
+        data={"predict": predict, "space": state.entered().space},
         default={"busy": False},
         on_arrived_change=lambda: None,
         on_busy_change=lambda: None,

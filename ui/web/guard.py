@@ -15,9 +15,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit as st
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from learner.errors import AccessError
+from ui import people
+from ui.web.entering import entered_by
 
 HOSTS_SETTING = "THAW_HOSTS"
 """More names under which the server may be reached, with commas between them."""
@@ -30,22 +38,90 @@ _REFUSED = (
 )
 
 
+_OPEN = (
+    "Thaw listens where others can reach it, and asks nobody to sign in, so it does not answer. Set sign-in up "
+    f"(docs/sign-in.md), or set {people.OPEN_SETTING}=yes if everybody who can reach it may see and change all of it.\n"
+)
+_NO_SIGN_IN = frozenset(
+    {
+        "/",
+        "/favicon.png",
+        "/manifest.json",
+        "/health",
+        "/auth/login",
+        "/auth/logout",
+        "/oauth2callback",
+        "/_stcore/health",
+        "/_stcore/host-config",
+        "/_stcore/stream",  # what it carries are pages, each of which asks
+    }
+)
+_PAGES = frozenset({"/home", "/data", "/train", "/runs", "/results", "/predict"})
+"""Addresses at which the browser gets Streamlit's own files and nothing of anybody's."""
+RATES = {
+    ("GET", "/auth/login"): "30/minute",
+    ("GET", "/oauth2callback"): "30/minute",
+    ("POST", "/api/uploads"): "120/minute",
+}
+"""How often a person, or an address that has not signed in, may ask for what costs much or can be guessed at."""
+
+
+def needs_no_sign_in(path: str) -> bool:
+    """Whether an address has nothing of anybody's; every other one is for people who have signed in."""
+    return path in _NO_SIGN_IN or path.rstrip("/") in _PAGES or path.startswith("/static/")
+
+
+class Rates:
+    """Counts requests by who sends them, within the last minute."""
+
+    def __init__(self):
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._rates = {asked: parse(rate) for asked, rate in RATES.items()}
+
+    def allow(self, scope: Scope, who: str) -> bool:
+        rate = self._rates.get((scope.get("method", ""), scope["path"]))
+        return rate is None or self._limiter.hit(rate, who, scope["path"])
+
+
 class Guard:
     """Answers known names only, and says to browsers what the pages may load and who may show them."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-        elif is_welcome(scope):
+            return
+        refusal = self._refusal(scope)
+        if refusal is None:
             await self._app(scope, receive, _with_headers(send, Headers(scope=scope)["host"]))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await PlainTextResponse(_REFUSED, status_code=421)(scope, receive, send)
+            await refusal(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        """Why a request is not answered; None where it is."""
+        if not is_welcome(scope):
+            return PlainTextResponse(_REFUSED, 421)
+        if people.is_open_to_others() and not people.may_be_open():
+            return PlainTextResponse(_OPEN, 403)
+        who = ""
+        if people.sign_in_is_on() and not needs_no_sign_in(scope["path"]):
+            request = HTTPConnection(scope)
+            try:
+                place = entered_by(request)
+            except AccessError as error:
+                signed_in = bool(people.claims_of(request.cookies))
+                return JSONResponse({"error": str(error)}, 404 if signed_in else 401)
+            who = place.person.name if place.person else ""
+        client = scope.get("client") or ("", 0)
+        if not self._rates.allow(scope, who or client[0]):
+            return PlainTextResponse("Too many requests in a short time. Wait a minute.\n", 429, {"Retry-After": "60"})
+        return None
 
 
 def is_welcome(scope: Scope) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from learner.datasets.images import reading
 from learner.errors import ImageError
 from learner.inference.batches import batch_pictures
 from learner.workspace import Workspace
+from ui import state
+from ui.web.entering import entered_by
 
 PREVIEW_SIDE = 1024
 """Pixels on the longest side of the large view."""
@@ -33,28 +36,31 @@ def preview_url(dataset: str, sha256: str) -> str:
 
 def batch_picture_url(kind: str, batch_id: str, sha256: str) -> str:
     """Where the browser finds the `thumbnail` or `preview` of a picture of a batch (`learner.inference.batches`)."""
-    return f"api/pictures/{kind}/{sha256}.jpg?batch={batch_id}"
+    return f"api/pictures/{kind}/{sha256}.jpg?batch={batch_id}{_of_space()}"
 
 
 def _url(kind: str, dataset: str, sha256: str) -> str:
-    from urllib.parse import quote
+    return f"api/pictures/{kind}/{sha256}.jpg?data={quote(dataset)}{_of_space()}"
 
-    return f"api/pictures/{kind}/{sha256}.jpg?data={quote(dataset)}"
+
+def _of_space() -> str:
+    space = state.entered().space
+    return f"&space={quote(space)}" if space else ""
 
 
 async def _picture(request: Request) -> Response:
+    workspace = entered_by(request).workspace
     side, sha256 = _SIDES.get(request.path_params["kind"]), request.path_params["sha256"]
     if side is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         return Response(status_code=404)
     try:
-        file = await run_in_threadpool(_file, request.query_params, sha256, side)
+        file = await run_in_threadpool(_file, workspace, request.query_params, sha256, side)
     except ImageError:
         file = None
     return FileResponse(file, media_type="image/jpeg", headers=_FOR_GOOD) if file else Response(status_code=404)
 
 
-def _file(where: Mapping[str, str], sha256: str, side: int) -> Path | None:
-    workspace = Workspace.current()
+def _file(workspace: Workspace, where: Mapping[str, str], sha256: str, side: int) -> Path | None:
     file = thumbnail_file(workspace, sha256, side)
     if not file.exists():
         if "batch" in where:

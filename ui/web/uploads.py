@@ -26,7 +26,7 @@ from learner.datasets.jobs import start_look
 from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, delete, find_upload
 from learner.errors import DatasetError
 from learner.inference.batches import begin_upload as begin_batch
-from learner.workspace import Workspace
+from ui.web.entering import entered_by
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
             return Response(status_code=400)
         except OSError as error:
             log.exception("An upload could not be kept")
-            said = why_not_kept("The upload", error, Workspace.current().uploads)
+            said = why_not_kept("The upload", error, entered_by(request).workspace.uploads)
             return JSONResponse({"error": said}, 507 if is_full(error) else 500)
 
     return answer
@@ -55,7 +55,7 @@ def _answering(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
 
 @_answering
 async def _begin(request: Request) -> Response:
-    workspace = Workspace.current()
+    workspace = entered_by(request).workspace
     upload = await run_in_threadpool(begin_upload, workspace)
     return JSONResponse({"id": upload.id}, background=BackgroundTask(clear_abandoned, workspace))
 
@@ -86,9 +86,13 @@ async def _put(request: Request) -> Response:
 
 @_answering
 async def _done(request: Request) -> Response:
-    workspace = Workspace.current()
+    place = entered_by(request)
+    workspace = place.workspace
+    to_predict = request.query_params.get("for") == "predict"
+    if not (to_predict or place.may_change):
+        raise DatasetError(place.for_reading)
     source = await run_in_threadpool(_find(request).finish)
-    if request.query_params.get("for") == "predict":
+    if to_predict:
         batch = await run_in_threadpool(begin_batch, workspace, source)
         return JSONResponse({"batch": batch.id})
     job_id = await run_in_threadpool(lambda: start_look(workspace, source, delete_source_after=True))
@@ -102,7 +106,7 @@ async def _throw_away(request: Request) -> Response:
 
 
 def _find(request: Request) -> Upload:
-    return find_upload(Workspace.current(), request.path_params["id"])
+    return find_upload(entered_by(request).workspace, request.path_params["id"])
 
 
 upload_routes = [

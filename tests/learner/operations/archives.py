@@ -41,9 +41,9 @@ def forge(file: Path, held: Entries, /, **about: Any) -> Path:
     return file
 
 
-def rows_of(url: str) -> dict[str, list[dict]]:
+def rows_of(url: str, schema: str = "") -> dict[str, list[dict]]:
     """Every row that is kept, by table."""
-    engine = connect(url)
+    engine = connect(url, schema)
     with engine.connect() as connection:
         found = {
             table.name: [

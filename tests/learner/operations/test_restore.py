@@ -96,6 +96,24 @@ def test_values_that_a_row_lacks_are_null_there_too(backup, new):
         assert nulls == connection.execute(text("SELECT count(*) FROM images")).scalar() > 0
 
 
+def test_spaces_that_share_a_database_are_workspaces_of_their_own(
+    full, backup, tmp_path, postgres_database, monkeypatch
+):
+    expected = rows_of(full.database_url)
+    top = Workspace(tmp_path / "top")
+    top.root.mkdir()
+    top.people_file.write_text("")
+    ada, bob = (Workspace(top.spaces / name) for name in ("ada", "bob"))
+    monkeypatch.setenv("DATABASE_URL", postgres_database)
+    restore(ada, backup)
+    moved = back_up(ada, tmp_path / "ada.zip")
+    restore(bob, moved.path)
+    assert rows_of(postgres_database, ada.schema) == rows_of(postgres_database, bob.schema) == expected
+    assert files_of(ada) == files_of(bob) == files_of(full)
+    assert Store(top).runs.all() == [] and ada.schema != bob.schema
+    assert back_up(top, tmp_path / "top.zip").spaces == [ada.root, bob.root]
+
+
 # What was under way
 
 

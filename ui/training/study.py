@@ -1,0 +1,60 @@
+"""Did unfreezing help? The Train page's recipe as a study: what it compares, how long it takes, and one button."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from learner.planning.estimate import resolve_recipe
+from learner.recipe import Recipe
+from learner.store import Store
+from learner.studies.design import FOLDS, SEEDS, Design, create_study, folds_for, unfreezing
+from learner.wording import count, duration
+from ui import state
+from ui.frame import telling_errors
+from ui.live.studies import show_study
+from ui.names import plain
+from ui.training.plan import expect
+
+
+def show_asking(store: Store, recipe: Recipe, arch: str) -> None:
+    """`recipe` as the page has it; `arch` is the backbone that its runs will have, one that is known by name."""
+    with st.expander("Did unfreezing help? Ask with a study", key="study-asking", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        with telling_errors():
+            _show(store, recipe, arch)
+
+
+def _show(store: Store, recipe: Recipe, arch: str) -> None:
+    variants = unfreezing(replace(recipe, repeats=1), arch)
+    names = ", ".join(f"*{one.name}*" for one in variants)
+    st.markdown(
+        f"One run can be luck. A study trains this recipe in {len(variants)} ways: {names}. Each photo judges each "
+        "of them once for a seed, in a run that did not learn from it. You get the differences, how sure they are, and "
+        "what is not proven."
+    )
+    version = store.datasets.version(recipe.dataset, recipe.version)
+    left, right, _ = st.columns(3)
+    has_folds = folds_for(store, version.id, FOLDS) > 1
+    seeds = int(left.number_input("Seeds", 1, 20, SEEDS if has_folds else 5, key="study-seeds", help=SEEDS_HELP))
+    folds = int(right.number_input("Folds", 2, 20, FOLDS, key="study-folds", disabled=not has_folds, help=FOLDS_HELP))
+    design = Design(variants, seeds, folds if has_folds else 1)
+    if not has_folds:
+        st.caption(f"{plain(recipe.dataset)} has validation photos of its own: these judge every run.")
+    st.caption(f"{count(design.number_of_runs, 'run')}. {_cost(store, design)}")
+    if st.button("Start the study", key="start-study"):
+        show_study(create_study(store, design))
+        st.switch_page("pages/runs.py", query_params={state.VIEW: "studies"})
+
+
+SEEDS_HELP = "How often all of it is done, each time with other folds. More seeds show smaller differences."
+FOLDS_HELP = "Parts of the photos, each of which is held back once for a seed and judges the finished models."
+
+
+def _cost(store: Store, design: Design) -> str:
+    """How long its runs are expected to take, one after another."""
+    plans = [expect(store, resolve_recipe(store, one.recipe)) for one in design.variants]
+    if any(plan is None for plan in plans):
+        return "How long they take can be told once this machine is measured (above)."
+    seconds = design.seeds * design.folds * sum(plan.expected_s for plan in plans if plan is not None)
+    return f"About **{duration(seconds)}** with one worker, or less, as runs share what frozen stages give."
