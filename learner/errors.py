@@ -46,6 +46,10 @@ class DatabaseAway(StoreError):
     """The database is locked, or its server does not answer: what was asked of it may succeed later."""
 
 
+class BackupError(ThawError):
+    """A backup cannot be made, read or restored."""
+
+
 class RunError(ThawError):
     """A run does not exist, or is not in a state for what was asked."""
 

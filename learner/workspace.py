@@ -74,6 +74,11 @@ class Workspace:
         return self.root / "workspace.id"
 
     @property
+    def unfinished_restore(self) -> Path:
+        """What a restore keeps here until it is done; while it is there, nobody opens the workspace."""
+        return self.root / ".restoring"
+
+    @property
     def database_url(self) -> str:
         """`$DATABASE_URL`, or a SQLite file in the workspace; see `schema`."""
         return os.environ.get("DATABASE_URL") or f"sqlite:///{self.root / 'thaw.db'}"

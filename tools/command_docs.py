@@ -74,6 +74,8 @@ python -m learner predict 1 new/ --top-k 3 --csv answers.csv
 python -m learner predict 1 new/ --coverage 0.9 --tta 4 --heat-maps maps/   # "none of these", views, where it looked
 python -m learner export 1 --format onnx --to pets.onnx   # learner, safetensors, onnx, web; each proves itself first
 python -m learner cache                                   # what the feature cache takes; `cache clear` empties it
+python -m learner backup thaw.zip                         # all that cannot be made again; `restore` brings it back
+python -m learner doctor                                  # what does not work here, and what to do
 python -m learner worker                                  # trains queued runs; `make app` starts one
 """
 KINDS = {"int": "NUMBER", "float": "NUMBER", "Path": "PATH"}

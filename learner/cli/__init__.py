@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from learner.api import dataset_named, export_with_progress
-from learner.cli import asking, exporting, predicting, reporting
+from learner.cli import asking, exporting, operations, predicting, reporting
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.plans import forecast, plan_dict, print_plan
@@ -19,6 +19,7 @@ from learner.cli.results import results
 from learner.cli.runs import ending_claimed_run, runs, train_here
 from learner.cli.studies import study
 from learner.errors import RunError, ThawError
+from learner.logs import set_up_logs
 from learner.recipe import AUTO, read_recipe, recipe_for
 from learner.store import Store
 from learner.terminal import err
@@ -137,7 +138,7 @@ def worker() -> None:
     from learner.housekeeping import clean_up
     from learner.jobs.worker import work
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_up_logs(for_people="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     work(Store(), clean_up)
 
@@ -146,3 +147,4 @@ predicting.add_to(app)
 asking.add_to(app)
 exporting.add_to(app)
 reporting.add_to(results)
+operations.add_to(app)

@@ -151,6 +151,11 @@ def clear_abandoned(workspace: Workspace, after_s: float = ABANDONED_S) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def uploads_under_way(workspace: Workspace) -> int:
+    """How many have begun and are neither finished nor given up."""
+    return sum(1 for _ in workspace.uploads.glob(".files-*"))
+
+
 def uploads_bytes(workspace: Workspace) -> int:
     """What uploads, and imports that are not done, take on the disk."""
     return bytes_in(workspace.uploads)

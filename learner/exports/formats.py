@@ -1,6 +1,10 @@
 """What a model can be carried away as. Needs no torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+PROVERS = Path(__file__).with_name("provers")
+"""Programs that open each of them without Thaw."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from typing import Any
 
 from learner.errors import ModelError
 from learner.exports.contents import Contents
-from learner.exports.formats import FORMATS
+from learner.exports.formats import FORMATS, PROVERS
 from learner.exports.proofs import TOLERANCE, figure
 from learner.jobs.process import PATIENT_THREADS
 
-PROVERS = Path(__file__).with_name("provers")
 LONGEST_S = 900
 OURS = ["learner", "ui", "pages", "streamlit_app"]
 REFUSED = {

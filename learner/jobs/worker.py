@@ -101,7 +101,7 @@ class Worker:
                 store = served.store
                 run_id = store.runs.claim() if may_train_more(store) else None
                 if run_id is not None:
-                    log.info("Run %d%s begins", run_id, _of_space(store))
+                    log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
                     claim = store.runs.claim_of(run_id)
                     self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
                     self._served.remove(served)
@@ -123,7 +123,8 @@ class Worker:
         code = self._process.returncode
         ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         store.runs.requeue(run_id, f"The training process ended {ending} before the run was done.")
-        log.info("Run %d%s is %s", run_id, _of_space(store), store.runs.get(run_id).status)
+        status = store.runs.get(run_id).status
+        log.info("Run %d%s is %s", run_id, _of_space(store), status, extra={"run": run_id})
         self._process = self._run = None
 
     def _end_process(self) -> None:
@@ -157,7 +158,8 @@ class Worker:
         stores = [served.store for served in list(self._served)]
         for store in stores:
             for run_id in store.runs.requeue_silent():
-                log.warning("Run %d%s was silent for too long: its process is gone", run_id, _of_space(store))
+                said = "Run %d%s was silent for too long: its process is gone"
+                log.warning(said, run_id, _of_space(store), extra={"run": run_id})
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_S
             for store in stores:

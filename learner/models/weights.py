@@ -90,15 +90,18 @@ def choose_backbone(
 
 def backbones_at_hand(workspace: Workspace) -> list[str]:
     """The known backbones whose pretrained weights lie on this machine; the hub is not asked."""
-    return [
-        known.arch
-        for known in KNOWN_BACKBONES
-        if known.hub_id
-        and any(
-            isinstance(found, WeightsSource)
-            for found in (_in_folder(known.arch, workspace.weights), _in_cache(known.hub_id), _in_package(known.arch))
-        )
-    ]
+    return list(weights_at_hand(workspace))
+
+
+def weights_at_hand(workspace: Workspace) -> dict[str, WeightsSource]:
+    """The same, each with what would be used."""
+    found = {}
+    for known in KNOWN_BACKBONES:
+        looks = (_in_folder(known.arch, workspace.weights), _in_cache(known.hub_id) if known.hub_id else "")
+        sources = [one for one in (*looks, _in_package(known.arch)) if isinstance(one, WeightsSource)]
+        if sources and known.hub_id:
+            found[known.arch] = sources[0]
+    return found
 
 
 def local_file(source: WeightsSource) -> Path:

@@ -10,7 +10,7 @@ from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
 from learner.store.database import open_database, refuse_changes
 from learner.store.datasets import Datasets, VersionInfo
-from learner.store.ownership import require_same_workspace
+from learner.store.ownership import require_no_restore, require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
 from learner.store.searches import Searches
@@ -48,7 +48,7 @@ class Body(TypedDict):
 class Store:
     """The database of one workspace, opened and up to date. Several processes may each hold one.
 
-    Raises StoreError where the database cannot be used, or belongs to another workspace.
+    Raises StoreError where the database cannot be used or belongs to another workspace, or a restore is under way.
     """
 
     def __init__(self, workspace: Workspace | None = None, for_reading: str = "", who: str = "", most_queued: int = 0):
@@ -58,6 +58,7 @@ class Store:
         no limit.
         """
         self.workspace = workspace or Workspace.current()
+        require_no_restore(self.workspace)
         engine = open_database(self.workspace.database_url, self.workspace.root, self.workspace.schema)
         require_same_workspace(engine, self.workspace)
         if for_reading:

@@ -28,18 +28,8 @@ def open_database(url: str, lock_folder: Path, schema: str = "") -> Engine:
     Raises ThawError when the address is malformed, the server cannot be reached, the workspace cannot be written, or
     a newer Thaw has changed the tables.
     """
-    try:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgres", "postgresql"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if schema and parsed.get_backend_name() == "postgresql":
-            parsed = parsed.update_query_dict({"options": f"-csearch_path={schema}"})
-        engine = _connect(parsed)
-    except (ArgumentError, ModuleNotFoundError) as error:  # the latter: a database whose driver is not installed
-        raise ThawError(
-            "DATABASE_URL is not a database address that Thaw can use. Use sqlite:///FILE or "
-            "postgresql://USER@HOST/NAME, or unset it to keep everything in the workspace."
-        ) from error
+    engine = _engine(url, schema)
+    parsed = engine.url
     try:
         lock_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,6 +59,55 @@ def open_database(url: str, lock_folder: Path, schema: str = "") -> Engine:
         raise told or _unopened(cause, parsed) from error
     _tell_in_words(engine, parsed)
     return engine
+
+
+def connect(url: str, schema: str = "") -> Engine:
+    """An engine that changes no tables and says what is wrong in words; nothing is asked of it yet.
+
+    `url` and `schema` are as for `open_database`. Raises ThawError when the address is malformed.
+    """
+    engine = _engine(url, schema)
+    _tell_in_words(engine, engine.url)
+    return engine
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The newest step that the tables have; None without tables."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def known_revisions() -> set[str]:
+    """Every step that this Thaw knows."""
+    return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to that step, in the transaction of the connection."""
+    from alembic import command  # half a second, and needed only when the tables are old
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _engine(url: str, schema: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if schema and parsed.get_backend_name() == "postgresql":
+            parsed = parsed.update_query_dict({"options": f"-csearch_path={schema}"})
+        return _connect(parsed)
+    except (ArgumentError, ModuleNotFoundError) as error:  # the latter: a database whose driver is not installed
+        raise ThawError(
+            "DATABASE_URL is not a database address that Thaw can use. Use sqlite:///FILE or "
+            "postgresql://USER@HOST/NAME, or unset it to keep everything in the workspace."
+        ) from error
 
 
 def _connect(parsed: URL) -> Engine:
@@ -106,12 +145,9 @@ def give_up_early(connection: Connection, seconds: float) -> None:
 
 def _revision(engine: Engine, parsed: URL) -> str | None:
     """The newest step that the tables have; None without tables. Raises StoreError for one that is not known here."""
-    if not inspect(engine).has_table("alembic_version"):
-        return None
     with engine.connect() as connection:
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    known = {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
-    if revision is not None and revision not in known:
+        revision = revision_of(connection)
+    if revision is not None and revision not in known_revisions():
         raise StoreError(
             f"A newer Thaw has changed the database at {_address(parsed)}: its tables are at step {revision}, and this "
             f"Thaw knows them up to step {NEWEST_REVISION}. Update Thaw, or set THAW_HOME (and DATABASE_URL) to "
@@ -121,14 +157,8 @@ def _revision(engine: Engine, parsed: URL) -> str | None:
 
 
 def _upgrade(engine: Engine) -> None:
-    from alembic import command  # half a second, and needed only when the tables are old
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        upgrade(connection)
 
 
 # What is wrong, in words

@@ -1,4 +1,4 @@
-"""Which workspace a database belongs to: its runs need images and weights that lie there and nowhere else."""
+"""Which workspace a database belongs to, since its runs need what lies there; and that it is whole."""
 
 import uuid
 
@@ -29,6 +29,15 @@ def require_same_workspace(engine: Engine, workspace: Workspace) -> None:
             f"{workspace.root}, so the images and models that it speaks of are not here. Set THAW_HOME to that "
             "workspace, or DATABASE_URL to another database. If this is a copy of that workspace, write "
             f"{theirs} into {workspace.id_file}."
+        )
+
+
+def require_no_restore(workspace: Workspace) -> None:
+    """That no backup is being restored into the workspace. Raises StoreError, also where a restore was killed."""
+    if workspace.unfinished_restore.exists():
+        raise StoreError(
+            f"A backup is being restored into {workspace.root}, or that was ended before it was done. Wait for its "
+            "end, or do it again: python -m learner restore FILE. To give it up, empty that folder."
         )
 
 

@@ -14,6 +14,7 @@ from learner.errors import DatabaseAway, RunStopped, RunTakenOver, ThawError, is
 from learner.jobs.device import acquired_device
 from learner.jobs.memory import retain_memory
 from learner.jobs.process import CLAIM_VARIABLE, NICENESS
+from learner.logs import set_up_logs
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S
 from learner.training.progress import Listener, ProgressReporter
@@ -139,7 +140,7 @@ def main() -> None:
 
     Ctrl-C and SIGTERM end it with exit code 130; it can go on later.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    set_up_logs(run=int(sys.argv[1]))
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     try:

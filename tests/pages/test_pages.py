@@ -35,6 +35,13 @@ def test_an_empty_page_says_what_it_is_for_and_offers_one_way_on(open_page, page
     assert not app.exception
 
 
+@pytest.mark.parametrize("page", ["data", "train", "runs", "results", "predict"])
+def test_while_a_backup_is_being_restored_every_page_says_so(open_page, workspace, page):
+    workspace.unfinished_restore.mkdir(parents=True)
+    app = open_page(page)
+    assert "A backup is being restored into" in app.error[0].value and not app.exception
+
+
 def test_every_page_links_to_all_five_steps(open_page):
     app = open_page("runs")
     assert [link.proto.label for link in app.get("page_link")] == ["Data", "Train", "Runs", "Results", "Predict"]

@@ -11,6 +11,7 @@ from tests.patience import GIVE_UP_S
 from tests.serving import processes, serve
 
 PATHS = ["/", "/data", "/runs", "/_stcore/health", "/_stcore/host-config", "/api/uploads", "/api/pictures/x/y.jpg"]
+PATHS += ["/health", "/ready", "/metrics"]
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def address(place) -> Iterator[str]:
         patch.setenv("THAW_HOME", str(place.root))
         patch.delenv("DATABASE_URL", raising=False)
         patch.setenv("STREAMLIT_SECRETS_FILES", str(secrets))
+        patch.setenv("THAW_PROBE_TOKEN", "a token for programs")
         yield serve(start, port)[0]
 
 
@@ -138,6 +139,14 @@ class TestTwoPeople:
         refused = sent({})
         assert refused.status_code == 400 and "Your role is viewer" in refused.json()["error"]
         assert "batch" in sent({"for": "predict"}).json()
+
+
+@pytest.mark.parametrize("path", ["/ready", "/metrics"])
+def test_programs_that_watch_the_server_have_a_token(address, path):
+    for token, status in (("a token for programs", 200), ("another", 401), ("a token", 401)):
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=GIVE_UP_S) as client:
+            assert client.get(path).status_code == status
+            assert client.get("/api/pictures/x/x.jpg").status_code == 401  # for nothing else
 
 
 def test_guessing_is_slowed_down(address):

@@ -1,4 +1,4 @@
-"""What the server does beside showing pages: who may speak to it, uploads, thumbnails, making itself ready."""
+"""What the server does beside showing pages: who may speak to it, uploads, thumbnails, its health."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -9,19 +9,23 @@ from starlette.middleware import Middleware
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
 from learner.housekeeping import clean_up
+from learner.logs import use_json, wants_json
 from ui.web.guard import Guard
+from ui.web.health import health_routes
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
 
 __all__ = ["making_ready", "middleware", "routes"]
 
 middleware = [Middleware(Guard)]
-routes = [*upload_routes, *picture_routes]
+routes = [*upload_routes, *picture_routes, *health_routes]
 
 
 @asynccontextmanager
 async def making_ready(_app: object) -> AsyncIterator[None]:
     """For as long as the server runs. What the first page needs is made ready while the browser fetches its scripts."""
+    if wants_json():
+        use_json()
     threading.Thread(target=_make_ready, daemon=True).start()
     yield
 

@@ -6,6 +6,7 @@ Thaw for a part of that site. The name still stands in the `Host` header, so onl
 
 import base64
 import hashlib
+import hmac
 import ipaddress
 import os
 import re
@@ -56,6 +57,9 @@ _NO_SIGN_IN = frozenset(
         "/_stcore/stream",  # what it carries are pages, each of which asks
     }
 )
+PROBE_SETTING = "THAW_PROBE_TOKEN"
+"""With sign-in, `/ready` and `/metrics` answer programs that send this as a bearer token."""
+_PROBED = frozenset({"/ready", "/metrics"})
 _PAGES = frozenset({"/home", "/data", "/train", "/runs", "/results", "/predict"})
 """Addresses at which the browser gets Streamlit's own files and nothing of anybody's."""
 RATES = {
@@ -69,6 +73,13 @@ RATES = {
 def needs_no_sign_in(path: str) -> bool:
     """Whether an address has nothing of anybody's; every other one is for people who have signed in."""
     return path in _NO_SIGN_IN or path.rstrip("/") in _PAGES or path.startswith("/static/")
+
+
+def is_probe(scope: Scope) -> bool:
+    """Whether a program that watches the server asks, with the token that whoever runs it has set."""
+    token = os.environ.get(PROBE_SETTING, "")
+    said = Headers(scope=scope).get("authorization", "")
+    return scope["path"] in _PROBED and bool(token) and hmac.compare_digest(said.encode(), f"Bearer {token}".encode())
 
 
 class Rates:
@@ -110,7 +121,7 @@ class Guard:
         if people.is_open_to_others() and not people.may_be_open():
             return PlainTextResponse(_OPEN, 403)
         who = ""
-        if people.sign_in_is_on() and not needs_no_sign_in(scope["path"]):
+        if people.sign_in_is_on() and not needs_no_sign_in(scope["path"]) and not is_probe(scope):
             request = HTTPConnection(scope)
             try:
                 place = entered_by(request)

@@ -164,4 +164,5 @@ class DevTools:
         os.close(self.into)
 
 
-main()
+if __name__ == "__main__":
+    main()

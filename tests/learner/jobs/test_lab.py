@@ -1,4 +1,4 @@
-"""Three workers on two "machines" whose clocks are a minute apart, killed at random, answer a study as one machine does."""
+"""Three workers on two "machines", clocks a minute apart, killed at random, answer a study as one machine does."""
 
 import os
 import random
@@ -68,9 +68,7 @@ def test_a_study_has_the_same_answer_on_several_machines_under_fire(shared, tmp_
         command = [sys.executable, "-m", "learner", "worker"]
         with (tmp_path / f"worker-{number}.txt").open("ab") as log:
             # From nothing: a forked one would not look at what changes its clock and name.
-            workers[number] = Fresh(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+            workers[number] = Fresh(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
     def trained() -> list[psutil.Process]:
         found = []
