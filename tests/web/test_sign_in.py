@@ -14,7 +14,7 @@ from learner.datasets import add_dataset
 from learner.people import space_of
 from learner.store import Store
 from learner.workspace import Workspace
-from tests.patience import GIVE_UP_S
+from tests.patience import GIVE_UP_S, until
 from tests.samples import make_photos
 from tests.serving import free_port, processes, serve
 from tests.web.signing_in import cookie_of, write_settings
@@ -145,7 +145,7 @@ class TestTwoPeople:
 def test_programs_that_watch_the_server_have_a_token(address, path):
     for token, status in (("a token for programs", 200), ("another", 401), ("a token", 401)):
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=GIVE_UP_S) as client:
-            assert client.get(path).status_code == status
+            until(lambda client=client, status=status: client.get(path).status_code == status)  # 503 while it begins
             assert client.get("/api/pictures/x/x.jpg").status_code == 401  # for nothing else
 
 
