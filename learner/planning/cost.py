@@ -273,7 +273,12 @@ def _plan_phase(recipe, phase, cut, later, kept, views, speed, amounts, stored, 
         )
         return plan
     if recipe.cache == "auto" and plan.cached_s >= uncached_s:
-        plan.reason = f"Computing them anew costs less: {duration(uncached_s)} instead of {duration(plan.cached_s)}."
+        anew, kept_s = duration(uncached_s), duration(plan.cached_s)
+        plan.reason = (
+            f"Computing them anew takes no longer: {anew}."
+            if anew == kept_s
+            else f"Computing them anew costs less: {anew} instead of {kept_s}."
+        )
         return plan
     plan.cached, plan.features_s, plan.disk, plan.also = True, features_s, disk, also
     plan.train_s, plan.valid_s = train_s, valid_s

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from learner.recipe import Phase
+from learner.recipe import Phase, Recipe
 from ui import state
 from ui.components import rate_text
 from ui.names import plain
@@ -27,6 +27,8 @@ PHASE = "phase"
 WHOLE = ("epochs", "image_size", "patience")
 
 Rows = list[dict[str, Any]]
+DEFAULT: Rows = Recipe("any").to_dict()["phases"]
+"""They use what stands under *More columns*, and need no look at it."""
 
 
 def edit_phases(stages: Sequence[str], phases: Rows, fields: Fields, before: int) -> tuple[Rows, list[str]]:
@@ -38,7 +40,7 @@ def edit_phases(stages: Sequence[str], phases: Rows, fields: Fields, before: int
     with place:
         more = st.toggle(
             "More columns",
-            value=any(phase[name] != _usual(name) for phase in phases for name in MORE),
+            value=phases != DEFAULT and any(phase[name] != _usual(name) for phase in phases for name in MORE),
             key=key("more_columns"),
             help="Optimizer, momentum, image size, patience (early stopping), solving the head, averages of weights, "
             "and the best point between a phase's start and end.",
