@@ -7,6 +7,8 @@ has one, and some are shared. What lies in a space that a person does not belong
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, unquote
 
@@ -18,7 +20,7 @@ from learner.errors import AccessError
 from learner.workspace import Workspace
 
 Role = Literal["viewer", "trainer", "admin"]
-"""A viewer looks and predicts; a trainer also changes what is in his spaces; an admin does so in all spaces."""
+"""A viewer looks and predicts; a trainer also changes what is in their spaces; an admin does so in all spaces."""
 TOP = "top"
 """The space that is the top workspace itself: what commands made there, and what was there before sign-in."""
 
@@ -74,7 +76,7 @@ class People:
         return Person(name, rule.role) if rule and _is_address(name) else None
 
     def spaces_of(self, person: Person, workspace: Workspace) -> list[str]:
-        """Names of the spaces that a person may enter, his own first. `workspace` is the top one."""
+        """Names of the spaces that a person may enter, their own first. `workspace` is the top one."""
         shared = [
             name
             for name, space in self.spaces.items()
@@ -86,16 +88,26 @@ class People:
         return list(dict.fromkeys(found))
 
 
+_ADAPTER = TypeAdapter(People)
+
+
 def read_people(workspace: Workspace) -> People:
     """`people.yaml` of the top workspace. Raises AccessError where it is missing or wrong: then nobody may enter."""
     file = workspace.people_file
     try:
-        values = safe_load(file.read_text("utf-8"))
-        found = TypeAdapter(People).validate_python(values or {})
-    except FileNotFoundError:
+        written = file.stat()
+    except OSError:
         raise AccessError(
             f"Sign-in is set up, but {file} is missing, so nobody may enter. Write there who may: see docs/sign-in.md."
         ) from None
+    return _read(file, written.st_mtime_ns, written.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read(file: Path, _changed_ns: int, _size: int) -> People:
+    try:
+        values = safe_load(file.read_text("utf-8"))
+        found = _ADAPTER.validate_python(values or {})
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise AccessError(f"{file} cannot be read, so nobody may enter: {' '.join(str(error).split())}") from error
     except ValidationError as error:

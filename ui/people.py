@@ -120,7 +120,8 @@ def entered() -> Entered:
     if not sign_in_is_on():
         return Entered(Workspace.current())
     found = enter(st.user.to_dict(), st.query_params.get(SPACE))
-    st.query_params[SPACE] = found.space
+    if st.query_params.get(SPACE) != found.space:
+        st.query_params[SPACE] = found.space
     return found
 
 

@@ -51,12 +51,12 @@ SERVER_FOLDER = "server_folder"
 
 
 ENTERED = "entered"
-"""The `ui.people.Entered` of this page, set before anything else of it is drawn."""
+"""The `ui.people.Entered` that this page was last drawn for."""
 
 
 def entered() -> Entered:
-    """Where this page works; without sign-in that is the same everywhere. Raises AccessError."""
-    return st.session_state.get(ENTERED) or people.entered()
+    """Where this page works, asked anew each time: who is no longer named is out at once. Raises AccessError."""
+    return people.entered()
 
 
 def enter(place: Entered) -> None:
