@@ -108,7 +108,7 @@ def unfreezing(recipe: Recipe, arch: str) -> tuple[Variant, ...]:
     usual = Recipe(recipe.dataset).phases[-1]
     tuned = later[0] if later else replace(usual, name="Fine-tuning")
     depths = {known.stages[-1]: known.stages[-1], f"{known.stages[-2]} and up": known.stages[-2], "everything": "all"}
-    recipe = replace(recipe, backbone=arch)
+    recipe = replace(recipe, backbone=arch, budget=0)  # a search would choose what thaws
     return (
         Variant("head only", replace(recipe, phases=[_head_alone(first)])),
         *(

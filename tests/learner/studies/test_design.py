@@ -72,6 +72,9 @@ class TestVariants:
         ]
         assert all(one.recipe.phases[0].solve and one.recipe.backbone == "vgg16" for one in found)
 
+    def test_a_budget_has_no_say_in_what_thaws(self):
+        assert {one.recipe.budget for one in unfreezing(Recipe("pets", budget=600), "vgg16")} == {0}
+
     def test_a_recipe_that_trains_the_head_by_steps_keeps_doing_so(self):
         steps = Recipe("pets", phases=[Phase("All", trainable="all", epochs=2, lr=[1e-5, 1e-4])])
         found = unfreezing(steps, "vgg16")
