@@ -160,7 +160,8 @@ def refit_text(facts: Mapping[str, Any]) -> str:
     if "images" in refit:
         return (
             f"The model that you get was then trained once more, on all {count(refit['images'], 'image')} together. "
-            "The figures are of the model before that, which had not learnt from the validation images."
+            "The figures are of the model before that, which had not learnt from the validation images"
+            + (", but for those of the held-back fold." if facts.get("recipe", {}).get("fold_is") == "test" else ".")
         )
     if "failed" in refit:
         return f"It was not trained once more on all images together: {refit['failed'][0].lower()}{refit['failed'][1:]}"
