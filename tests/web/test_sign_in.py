@@ -150,5 +150,5 @@ def test_programs_that_watch_the_server_have_a_token(address, path):
 
 
 def test_guessing_is_slowed_down(address):
-    codes = [asked(address, "GET", "/oauth2callback").status_code for _ in range(40)]
+    codes = [asked(address, "GET", "/oauth2callback").status_code for _ in range(130)]
     assert codes[0] != 429 and codes[-1] == 429

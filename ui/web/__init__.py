@@ -1,5 +1,6 @@
 """What the server does beside showing pages: who may speak to it, uploads, thumbnails, its health."""
 
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,13 @@ from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
 from learner.housekeeping import clean_up
 from learner.logs import use_json, wants_json
-from ui.web.guard import Guard
+from ui import people
+from ui.web.guard import OPEN, Guard
 from ui.web.health import health_routes
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
+
+log = logging.getLogger(__name__)
 
 __all__ = ["making_ready", "middleware", "routes"]
 
@@ -26,6 +30,8 @@ async def making_ready(_app: object) -> AsyncIterator[None]:
     """For as long as the server runs. What the first page needs is made ready while the browser fetches its scripts."""
     if wants_json():
         use_json()
+    if people.is_open_to_others() and not people.may_be_open():
+        log.warning("%s", OPEN.strip())
     threading.Thread(target=_make_ready, daemon=True).start()
     yield
 

@@ -39,7 +39,7 @@ _REFUSED = (
 )
 
 
-_OPEN = (
+OPEN = (
     "Thaw listens where others can reach it, and asks nobody to sign in, so it does not answer. Set sign-in up "
     f"(docs/sign-in.md), or set {people.OPEN_SETTING}=yes if everybody who can reach it may see and change all of it.\n"
 )
@@ -63,8 +63,8 @@ _PROBED = frozenset({"/ready", "/metrics"})
 _PAGES = frozenset({"/home", "/data", "/train", "/runs", "/results", "/predict"})
 """Addresses at which the browser gets Streamlit's own files and nothing of anybody's."""
 RATES = {
-    ("GET", "/auth/login"): "30/minute",
-    ("GET", "/oauth2callback"): "30/minute",
+    ("GET", "/auth/login"): "120/minute",  # a class behind one address comes at once
+    ("GET", "/oauth2callback"): "120/minute",
     ("POST", "/api/uploads"): "120/minute",
 }
 """How often a person, or an address that has not signed in, may ask for what costs much or can be guessed at."""
@@ -119,7 +119,7 @@ class Guard:
         if not is_welcome(scope):
             return PlainTextResponse(_REFUSED, 421)
         if people.is_open_to_others() and not people.may_be_open():
-            return PlainTextResponse(_OPEN, 403)
+            return PlainTextResponse(OPEN, 403)
         who = ""
         if people.sign_in_is_on() and not needs_no_sign_in(scope["path"]) and not is_probe(scope):
             request = HTTPConnection(scope)
