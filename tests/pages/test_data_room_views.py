@@ -16,7 +16,7 @@ from learner.store import Image as StoredImage
 from tests.pages.data_room import action, now
 from tests.pages.reading import button, choose, look_at, press, tiles, unfold, words
 from tests.patience import until
-from tests.samples import make_photos
+from tests.samples import make_photos, write_probabilities
 
 
 class TestChecks:
@@ -245,3 +245,18 @@ class TestVersions:
         press(app, "Restore version 1")
         assert "cats has edits that are not saved." in app.error[0].value
         assert store.datasets.version("cats").number == 2
+
+
+def test_a_photo_whose_label_is_not_certain_says_how_likely_each_class_is(open_page, store, tmp_path):
+    photos = make_photos(tmp_path / "photos", {"cat": 3, "dog": 3})
+    write_probabilities(photos)
+    add_dataset(store, photos, "pets")
+    captions = [tile["caption"].split("\n")[0] for tile in tiles(open_page("data"))]
+    assert captions == [
+        "cat 67 %, dog 33 %",
+        "cat",
+        "cat 67 %, dog 33 %",
+        "dog 67 %, cat 33 %",
+        "dog",
+        "dog 67 %, cat 33 %",
+    ]

@@ -84,10 +84,20 @@ def choose(
     )
 
 
+MOST_PROBABLE = 3
+"""Classes of an image whose label is not certain that have room beneath it."""
+
+
 def caption(row: ImageRow, label: str) -> str:
-    """What stands beneath a picture: its class unless all have the same, its file, why it is set aside."""
+    """What stands beneath a picture: its class unless all have the same, its file, why it is set aside.
+
+    Of one whose label is not certain, its classes and their probabilities, the most likely first.
+    """
     name = row.path.rsplit("/", 1)[-1]
     lines = [row.label or "no class yet"] if label == ANY else []
+    if row.probabilities:
+        ranked = sorted(row.probabilities.items(), key=lambda one: -one[1])
+        lines = [", ".join(f"{name} {100 * share:.0f} %" for name, share in ranked[:MOST_PROBABLE])]
     lines.append(name if len(name) <= 28 else f"{name[:12]}…{name[-14:]}")
     if row.excluded:
         lines.append(row.reason)
