@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -97,6 +98,27 @@ def tables_made_once(tmp_path_factory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "_upgrade", upgrade)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def measured_once() -> Iterator[None]:
+    """What trains in this process measures the machine once for a backbone and a size, which takes up to 5 s.
+
+    Each workspace still keeps figures of its own, and the processes that tests start measure for themselves.
+    """
+    benchmark = sys.modules.get("learner.training.benchmark")  # where nothing loaded it, it is not worth loading torch
+    with pytest.MonkeyPatch.context() as patch:
+        if benchmark:
+            whole, known = benchmark.measure, {}
+
+            def measure(recipe, choice, device):
+                key = (recipe.backbone, recipe.side, recipe.batch_size, *choice, benchmark.device_name(device))
+                if key not in known:
+                    known[key] = whole(recipe, choice, device)
+                return list(known[key])
+
+            patch.setattr(benchmark, "measure", measure)
         yield
 
 

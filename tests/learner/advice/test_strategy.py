@@ -24,6 +24,7 @@ from learner.questions.strategy import (
 )
 from learner.recipe import Recipe
 from learner.recipe.backbones import FALLBACK_ARCH
+from tests.machine import keep_speed
 from tests.patience import GIVE_UP_S
 from tests.samples import make_photos
 
@@ -152,6 +153,7 @@ class TestADataSet:
     def test_another_process_does_it_for_the_page(self, pets):
         assert read_recommendation(pets.workspace, resolve_recipe(pets, PETS)) is None
         settled = resolve_recipe(pets, PETS)
+        keep_speed(pets, settled, device="CPU, 1 thread", precision="fp32")
         process = ask(pets, "strategy", recommendation_file(pets.workspace, settled), settled)
         _, errors = process.communicate(timeout=GIVE_UP_S)
         assert process.returncode == 0, errors

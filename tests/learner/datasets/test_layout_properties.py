@@ -112,7 +112,7 @@ def test_any_bytes_are_a_table_or_are_refused_in_words(data, name):
     read_or_refused(data, name)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=12)
 @given(some.binary(max_size=400))
 def test_any_bytes_are_an_excel_file_or_are_refused_in_words(data):
     """Each is read in a process of its own."""
