@@ -227,14 +227,14 @@ class FeatureCache:
         self._in_use = {self._pixel_store().folder}
 
     def _digest(self, cut: int) -> str:
-        """Of the architecture and every tensor of the first `cut` stages."""
+        """Of the architecture and every tensor of the first `cut` stages; those of smaller cuts come with it."""
         if cut not in self._digests:
             sha = hashlib.sha256(self._arch.encode())
-            for stage in list(self._network.body)[:cut]:
+            for number, stage in enumerate(list(self._network.body)[:cut], start=1):
                 for name, tensor in stage.state_dict().items():
                     sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
                     sha.update(tensor.detach().cpu().contiguous().numpy().data)
-            self._digests[cut] = sha.hexdigest()
+                self._digests[number] = sha.hexdigest()
         return self._digests[cut]
 
     def _stage_names(self) -> list[str]:
