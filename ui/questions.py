@@ -10,13 +10,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from learner.questions.answers import read_progress
+from learner.questions.answers import forget_progress, read_progress
 from learner.questions.process import why_it_failed
 from ui.frame import telling_errors
 from ui.names import plain
 
 LOOK_AGAIN_S = 1.0
 """How often a page looks whether it is done."""
+GRACE_S = 10
+"""How long a process that is to end may take for that."""
 NOTHING_LEFT = "It ended, but left nothing behind."
 
 
@@ -71,7 +73,12 @@ class Questions:
         with self._lock:
             if asked := self._asked.pop(file, None):
                 asked.process.terminate()
-                asked.process.wait()  # not for the end of its output, which a process that it started may hold open
+                try:  # not for the end of its output, which a process that it started may hold open
+                    asked.process.wait(GRACE_S)
+                except subprocess.TimeoutExpired:  # the exception that ends it was lost in what it did just then
+                    asked.process.kill()
+                    asked.process.wait()
+                    forget_progress(file)
                 for pipe in (asked.process.stdout, asked.process.stderr):
                     if pipe:
                         pipe.close()

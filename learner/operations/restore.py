@@ -35,7 +35,7 @@ from learner.store.database import (
 )
 from learner.store.ownership import require_same_workspace
 from learner.store.runs import Runs
-from learner.store.tables import Base, Run
+from learner.store.tables import Base
 from learner.wording import file_size
 from learner.workspace import Workspace
 
@@ -271,9 +271,4 @@ def _write_rows(connection: Connection, manifest: Manifest, staging: Path) -> No
 
 def _queue_running(engine: Engine) -> list[int]:
     """Put runs that were under way back into the queue. Where this is killed, whoever lists runs finds them silent."""
-    runs = Runs(engine)
-    with engine.connect() as connection:
-        running = list(connection.execute(select(Run.id).where(Run.status == "running")).scalars())
-    for run_id in running:
-        runs.requeue(run_id, REASON, died=False)
-    return running
+    return Runs(engine).requeue_all(REASON)

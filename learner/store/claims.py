@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, false, func, select, true, update
 from sqlalchemy.orm import Session
 
 from learner.errors import RunTakenOver, StoreError
@@ -211,6 +211,10 @@ class ClaimedRuns:
         One whose process has died `MOST_DEATHS` times since its last epoch is interrupted instead.
         """
         self._requeue(and_(Run.id == run_id, _is_mine()), reason, died)
+
+    def requeue_all(self, reason: str) -> list[int]:
+        """The same with every running run, whoever holds it: for rows that came without processes; returns their ids."""
+        return self._requeue(true(), reason, died=False)
 
     def requeue_silent(self) -> list[int]:
         """Requeue every running run whose process has not been heard of for `SILENT_AFTER_S`; returns their ids.
