@@ -213,7 +213,7 @@ class ClaimedRuns:
         self._requeue(and_(Run.id == run_id, _is_mine()), reason, died)
 
     def requeue_all(self, reason: str) -> list[int]:
-        """The same with every running run, whoever holds it: for rows that came without processes; returns their ids."""
+        """The same with every running run, whoever holds it, as for rows without processes; returns their ids."""
         return self._requeue(true(), reason, died=False)
 
     def requeue_silent(self) -> list[int]:

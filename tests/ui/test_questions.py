@@ -7,7 +7,7 @@ from tests.patience import until
 from ui import questions
 from ui.questions import Questions
 
-DEAF = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 
 
 def test_one_that_does_not_hear_that_it_shall_end_is_ended_all_the_same(tmp_path, monkeypatch):
