@@ -1,11 +1,6 @@
 """The feature cache changes how long a run takes and nothing else."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +24,9 @@ from learner.training.phases import build_learner
 from learner.training.process import execute
 from learner.training.progress import Listener
 from tests import samples
-from tests.samples import ROOT, SMALL
+from tests.learner.killing import start_training
+from tests.patience import until
+from tests.samples import SMALL
 
 THREE_PHASES = [
     Phase("Warm-up", "head", 2, lr=0.002),
@@ -325,19 +322,11 @@ def test_a_cache_that_cannot_be_written_does_not_end_the_run(pets, monkeypatch):
 
 def test_a_run_killed_while_the_cache_is_built_leaves_nothing_that_changes_the_next(pets, tmp_path):
     recipe = small_recipe(phases=THREE_PHASES[:2], cache="on")
-    run_id = pets.submit(recipe, running=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "learner.training.process", str(run_id)],
-        cwd=ROOT,
-        env={**os.environ, "THAW_HOME": str(pets.workspace.root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    give_up = time.monotonic() + 300
-    while not list(pets.workspace.features.glob("*/.*")) and time.monotonic() < give_up:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = start_training(pets, pets.submit(recipe))
+    until(lambda: list(pets.workspace.features.glob("*/.*")), every_s=0.001)
+    process.kill()
+    process.join()
+    assert process.exitcode == -9
     after_kill = train(pets, recipe)
     shutil.rmtree(pets.workspace.features)
     assert losses(pets, after_kill) == losses(pets, train(pets, recipe))
