@@ -162,9 +162,9 @@ def test_a_worker_told_to_end_leaves_its_run_to_the_next_worker(store, worker):
 
 def test_when_machine_and_worker_stop_the_next_worker_takes_the_run_up(store, monkeypatch):
     """The run that the test before left goes on with a new worker; then both are killed, as by a power cut."""
-    worker = start_worker(store.workspace)
     [entry] = store.queue.waiting()
     run_id = entry.id
+    worker = start_worker(store.workspace)
     done = len(store.runs.epochs(run_id))
     run = under_way(store, run_id, epochs=done + 1)
     until(lambda: store.runs.get(run_id).pid != worker.pid)
