@@ -30,6 +30,9 @@ SPACE = "space"
 """In the address: the space that a page shows."""
 
 
+OPEN_SETTING = "THAW_OPEN"
+"""`yes`: others may reach the server although nobody is asked to sign in."""
+_OWN = ("localhost", "127.0.0.1", "::1")
 LOOK_AGAIN_S = 30
 """How long the size of a space is taken for what it was."""
 
@@ -123,11 +126,6 @@ def entered() -> Entered:
     if st.query_params.get(SPACE) != found.space:
         st.query_params[SPACE] = found.space
     return found
-
-
-OPEN_SETTING = "THAW_OPEN"
-"""`yes`: others may reach the server although nobody is asked to sign in."""
-_OWN = ("localhost", "127.0.0.1", "::1")
 
 
 def is_open_to_others() -> bool:

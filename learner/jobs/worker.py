@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,7 +64,7 @@ class Worker:
         self._stopping = threading.Event()
         self._process: subprocess.Popen | None = None
         self._run: tuple[Store, int] | None = None
-        self._tidy_at = 0.0
+        self._tidy_at = self._spaces_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -75,12 +76,7 @@ class Worker:
         log.info("Ready for runs. Everything is kept in %s", self._top.workspace.root)
         try:
             while not self._stopping.is_set():
-                try:
-                    self._look()
-                except (StoreError, RunTakenOver) as error:  # it may be away for a moment
-                    log.warning("%s", error)
-                except SQLAlchemyError:
-                    log.exception("The queue could not be read")
+                self._look()
                 self._stopping.wait(POLL_S)
         finally:
             try:
@@ -94,27 +90,38 @@ class Worker:
                 over.set()
 
     def _look(self) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            self._close()
+        with going_on("How the run ended could not be written"):
+            if self._process is not None and self._process.poll() is not None:
+                self._close()
+        self._find_spaces()
         if self._process is None and is_device_free(self._top.workspace):
             for served in list(self._served):
-                store = served.store
-                run_id = store.runs.claim() if may_train_more(store) else None
-                if run_id is not None:
-                    log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
-                    claim = store.runs.claim_of(run_id)
-                    self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
-                    self._served.remove(served)
-                    self._served.append(served)
+                with going_on("The queue could not be read"):  # nobody else's runs wait for that
+                    self._begin_one_of(served)
+                if self._process is not None:
                     return
 
+    def _begin_one_of(self, served: _Served) -> None:
+        store = served.store
+        run_id = store.runs.claim() if may_train_more(store) else None
+        if run_id is not None:
+            log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
+            claim = store.runs.claim_of(run_id)
+            self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
+            self._served.remove(served)
+            self._served.append(served)
+
     def _find_spaces(self) -> None:
-        """Serve those that have come since, too."""
+        """Serve those that have come since, too; looked for as often as the worker says that it is alive."""
+        if time.monotonic() < self._spaces_at:
+            return
+        self._spaces_at = time.monotonic() + HEARTBEAT_S
         known = {served.store.workspace for served in self._served}
         for workspace in all_workspaces(self._top.workspace):
             if workspace not in known:
-                store = Store(workspace)
-                self._served.append(_Served(store, store.workers.start()))
+                with going_on("A space could not be opened"):
+                    store = Store(workspace)
+                    self._served.append(_Served(store, store.workers.start()))
 
     def _close(self) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
@@ -139,31 +146,38 @@ class Worker:
         self._close()
 
     def _beat(self, over: threading.Event) -> None:
-        written_at = time.monotonic()
+        written_at: dict[Store, float] = {}
         while not over.is_set():
-            try:
-                self._find_spaces()
-                for served in list(self._served):
-                    served.store.workers.beat(served.worker_id)
-                silent_s, written_at = time.monotonic() - written_at, time.monotonic()
-                if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
-                    self._clear_up()
-            except StoreError as error:
-                log.warning("%s", error)
-            except SQLAlchemyError:
-                log.exception("The worker's heartbeat could not be written")
+            tidies = time.monotonic() >= self._tidy_at
+            for served in list(self._served):
+                store = served.store
+                with going_on("The worker's heartbeat could not be written"):
+                    store.workers.beat(served.worker_id)
+                    silent_s = time.monotonic() - written_at.get(store, time.monotonic())
+                    written_at[store] = time.monotonic()
+                    if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
+                        self._clear_up(store, tidies)
+            if tidies:
+                self._tidy_at = time.monotonic() + TIDY_S
             over.wait(HEARTBEAT_S)
 
-    def _clear_up(self) -> None:
-        stores = [served.store for served in list(self._served)]
-        for store in stores:
-            for run_id in store.runs.requeue_silent():
-                said = "Run %d%s was silent for too long: its process is gone"
-                log.warning(said, run_id, _of_space(store), extra={"run": run_id})
-        if time.monotonic() >= self._tidy_at:
-            self._tidy_at = time.monotonic() + TIDY_S
-            for store in stores:
-                self._tidy(store)
+    def _clear_up(self, store: Store, tidies: bool) -> None:
+        for run_id in store.runs.requeue_silent():
+            said = "Run %d%s was silent for too long: its process is gone"
+            log.warning(said, run_id, _of_space(store), extra={"run": run_id})
+        if tidies:
+            self._tidy(store)
+
+
+@contextmanager
+def going_on(otherwise: str) -> Iterator[None]:
+    """Goes on after an error of a database, which may be away for a moment; `otherwise` says what was not done."""
+    try:
+        yield
+    except (StoreError, RunTakenOver) as error:
+        log.warning("%s", error)
+    except SQLAlchemyError:
+        log.exception(otherwise)
 
 
 def may_train_more(store: Store) -> bool:

@@ -23,12 +23,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Table, select
 
 from learner.atomic import written_whole
 from learner.datasets.disk import why_not_kept
 from learner.errors import BackupError
+from learner.operations.alone import alone
 from learner.operations.manifest import (
     FILES,
     FOLDERS,
@@ -50,6 +50,7 @@ from learner.version import __version__
 from learner.wording import file_size
 from learner.workspace import Workspace
 
+ANOTHER = "Another backup of {} is being made. Wait for its end."
 UNFINISHED = (".part", ".back", ".tmp")
 """Files with these in their names are being written; whoever needs one writes it again."""
 _LISTINGS = 20
@@ -80,7 +81,7 @@ def back_up(workspace: Workspace, target: Path, progress: Progress = lambda done
     target = target.expanduser().absolute()
     Store(workspace)  # tables are up to date
     _require_place(workspace, target)
-    with _alone(workspace), _links(workspace) as linked:
+    with alone(workspace, "backup", ANOTHER.format(workspace.root)), _links(workspace) as linked:
         try:
             return _write(workspace, linked, target, progress)
         except OSError as error:
@@ -197,22 +198,6 @@ def _require_place(workspace: Workspace, target: Path) -> None:
         raise BackupError(f"{target} is a folder. Name a file in it, such as {target / 'thaw.zip'}.")
     if any(target.resolve().is_relative_to((workspace.root / folder).resolve()) for folder in FOLDERS):
         raise BackupError(f"{target} lies among what is backed up. Name a file outside of {workspace.root}.")
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    """Raises BackupError where another process makes a backup of this workspace."""
-    folder = workspace.root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "backup.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BackupError(f"Another backup of {workspace.root} is being made. Wait for its end.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import os
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy import insert as insert_into
 from learner.atomic import read_json, write_json
 from learner.datasets.disk import why_not_kept
 from learner.errors import BackupError, StoreError
+from learner.operations.alone import alone
 from learner.operations.manifest import FILES, FOLDERS, ROWS, Manifest, Refused, extract, read_manifest
 from learner.operations.rows import OWN, fill, is_empty
 from learner.store.database import (
@@ -39,6 +40,7 @@ from learner.store.tables import Base
 from learner.wording import file_size
 from learner.workspace import Workspace
 
+ANOTHER = "Another process restores a backup into {}. Wait for its end."
 REASON = "It was under way when the backup was made, from which the workspace was restored."
 _JOURNAL = "journal.json"
 _PLACING = "placing"
@@ -69,7 +71,7 @@ def restore(workspace: Workspace, source: Path, progress: Progress = lambda done
         with _opened(source) as archive:
             manifest = read_manifest(archive, source.stat().st_size)
             _require_known(manifest)
-            with _alone(workspace):
+            with alone(workspace, "restore", ANOTHER.format(workspace.root)):
                 return _restore(workspace, archive, manifest, progress)
     except Refused as error:
         raise BackupError(
@@ -132,23 +134,6 @@ def _restore(workspace: Workspace, archive: zipfile.ZipFile, manifest: Manifest,
 
 
 # Whether it may
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    """Raises BackupError where another process restores into this workspace."""
-    folder = workspace.root / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "restore.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        told = f"Another process restores a backup into {workspace.root}. Wait for its end."
-        raise BackupError(told) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _was_complete(workspace: Workspace, engine: Engine, manifest: Manifest) -> bool:

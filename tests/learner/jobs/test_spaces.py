@@ -44,6 +44,18 @@ def test_runs_of_every_space_are_trained_also_of_one_that_comes_later(spaces):
     assert not first.workers.alive() and not later.workers.alive()
 
 
+def test_a_space_whose_database_is_damaged_holds_no_other_up(spaces):
+    broken, whole = spaces
+    (broken.workspace.root / "thaw.db").write_bytes(b"no database" * 1000)
+    run = whole.submit(small_recipe())
+    worker = start_worker(whole.workspace.top)
+    try:
+        assert ended(whole, run).status == "finished"
+    finally:
+        worker.terminate()
+        worker.wait(GIVE_UP_S)
+
+
 def test_no_space_trains_more_at_a_time_than_it_may(spaces):
     first, second = spaces
     assert may_train_more(first)
