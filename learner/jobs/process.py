@@ -14,6 +14,9 @@ NICENESS = 10
 CLAIM_VARIABLE = "THAW_CLAIM"
 """Environment variable that hands a worker's claim of a run to the run's process."""
 
+WORKER_ENDED = "The worker was ended; the run goes on when one is started."
+"""Why a run waits again whose worker was told to end."""
+
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """OpenMP's threads sleep while they wait for each other. Spinning, as they do else, made training about seven times
 slower whenever something else kept one of two cores busy (measured: docs/benchmarks.md)."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from learner.errors import AccessError, RunTakenOver, StoreError
 from learner.jobs.device import is_device_free
-from learner.jobs.process import CLAIM_VARIABLE, environment
+from learner.jobs.process import CLAIM_VARIABLE, WORKER_ENDED, environment
 from learner.people import all_workspaces, read_people
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S, SILENT_AFTER_S
@@ -135,7 +135,7 @@ class Worker:
         self._process = self._run = None
 
     def _end_process(self) -> None:
-        if self._process is None:
+        if self._process is None or self._run is None:
             return
         self._process.terminate()
         try:
@@ -143,6 +143,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+            store, run_id = self._run
+            store.runs.requeue(run_id, WORKER_ENDED, died=False)  # it was slow, which is no fault of the run's
         self._close()
 
     def _beat(self, over: threading.Event) -> None:

@@ -13,7 +13,7 @@ from learner.atomic import replacing_only_where
 from learner.errors import DatabaseAway, RunStopped, RunTakenOver, ThawError, is_disk_full, is_out_of_memory
 from learner.jobs.device import acquired_device
 from learner.jobs.memory import retain_memory
-from learner.jobs.process import CLAIM_VARIABLE, NICENESS
+from learner.jobs.process import CLAIM_VARIABLE, NICENESS, WORKER_ENDED
 from learner.logs import set_up_logs
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S
@@ -45,7 +45,7 @@ def execute(
             _wait_for_database(store, run_id)
     except KeyboardInterrupt:
         if requeue:
-            store.runs.requeue(run_id, "The worker was ended; the run goes on when one is started.", died=False)
+            store.runs.requeue(run_id, WORKER_ENDED, died=False)
         else:
             reason = f"The training process was told to end. Go on with: python -m learner runs resume {run_id}"
             store.runs.end(run_id, "interrupted", reason)

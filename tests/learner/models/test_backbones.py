@@ -7,7 +7,6 @@ import sys
 from collections import OrderedDict
 from pathlib import Path
 
-import hub_server
 import pytest
 import safetensors.torch
 import timm
@@ -20,6 +19,7 @@ from learner.errors import BackboneError, WeightsError
 from learner.models.backbones import Backbone, build, load_state
 from learner.models.weights import WeightsSource, local_file
 from learner.recipe.backbones import KNOWN_BACKBONES, SMALL_CNN, known_backbone
+from tests.learner import hub_server
 from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[3]

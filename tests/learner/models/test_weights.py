@@ -7,12 +7,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import hub_server
 import pytest
 
 from learner.errors import WeightsError
 from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
 from learner.recipe.backbones import FALLBACK_ARCH, KNOWN_BACKBONES, VGG16_HUB_ID
+from tests.learner import hub_server
 from tests.patience import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[3]
