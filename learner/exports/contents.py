@@ -88,7 +88,7 @@ def read_golden(folder: Path) -> list[GoldenPhoto]:
 
 
 @torch.no_grad()
-def with_temperature(head: nn.Module, temperature: float) -> nn.Module:
+def with_temperature(head: nn.Sequential, temperature: float) -> nn.Sequential:
     """A copy of a head whose logits are already divided by `temperature`, in its last linear layer."""
     head = copy.deepcopy(head)
     last = [module for module in head.modules() if isinstance(module, nn.Linear)][-1]

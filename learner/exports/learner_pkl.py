@@ -18,6 +18,7 @@ from torch import nn
 from learner.atomic import written_whole
 from learner.exports.contents import Contents, with_temperature
 from learner.models.heads import as_plain_torch
+from learner.models.network import body_of, head_of
 
 
 def write_learner(contents: Contents, target: Path) -> None:
@@ -42,7 +43,10 @@ def write_learner(contents: Contents, target: Path) -> None:
         )
         rows = DataFrame({"image": [str(blank)] * 2, "label": [spec.classes[0]] * 2})
         dls = block.dataloaders(rows, bs=1, num_workers=0, device="cpu")
-        plain = nn.Sequential(contents.model[0], as_plain_torch(with_temperature(contents.model[1], spec.temperature)))
+        plain = nn.Sequential(
+            as_plain_torch(body_of(contents.model)),
+            as_plain_torch(with_temperature(head_of(contents.model), spec.temperature)),
+        )
         learn = Learner(dls, plain, loss_func=CrossEntropyLossFlat(), metrics=[accuracy, error_rate])
         learn.thaw = contents.about()
         for photo in learn.thaw["golden"]:

@@ -1,6 +1,7 @@
 """`model.safetensors`, its description `model.json`, and `model.py`: the lines that load it with torch and timm."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from learner.models.backbones import build
 from learner.models.checkpoint import save_model
 from learner.models.heads import AttentionPool
 from learner.models.network import body_of
+from learner.models.scales import Carry
 from learner.recipe.backbones import SMALL_CNN
 
 _SIZES = {
@@ -31,8 +33,17 @@ _SIZES = {
 """Which attributes of a layer its constructor takes, in that order."""
 ATTENTION = 'attention = nn.ModuleDict({"norm": nn.BatchNorm2d(about["num_features"]), "look": look})'
 _BOTH = "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)"
+_LOOK_BACK = (
+    "larger = []  # the input of that layer is the last feature map of a larger size\n"
+    'body.get_submodule(about["larger_map_enters"]).register_forward_pre_hook(lambda _, x: larger.append(x[0]))'
+)
+_TWO_SCALES = [
+    '    smaller = nn.functional.avg_pool2d(larger.pop(), about["larger_map_factor"], ceil_mode=True)',
+    "    maps = torch.cat([maps, smaller[:, :, :maps.shape[2], :maps.shape[3]]], 1)",
+]
 _POOLING = {
     "solved": _BOTH,
+    "multiscale": _BOTH,
     "fastai": _BOTH,
     "average": "maps.mean((2, 3))",
     "flatten": "maps.flatten(1)",
@@ -63,6 +74,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
         f"body = {_sequence('body_layers') if own else create}",
         'body.load_state_dict({name: tensors[ours] for ours, name in about["body_names"].items()}, strict=False)',
         *([f"look = {_sequence('look_layers')}", ATTENTION] if attends else []),
+        *([_LOOK_BACK] if _carrying(contents) else []),
         f"head = {_sequence('head_layers', first='attention' if attends else '')}",
         'head.load_state_dict({name[2:]: tensor for name, tensor in tensors.items() if name.startswith("1.")})',
         "body.eval(), head.eval()",
@@ -73,6 +85,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
         '    pixels = torch.tensor(numpy.array(image.resize([about["image_size"]] * 2, Image.BILINEAR))) / 255',
         '    x = ((pixels - torch.tensor(about["mean"])) / torch.tensor(about["std"])).permute(2, 0, 1)[None]',
         f"    maps = body{'' if own else '.forward_features'}(x)",
+        *(_TWO_SCALES if _carrying(contents) else []),
         *(
             [
                 '    seen = attention["norm"](maps)',
@@ -96,6 +109,11 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
     return "\n".join(lines) + "\n"
 
 
+def _carrying(contents: Contents) -> list[str]:
+    """Names of the stages that hand an earlier feature map on."""
+    return [name for name, stage in body_of(contents.model).named_children() if isinstance(stage, Carry)]
+
+
 def _sequence(name: str, first: str = "") -> str:
     return f'nn.Sequential({first and first + ", "}*(getattr(nn, kind)(*sizes) for kind, *sizes in about["{name}"]))'
 
@@ -117,6 +135,10 @@ def _architecture(contents: Contents) -> dict[str, Any]:
     if attention:
         architecture["look_layers"] = _listed(attention[0].look)
     architecture["head_layers"] = _listed(part for part in head.children() if part not in attention)
+    if carrying := _carrying(contents):
+        first = next(theirs for ours, theirs in names.items() if ours.startswith(f"0.{carrying[0]}."))
+        factors = [stage.factor for stage in body if isinstance(stage, Carry)]
+        architecture |= {"larger_map_enters": first.rpartition(".")[0], "larger_map_factor": math.prod(factors)}
     return architecture | {"body_names": names}
 
 

@@ -214,6 +214,7 @@ class FeatureCache:
         decides = {
             "format": FORMAT,
             "weights": self._digest(cut),
+            "shape": self.shapes[cut],
             "preprocess": asdict(self._preprocess),
             "precision": self._network.precision.name,
             "device": self._device.type,

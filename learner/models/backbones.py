@@ -21,6 +21,7 @@ from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, WeightsError
+from learner.models.scales import carried_channels, with_last_larger_map
 from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
 from learner.recipe.backbones import KNOWN_BACKBONES, SMALL_CNN
 from learner.workspace import Workspace
@@ -62,7 +63,12 @@ class Backbone:
         return [name for name, _ in self.body.named_children()]
 
 
-def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: Workspace | None = None) -> Backbone:
+def build(
+    arch: str = "auto",
+    weights: str | WeightsSource = "auto",
+    workspace: Workspace | None = None,
+    two_scales: bool = False,
+) -> Backbone:
     """Make a backbone with its weights loaded, on the CPU, in training mode, every parameter trainable.
 
     `arch` is a timm name or `auto` (see `learner.models.weights.choose_backbone`); `weights` is what `find_weights`
@@ -73,6 +79,8 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
     - EfficientNet and MobileNet families: `stem`, `block1` … `block7` and, where there is one, `head_conv`;
     - others: `stem`, then `stage1`, `stage2` … as timm groups their layers.
 
+    With `two_scales` the body's output carries an earlier, larger feature map, too: see `learner.models.scales`.
+
     Raises BackboneError when timm does not know `arch` or it is not a chain of stages, and WeightsError when weights
     cannot be had or do not fit.
     """
@@ -82,9 +90,11 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
         arch, weights = choose_backbone("auto", weights, workspace)
     if arch == SMALL_CNN:
         source = weights if isinstance(weights, WeightsSource) else find_weights(arch, weights, workspace)
-        return _load(_small_cnn(source))
+        return _load(_small_cnn(source, two_scales))
     model = _create(arch)
     body = _cut(arch, model)
+    if two_scales:
+        body = with_last_larger_map(body, _check_side(model))
     config = model.pretrained_cfg
     source = (
         weights
@@ -100,7 +110,7 @@ def build(arch: str = "auto", weights: str | WeightsSource = "auto", workspace: 
         # and is five times too large with ImageNet's statistics, as expected of a port from TensorFlow.
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        num_features=model.num_features,
+        num_features=model.num_features + carried_channels(body),
         input_size=config["input_size"][-1],
         source=source,
         timm_names={name: timm_name[id(tensor)] for name, tensor in body.state_dict(keep_vars=True).items()},
@@ -120,7 +130,7 @@ def _load(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def _small_cnn(source: WeightsSource) -> Backbone:
+def _small_cnn(source: WeightsSource, two_scales: bool) -> Backbone:
     """The convolutional part of the small network that Keras's well-known cats-and-dogs tutorial trains from scratch.
 
     Three convolutions (32, 32 and 64 channels, 3 × 3, no padding), each with ReLU and max-pooling; images are only
@@ -132,8 +142,11 @@ def _small_cnn(source: WeightsSource) -> Backbone:
         for i in range(1, len(widths))
     )
     body = nn.Sequential(OrderedDict(stages))
+    if two_scales:
+        body = with_last_larger_map(body, CHECK_PIXELS)
     names = {name: name for name in body.state_dict()}
-    return Backbone(SMALL_CNN, body, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), widths[-1], 150, source, names)
+    features = widths[-1] + carried_channels(body)
+    return Backbone(SMALL_CNN, body, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), features, 150, source, names)
 
 
 def load_state(backbone: Backbone, state: Path | Mapping) -> None:
@@ -189,9 +202,14 @@ def _create(arch: str) -> TimmModel:
         raise BackboneError(f"backbone: timm cannot make {arch!r}: {_first_line(error)}. {_what_works()}") from error
 
 
+def _check_side(model: TimmModel) -> int:
+    """Pixels of an image that it takes for sure."""
+    return model.pretrained_cfg["input_size"][-1] if model.pretrained_cfg.get("fixed_input_size") else CHECK_PIXELS
+
+
 def _cut(arch: str, model: TimmModel) -> nn.Sequential:
     """The stages of `model`, which together compute exactly what its `forward_features` does."""
-    side = model.pretrained_cfg["input_size"][-1] if model.pretrained_cfg.get("fixed_input_size") else CHECK_PIXELS
+    side = _check_side(model)
     images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     model.eval()
     called: list[nn.Module] = []

@@ -125,7 +125,8 @@ def read_spec(path: Path) -> ModelSpec:
 
 def build_model(spec: ModelSpec) -> nn.Sequential:
     """The architecture that `spec` names, its weights not loaded."""
-    body = build(spec.arch, weights="random").body
+    head = Head(**spec.head)
+    body = build(spec.arch, weights="random", two_scales=head.two_scales).body
     height, width = spec.map_size
-    head = build_head(Head(**spec.head), spec.num_features, len(spec.classes), (height, width))
-    return nn.Sequential(body, head)
+    layers = build_head(head, spec.num_features, len(spec.classes), (height, width))
+    return nn.Sequential(body, layers)

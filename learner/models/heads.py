@@ -1,9 +1,13 @@
 """The new classifier on top of a body."""
 
+from collections import OrderedDict
+
+import numpy as np
 from fastai.layers import AdaptiveConcatPool2d
 from fastai.vision.learner import create_head
 from torch import Tensor, fx, nn
 
+from learner.models.scales import Carry
 from learner.recipe import Head
 
 ATTENTION_WIDTHS = (64, 16)
@@ -46,10 +50,10 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     """Takes (batch, num_features, height, width), gives logits (batch, num_classes).
 
     `map_size` is height and width, which only a flattening head depends on. `fastai` is fastai's own: concatenated
-    maximum and average pooling, then two linear layers with batch-norm and dropout; `solved` is that pooling and one
-    linear layer. Source: https://docs.fast.ai/vision.learner.html#create_head
+    maximum and average pooling, then two linear layers with batch-norm and dropout; `solved` and `multiscale` are that
+    pooling and one linear layer. Source: https://docs.fast.ai/vision.learner.html#create_head
     """
-    if head.kind == "solved":
+    if head.kind in ("solved", "multiscale"):
         return nn.Sequential(AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(2 * num_features, num_classes))
     if head.kind == "fastai":
         return create_head(num_features, num_classes, ps=head.dropout)
@@ -63,11 +67,29 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     )
 
 
-def as_plain_torch(head: nn.Module) -> nn.Sequential:
-    """The same head made of torch's own classes only, so that a pickle of it opens where Thaw is not installed."""
-    return nn.Sequential(
-        *(fx.symbolic_trace(part) if isinstance(part, AttentionPool) else part for part in head.children())
-    )
+def numbers_seen(head: Head, num_features: int, carried: int) -> np.ndarray:
+    """Which numbers that a `multiscale` head pools a head of another solvable kind would see, as indices.
+
+    Of `num_features` channels the last `carried` are an earlier stage's.
+    """
+    own = np.arange(num_features - carried)
+    if head.kind == "multiscale":
+        return np.arange(2 * num_features)
+    return np.concatenate([own, num_features + own]) if head.kind == "solved" else num_features + own
+
+
+def as_plain_torch(part: nn.Sequential) -> nn.Sequential:
+    """The same body or head without a class of Thaw's, so that a pickle of it opens where Thaw is not installed."""
+
+    class Shallow(fx.Tracer):  # a pickle names the tracer's class, unless it is one inside a function
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return True
+
+    def plain(layer: nn.Module) -> nn.Module:
+        ours = isinstance(layer, AttentionPool | Carry)
+        return fx.GraphModule(layer, Shallow().trace(layer)) if ours else layer
+
+    return nn.Sequential(OrderedDict((name, plain(layer)) for name, layer in part.named_children()))
 
 
 def _layers(width: int, head: Head, num_classes: int) -> list[nn.Module]:

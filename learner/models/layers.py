@@ -75,7 +75,7 @@ def list_layers(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> No
     """Keep the layers of a settled recipe's network in `layers_file`. Raises BackboneError and DatasetError."""
     tell("Building the network")
     classes = len(summarize(store, store.datasets.version(recipe.dataset, recipe.version)).classes)
-    backbone = build(recipe.backbone, "random")  # weights have no part in it
+    backbone = build(recipe.backbone, "random", two_scales=recipe.head.two_scales)  # weights have no part in it
     precision = Precision("fp32", "")
     body_only = Network(backbone.body, nn.Identity(), precision)
     height, width, _ = body_only.shapes(recipe.side)[-1]

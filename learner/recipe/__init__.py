@@ -5,11 +5,12 @@ The docstring under a field is its help text in the page and in `docs/formats.md
 
 from learner.recipe.files import AUTO, RECIPES, apply_changes, read_recipe, recipe_for, recipe_names
 from learner.recipe.parts import Augment, Head, Phase
-from learner.recipe.whole import Recipe, choose_image_size, setting_help
+from learner.recipe.whole import SOLVABLE, Recipe, choose_image_size, setting_help
 
 __all__ = [
     "AUTO",
     "RECIPES",
+    "SOLVABLE",
     "Augment",
     "Head",
     "Phase",

@@ -65,7 +65,8 @@ class Phase:
     solve: bool = False
     """Solve the head: fit it to its optimum on what the frozen body gives (multinomial logistic regression), instead of
     by steps. Its strength of regularisation is chosen by cross-validation within the training images. For a head of
-    kind `solved` or `linear`; rates, schedule and optimizer have no part in it, and it counts as one epoch."""
+    kind `multiscale`, `solved` or `linear`; rates, schedule and optimizer have no part in it, and it counts as one
+    epoch."""
     average: bool = False
     """Check and keep an exponential moving average of the weights, which is steadier than the weights of one step."""
     interpolate: bool = False
@@ -215,11 +216,12 @@ class Phase:
 class Head:
     """The new classifier on top of the body."""
 
-    kind: Literal["fastai", "solved", "fc", "linear", "attention", "auto"] = "fastai"
+    kind: Literal["fastai", "multiscale", "solved", "fc", "linear", "attention", "auto"] = "fastai"
     """`fastai`: average and maximum pooling, a layer of 512, batch-norm and dropout. `solved`: the same pooling and one
-    layer, made to be solved. `fc`: layers of the widths below. `linear`: average pooling and one layer, the fastest.
-    `attention`: learns where to look, and shows it. `auto`, what a recipe has that names none, is `solved` where a
-    phase solves the head, else `fastai`."""
+    layer, made to be solved. `multiscale`: the same again, and it also sees the last feature map of twice the size,
+    which tells apart more than the last one alone (measured: docs/benchmarks.md). `fc`: layers of the widths below.
+    `linear`: average pooling and one layer, the fastest. `attention`: learns where to look, and shows it. `auto`, what
+    a recipe has that names none, is `multiscale` where a phase solves the head, else `fastai`."""
     widths: Annotated[list[Annotated[int, Field(ge=1, le=8192)]], Field(max_length=5)] = field(
         default_factory=lambda: [256]
     )
@@ -229,6 +231,11 @@ class Head:
     pool: Literal["average", "flatten"] = "average"
     """What an `fc` head begins with: the mean over the feature map, or (`flatten`) all of it, as VGG16's own head does;
     then all phases have one image size."""
+
+    @property
+    def two_scales(self) -> bool:
+        """Whether it sees two feature maps."""
+        return self.kind == "multiscale"
 
 
 @dataclass(config=CONFIG)

@@ -16,7 +16,7 @@ SMALL_IMAGE_PX = 64
 """A data set whose images are typically no larger than this trains at `SMALL_IMAGE_SIZE`."""
 SMALL_IMAGE_SIZE = 96
 USUAL_IMAGE_SIZE = 224
-SOLVABLE = ("solved", "linear")
+SOLVABLE = ("multiscale", "solved", "linear")
 """Kinds of head that are one layer after pooling, and so have one optimum."""
 MOST_SHOWN = 200
 """Characters of a wrong value that are repeated to a person."""
@@ -191,14 +191,14 @@ class Recipe:
     def _a_head_that_can_be_solved(cls, phases: list[Phase], others: ValidationInfo) -> list[Phase]:
         kind = others.data.get("head", Head()).kind
         if any(phase.solve for phase in phases) and kind not in ("auto", *SOLVABLE):
-            raise ValueError(f"A head of kind {kind} cannot be solved; use head.kind: solved, or phases without solve")
+            raise ValueError(f"A head of kind {kind} cannot be solved; use head.kind: auto, or phases without solve")
         return phases
 
     @model_validator(mode="after")
     def _what_its_phases_decide(self) -> Self:
         solves = any(phase.solve for phase in self.phases)
         if self.head.kind == "auto":
-            self.head = replace(self.head, kind="solved" if solves else "fastai")
+            self.head = replace(self.head, kind="multiscale" if solves else "fastai")
         if self.refit == "auto":
             self.refit = solves
         return self

@@ -90,8 +90,8 @@ def measure(recipe: Recipe, choice: list[Precision], device: torch.device) -> li
 
     The precisions take turns with every piece of work, so that whatever else the machine does slows all of them.
     """
-    backbone = build(recipe.backbone, "random")
-    head = build_head(Head(), backbone.num_features, 2, (1, 1))  # the recipe's own is never far from it
+    backbone = build(recipe.backbone, "random", two_scales=True)
+    head = build_head(Head(), backbone.num_features, 2, (1, 1))  # the recipe's own two are never far from these
     networks = [
         Network(deepcopy(backbone.body), deepcopy(head), precision).to(device).to(memory_format=torch.channels_last)
         for precision in choice

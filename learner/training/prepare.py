@@ -153,7 +153,7 @@ def build_network(
     Raises WeightsError, BackboneError, RecipeError and ImageError.
     """
     set_seed(recipe.seed, reproducible=True)
-    backbone = build(recipe.backbone, weights, store.workspace)
+    backbone = build(recipe.backbone, weights, store.workspace, recipe.head.two_scales)
     recipe = replace(recipe, backbone=backbone.arch)
     recipe.check(backbone.stages)
     device = pick_device()

@@ -201,7 +201,7 @@ class _Search:
         sizes = [choose_image_size(asked.image_size, self.typical_side)]
         if asked.image_size == "auto":
             sizes.append(round(LARGER * sizes[0] / 32) * 32)
-        heads = ["linear"] if asked.head.kind == "linear" else ["solved", "linear"]
+        heads = [asked.head.kind] if asked.head.kind in ("solved", "linear") else ["multiscale", "solved"]
         changes = not asked.augment.auto and asked.augment.changes_anything
         places = [(backbones[0], size) for size in sizes] + [(arch, sizes[0]) for arch in backbones[1:]]
         return [Setting(arch, size, changes, head) for arch, size in places for head in heads]
@@ -260,7 +260,7 @@ class _Search:
         if self._bench is None or self._bench[0] != key:
             self._bench = None  # one network in memory is enough
             self.tell("measuring this machine")
-            recipe = replace(self._recipe(setting, [SOLVE]), augment=Augment(), head=Head(kind="solved"))
+            recipe = replace(self._recipe(setting, [SOLVE]), augment=Augment(), head=Head(kind="multiscale"))
             self._bench = key, Bench(self.store, recipe, self.images, self.classes, self.tell)
         return self._bench[1]
 

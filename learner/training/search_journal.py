@@ -15,6 +15,13 @@ from learner.recipe.backbones import known_backbone
 from learner.store import Store
 from learner.training.search_trials import Checked
 
+POOLING = {
+    "multiscale": "two feature maps, average and maximum",
+    "solved": "average and maximum",
+    "linear": "average",
+}
+"""What a head of a kind sees, in a person's words."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -30,7 +37,7 @@ class Setting:
     def words(self) -> str:
         """For a person."""
         known = known_backbone(self.backbone)
-        pooling = "average and maximum" if self.head == "solved" else "average"
+        pooling = POOLING[self.head]
         changes = ", changed copies" if self.changes else ""
         return f"{known.label if known else self.backbone}, {self.image_size} px, {pooling}{changes}"
 

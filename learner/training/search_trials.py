@@ -14,7 +14,9 @@ from learner.datasets import assign_folds
 from learner.features.arrays import DiskError
 from learner.features.cache import Tick
 from learner.features.targets import shares_of
+from learner.models.heads import numbers_seen
 from learner.models.logistic import Solution, as_shares
+from learner.models.scales import carried_channels
 from learner.recipe import Phase, Recipe
 from learner.store import Image, Store
 from learner.training.averaging import Interpolate
@@ -120,10 +122,14 @@ class Bench:
             return False
 
     def _solved(self, problem: HeadProblem) -> Solution:
-        """For what a head of the recipe's kind sees: maxima and means, or means alone."""
+        """Of the network's own head, with weights other than zero for what a head of the recipe's kind sees."""
         pooled = problem.features(self.built.network, self._ticks("reading what the frozen body gives"))
-        seen = pooled if problem.recipe.head.kind == "solved" else pooled[:, :, pooled.shape[2] // 2 :]
-        return problem.fit(seen, lambda *_: self._tell("solving the head"))
+        body = self.built.network.body
+        seen = numbers_seen(problem.recipe.head, self.built.backbone.num_features, carried_channels(body))
+        found = problem.fit(pooled[:, :, seen], lambda *_: self._tell("solving the head"))
+        weight = np.zeros((len(found.weight), pooled.shape[2]), found.weight.dtype)
+        weight[:, seen] = found.weight
+        return replace(found, weight=weight)
 
     def _ticks(self, what: str) -> Tick:
         done = 0

@@ -103,9 +103,8 @@ class SolveHead(Callback):
 
 @torch.no_grad()
 def put_solution(model: nn.Sequential, solution: Solution) -> None:
-    """Make a solution the model's last layer. One of fewer numbers is for the last of those that the layer takes."""
+    """Make a solution the model's last layer."""
     layer = head_of(model)[-1]
     assert isinstance(layer, nn.Linear)  # recipes solve only such heads
-    layer.weight.zero_()
-    layer.weight[:, -solution.weight.shape[1] :].copy_(torch.from_numpy(solution.weight))
+    layer.weight.copy_(torch.from_numpy(solution.weight))
     layer.bias.copy_(torch.from_numpy(solution.bias))

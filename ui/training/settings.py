@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from learner.recipe import Augment, Recipe
+from learner.recipe import SOLVABLE, Augment, Recipe
 from learner.wording import count
 from ui.training.fields import HELP, NAMES, Fields, key
 
 HEADS = {
+    "multiscale": "Two poolings of two feature maps, one layer (solved)",
     "solved": "Two poolings, one layer (solved)",
     "fastai": "fastai: two poolings, a layer of 512",
     "fc": "Layers of your own (fc)",
@@ -146,7 +147,7 @@ def _edit_head(draft: dict[str, Any], fields: Fields, fixed: bool) -> dict[str, 
         100.0,
         draft["dropout"],
         help=HELP["dropout"],
-        disabled=fixed or kind in ("solved", "linear"),
+        disabled=fixed or kind in SOLVABLE,
     )
     pool = choose(fields, right, "head.pool", POOLS, draft["pool"], disabled=fixed or kind != "fc")
     texts = [text.strip() for text in widths.split(",") if text.strip()]
@@ -240,7 +241,7 @@ def _changed_training(values: dict[str, Any]) -> list[str]:
     if head != usual["head"]:
         widths = f" {'-'.join(str(width) for width in head['widths'])}" if head["kind"] in ("fc", "attention") else ""
         flat = ", flattened" if head["kind"] == "fc" and head["pool"] == "flatten" else ""
-        dropout = f", dropout {_share(head['dropout'])}" if head["kind"] not in ("solved", "linear") else ""
+        dropout = f", dropout {_share(head['dropout'])}" if head["kind"] not in SOLVABLE else ""
         said.append(f"{head['kind']} head{widths}{flat}{dropout}")
     words = {
         "balance": "class weights" if values["balance"] == "weights" else "oversampling",

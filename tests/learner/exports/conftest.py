@@ -42,7 +42,8 @@ def make_contents(trained) -> Callable[..., Contents]:
 
     def make(arch: str = SMALL, head: Head | None = None, supports_none_of_these: bool = True) -> Contents:
         torch.manual_seed(0)
-        backbone, head = build(arch, "random"), head or Head()
+        head = head or Head()
+        backbone = build(arch, "random", two_scales=head.two_scales)
         maps = map_size(backbone.body, SIZE if arch == SMALL else 64)
         spec = ModelSpec(
             arch,

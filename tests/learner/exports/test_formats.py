@@ -30,6 +30,7 @@ HEADS = {
     "fastai": Head(),
     "linear": Head(kind="linear"),
     "solved": Head(kind="solved"),
+    "multiscale": Head(kind="multiscale"),
     "fc": Head(kind="fc", widths=[8, 4]),
     "flatten": Head(kind="fc", pool="flatten", widths=[8]),
     "attention": Head(kind="attention", widths=[8]),
@@ -51,7 +52,7 @@ def test_every_head_gives_the_same_answers_in_every_kind(make_contents, tmp_path
 def test_every_family_of_backbones_gives_the_same_answers_with_torch_and_timm_and_with_onnxruntime(
     make_contents, tmp_path, arch
 ):
-    contents = make_contents(arch, HEADS["linear"])
+    contents = make_contents(arch, HEADS["multiscale"])
     for kind in ("safetensors", "onnx"):
         path = write(contents, kind, tmp_path, f"model.{kind}")
         assert prove(kind, path, contents).largest < 1e-4
