@@ -278,6 +278,6 @@ def test_auto_epochs_make_about_two_hundred_steps_but_thirty_epochs_at_most(imag
 
 
 def test_a_recipe_that_names_no_head_has_one_that_suits_its_phases():
-    assert Recipe("pets", phases=[Phase("x", solve=True)]).head.kind == "solved"
+    assert Recipe("pets", phases=[Phase("x", solve=True)]).head.kind == "multiscale"
     assert Recipe("pets", phases=[Phase("x")]).head.kind == "fastai"
     assert Recipe.from_dict({"dataset": "pets", "head": {"kind": "linear"}, "phases": [{"name": "x", "solve": True}]})

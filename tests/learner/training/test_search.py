@@ -76,8 +76,8 @@ class TestFeatures:
         monkeypatch.setattr(search, "MOST_THAWS", 0)
         run = ended(pets, asked())
         assert [trial["what"].split(", ", 1)[1] for trial in trials(run, "features")] == [
+            f"{SIZE} px, two feature maps, average and maximum",
             f"{SIZE} px, average and maximum",
-            f"{SIZE} px, average",
         ]
         run = ended(pets, asked(augment="auto", views=3))
         assert len(trials(run, "features")) == 3
@@ -90,16 +90,16 @@ class TestFeatures:
         assert {trial["what"].split(", ")[1] for trial in trials(run, "features")} == {"64 px", "96 px"}
 
     def test_what_costs_more_is_taken_only_if_it_is_better_by_more_than_chance(self, pets, monkeypatch):
-        losses = {"solved": np.array([1.0, 1.2] * 14), "linear": np.array([0.9, 1.3] * 14)}
+        losses = {"multiscale": np.array([1.0, 1.2] * 14), "solved": np.array([0.9, 1.3] * 14)}
         monkeypatch.setattr(search, "MOST_THAWS", 0)
 
         def check(self, recipe, images):
             return Checked(losses[recipe.head.kind], np.ones(28), 0.1)
 
         monkeypatch.setattr(Bench, "check_head", check)
+        assert ended(pets, asked()).recipe["head"]["kind"] == "multiscale"
+        losses["solved"] = losses["multiscale"] - np.array([0.2, 0.3] * 14)
         assert ended(pets, asked()).recipe["head"]["kind"] == "solved"
-        losses["linear"] = losses["solved"] - np.array([0.2, 0.3] * 14)
-        assert ended(pets, asked()).recipe["head"]["kind"] == "linear"
 
     def test_validation_images_have_no_say(self, pets, monkeypatch):
         seen = set()
