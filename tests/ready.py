@@ -137,6 +137,9 @@ def _become(program: _Program, streams: _Streams, server: dict[str, str]) -> Non
     os.environ.clear()
     os.environ.update(program.environment)
     os.chdir(program.folder)
+    for folder in filter(None, program.environment.get("PYTHONPATH", "").split(os.pathsep)):
+        if Path(folder, "sitecustomize.py").exists():  # Python runs it at the start of any process
+            runpy.run_path(str(Path(folder, "sitecustomize.py")))
     subprocess.Popen = Popen
     sys.argv = [program.name, *program.arguments]
     if program.name.endswith(".py"):

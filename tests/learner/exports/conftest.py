@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from learner.exports import write
 from learner.exports.contents import Contents, GoldenPhoto
 from learner.inference.predictor import Predictor
 from learner.models.backbones import build
@@ -21,11 +22,17 @@ from tests.samples import SMALL
 SIZE = 32
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def contents(trained) -> Contents:
     """Of the trained run: its own golden photos, temperature and reference."""
     store, run_id = trained
     return Contents.read(store.checkpoint(run_id))
+
+
+@pytest.fixture(scope="session")
+def onnx_model(contents, tmp_path_factory) -> Path:
+    """The trained run's; for reading only, as writing one takes seconds."""
+    return write(contents, "onnx", tmp_path_factory.mktemp("onnx"), "model.onnx")
 
 
 @pytest.fixture(scope="module")

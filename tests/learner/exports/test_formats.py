@@ -48,7 +48,7 @@ def test_every_head_gives_the_same_answers_in_every_kind(make_contents, tmp_path
         assert prove(kind, path, contents).largest < 1e-5
 
 
-@pytest.mark.parametrize("arch", ["vgg11", "tf_efficientnet_lite0", "small_cnn"])
+@pytest.mark.parametrize("arch", ["vgg11", "tf_efficientnet_lite0"])  # the small one of the heads is the third
 def test_every_family_of_backbones_gives_the_same_answers_with_torch_and_timm_and_with_onnxruntime(
     make_contents, tmp_path, arch
 ):
@@ -194,8 +194,3 @@ def test_onnx_tells_classes_coverage_and_threshold_to_whoever_opens_it(onnx_mode
     assert json.loads(about["classes"]) == ["cat", "dog"] and json.loads(about["coverage"]) == 0.95
     assert json.loads(about["threshold"]) == contents.threshold
     assert len(json.loads(about["golden"])) == len(contents.golden)
-
-
-@pytest.fixture(scope="module")
-def onnx_model(contents, tmp_path_factory) -> Path:
-    return write(contents, "onnx", tmp_path_factory.mktemp("onnx"), "model.onnx")

@@ -2,16 +2,18 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from learner.datasets import add_dataset
 from learner.recipe import Phase
-from learner.store import Store
+from learner.store import Run, Store
 from learner.studies.design import Design, create_study, grid
 from learner.studies.results import result_of
 from learner.training.process import execute
@@ -19,7 +21,6 @@ from learner.workspace import Workspace
 from tests.gpus import path_with_gpus
 from tests.machine import keep_small_speeds
 from tests.patience import GIVE_UP_S, until
-from tests.ready import Fresh
 from tests.samples import ROOT, make_photos, small_recipe
 
 RECIPE = small_recipe(
@@ -34,6 +35,8 @@ _time = time.time
 time.time = lambda: _time() + {skew}
 socket.gethostname = lambda: {host!r}
 """
+HOSTS = ["left", "right", "left"]
+"""Of each worker, the machine that it is on."""
 KILLS = 4
 
 
@@ -59,46 +62,54 @@ def shared(workspace, postgres_database, monkeypatch) -> Store:
 def test_a_study_has_the_same_answer_on_several_machines_under_fire(shared, tmp_path, monkeypatch):
     photos = make_photos(tmp_path / "photos", {"cat": 8, "dog": 8})
     study = ask(shared, photos)
-    machines = [machine(tmp_path / name, name, skew) for name, skew in (("left", -30.0), ("right", 30.0))]
+    machines = {name: machine(tmp_path / name, name, skew) for name, skew in (("left", -30.0), ("right", 30.0))}
     chance = random.Random(5)
     workers: dict[int, subprocess.Popen] = {}
+    killed: set[int] = set()
 
     def start(number: int) -> None:
-        environment = os.environ | machines[number % 2] | {"THAW_HOME": str(shared.workspace.root)}
+        environment = os.environ | machines[HOSTS[number]] | {"THAW_HOME": str(shared.workspace.root)}
         command = [sys.executable, "-m", "learner", "worker"]
         with (tmp_path / f"worker-{number}.txt").open("ab") as log:
-            # From nothing: a forked one would not look at what changes its clock and name.
-            workers[number] = Fresh(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            workers[number] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
-    def trained() -> list[psutil.Process]:
-        found = []
-        for worker in workers.values():
-            if worker.poll() is None:
-                found += psutil.Process(worker.pid).children()
-        return found
+    def under_way() -> list[Run]:
+        """Those that train in a process of their own; a second death at the same epoch would halve their batch."""
+        workers_own = {worker.pid for worker in workers.values()}
+        runs = [run for run in shared.studies.runs_of(study) if run.status == "running" and not run.deaths]
+        return [run for run in runs if run.pid not in workers_own | killed]
+
+    def kill(pid: int) -> None:
+        with suppress(ProcessLookupError):  # it has just finished
+            os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
 
     try:
-        for number in range(3):
+        for number in range(len(HOSTS)):
             start(number)
-        for kill in range(KILLS):
-            until(lambda: trained() or result_of(shared, study).status == "done")
-            victims = trained()
-            if not victims:
-                break
-            chance.choice(victims).kill()
-            if kill == 1:  # once a whole worker, too; its run is taken up by another after 20 s of silence
-                number = chance.randrange(3)
-                for process in [*psutil.Process(workers[number].pid).children(), psutil.Process(workers[number].pid)]:
-                    process.kill()
-                workers[number].wait()
-                start(number)
-            until(lambda: True)
+        for kills in range(KILLS):
+            until(lambda: under_way() or result_of(shared, study).status == "done")
+            if kills:
+                time.sleep(chance.uniform(0, 0.8))
+            if not (runs := under_way()):
+                continue
+            victim = chance.choice(runs)
+            kill(victim.pid)
+            if kills == 1:  # once all of its machine, too; others take up what ran there, after 20 s of silence
+                for run in runs:
+                    if run.host == victim.host:
+                        kill(run.pid)
+                for number in [number for number, name in enumerate(HOSTS) if name == victim.host]:
+                    workers[number].kill()
+                    workers[number].wait()
+                    start(number)
         until(lambda: result_of(shared, study).status != "under way")
     finally:
         for worker in workers.values():
             worker.terminate()
             worker.wait(GIVE_UP_S)
     assert result_of(shared, study).status == "done", [run.reason for run in shared.studies.runs_of(study)]
+    assert killed
     assert {run.host for run in shared.studies.runs_of(study)} <= {"left", "right"}
 
     monkeypatch.delenv("DATABASE_URL")

@@ -1,10 +1,13 @@
 """The recipes that ship: each can be read, fits its backbone, and says what it is for."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, takewhile
 
 import pytest
+import timm
 from safetensors.numpy import load_file
+from timm.models.vgg import cfgs as vgg_steps
 
 from learner.datasets import add_dataset
 from learner.datasets.gallery import KNOWN
@@ -107,11 +110,30 @@ def test_the_three_strategies_differ_in_how_deep_they_thaw_and_in_nothing_that_i
     assert rest[0] == rest[1] == rest[2]
 
 
+NARROW = 16
+"""How many times fewer channels a network has here. Its layers and stages are those of the recipes."""
 SMALL = {"image_size": 32, "batch_size": 4, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Store:
+def narrow() -> Iterator[None]:
+    """Networks without the millions of weights that only cost time here."""
+    whole = timm.create_model
+    vgg = {arch: [step if step == "M" else step // NARROW for step in steps] for arch, steps in vgg_steps.items()}
+    channels = {"resnet50": {"channels": [width // NARROW for width in (64, 128, 256, 512)]}}
+
+    def create(arch: str, **how):
+        return whole(arch, **how, **channels.get(arch, {}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "create_model", create)
+        for arch, steps in vgg.items():
+            patch.setitem(vgg_steps, arch, steps)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny(narrow, tmp_path_factory) -> Store:
     """A workspace with two data sets of a few small photos, one of which carries a body over to the other."""
     store = Store(Workspace(tmp_path_factory.mktemp("recipes")))
     for name, classes in (("flower-photos", {"rose": 4, "tulip": 4}), ("photos", {"cat": 6, "dog": 4, "owl": 5})):

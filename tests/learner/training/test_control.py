@@ -1,6 +1,7 @@
 """What a person asks of a run: pause, stop, resume, more epochs, another way from a phase's end."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ from learner.training.process import execute
 from learner.training.progress import Listener
 from learner.workspace import Workspace
 from tests.learner.killing import left_behind
-from tests.samples import small_recipe
+from tests.machine import keep_small_speeds
+from tests.samples import copy_workspace, make_photos, small_recipe
 
 PHASES = [
     Phase("Warm-up", epochs=2, lr=0.01),
@@ -54,11 +56,37 @@ def resumed(store: Store, run_id: int) -> Run:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(photos, tmp_path_factory) -> tuple[Store, int]:
+def home(tmp_path_factory) -> Path:
+    """A workspace with photos for four batches of an epoch, and two more to check it."""
+    folder = tmp_path_factory.mktemp("home")
+    make_photos(folder / "photos" / "train", {"cat": 8, "dog": 8}, seed=1)
+    make_photos(folder / "photos" / "valid", {"cat": 4, "dog": 4}, seed=2)
+    store = Store(Workspace(folder / "thaw"))
+    add_dataset(store, folder / "photos", "pets")
+    keep_small_speeds(store.workspace)
+    return store.workspace.root
+
+
+@pytest.fixture
+def pets(home, store) -> Store:
+    copy_workspace(home, store.workspace.root)
+    return store
+
+
+@pytest.fixture(scope="module")
+def undisturbed(home, tmp_path_factory) -> tuple[Store, int]:
     """A run of RECIPE that nobody asked anything, and its store; for reading only."""
-    store = Store(Workspace(tmp_path_factory.mktemp("undisturbed")))
-    add_dataset(store, photos, "pets")
+    root = tmp_path_factory.mktemp("undisturbed")
+    copy_workspace(home, root)
+    store = Store(Workspace(root))
     return store, trained(store)
+
+
+@pytest.fixture
+def parent(undisturbed, store) -> int:
+    """That run, in the test's own workspace."""
+    copy_workspace(undisturbed[0].workspace.root, store.workspace.root)
+    return undisturbed[1]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +94,7 @@ def undisturbed(photos, tmp_path_factory) -> tuple[Store, int]:
     [
         ("pause", (0, 1, 2), "paused", 1),
         ("pause", (0, 2, 3), "paused", 2),  # the next phase begins after the pause
-        ("pause", (1, 1, 5), "paused", 3),
+        ("pause", (1, 1, 3), "paused", 3),
         ("stop_after_epoch", (1, 1, 1), "stopped", 3),
         ("stop", (1, 2, 3), "stopped", 4),  # within an epoch
         ("stop", (0, 1, 1), "stopped", 1),
@@ -96,44 +124,41 @@ def test_a_paused_run_that_is_stopped_is_checked_and_kept(pets):
     assert (pets.workspace.run_folder(run_id) / "learner.pkl").exists()
 
 
-def test_a_finished_run_is_given_more_epochs_and_trains_only_those(pets):
-    run_id = trained(pets)
-    before = left_behind(pets, run_id)
+def test_a_finished_run_is_given_more_epochs_and_trains_only_those(store, parent):
+    before = left_behind(store, parent)
     longer = replace(RECIPE, version=1, phases=[*PHASES, Phase("More epochs", "all", epochs=2, lr=1e-4)])
-    pets.runs.extend(run_id, longer.to_dict())
-    assert pets.runs.claim() == run_id
-    assert execute(pets, run_id) == "finished"
-    after = left_behind(pets, run_id)
+    store.runs.extend(parent, longer.to_dict())
+    assert store.runs.claim() == parent
+    assert execute(store, parent) == "finished"
+    after = left_behind(store, parent)
     assert after["epochs"][:5] == before["epochs"]
     assert [epoch["phase"] for epoch in after["epochs"]] == [0, 0, 1, 1, 2, 3, 3]
     assert after["best"][0] >= before["best"][0]
-    assert len(pets.runs.get(run_id).facts["rates"]) == 4
+    assert len(store.runs.get(parent).facts["rates"]) == 4
     # The whole recipe at once comes to the same.
-    assert left_behind(pets, trained(pets, longer)) == after
+    assert left_behind(store, trained(store, longer)) == after
 
 
-def test_another_run_starts_from_a_phases_end_and_does_what_the_whole_run_did(pets):
-    parent = trained(pets)
-    child = trained(pets, parent=(parent, 0))
-    mine, theirs = left_behind(pets, child), left_behind(pets, parent)
+def test_another_run_starts_from_a_phases_end_and_does_what_the_whole_run_did(store, parent):
+    child = trained(store, parent=(parent, 0))
+    mine, theirs = left_behind(store, child), left_behind(store, parent)
     assert mine["epochs"] == theirs["epochs"]
     assert mine["last weights"] == theirs["last weights"]
-    assert "Phase 1" not in (pets.runs.get(child).reason)
+    assert "Phase 1" not in (store.runs.get(child).reason)
 
 
-def test_a_changed_recipe_goes_another_way_and_needs_its_parent_no_more_once_it_has_begun(pets):
-    parent = trained(pets)
+def test_a_changed_recipe_goes_another_way_and_needs_its_parent_no_more_once_it_has_begun(store, parent):
     gentle = replace(RECIPE, phases=[PHASES[0], replace(PHASES[1], lr=1e-6, epochs=1)])
-    run_id = pets.submit(gentle, running=True, parent=(parent, 0))
-    execute(pets, run_id, Asks(pets, run_id, "pause", 1, 1, 1))
-    pets.runs.delete(parent)
-    for file in pets.workspace.phase_end(parent, 0).parent.iterdir():
+    run_id = store.submit(gentle, running=True, parent=(parent, 0))
+    execute(store, run_id, Asks(store, run_id, "pause", 1, 1, 1))
+    store.runs.delete(parent)
+    for file in store.workspace.phase_end(parent, 0).parent.iterdir():
         file.unlink()
-    if pets.runs.get(run_id).status == "paused":
-        resumed(pets, run_id)
-    run = pets.runs.get(run_id)
+    if store.runs.get(run_id).status == "paused":
+        resumed(store, run_id)
+    run = store.runs.get(run_id)
     assert (run.status, run.parent, run.parent_phase) == ("finished", parent, 0)
-    assert [epoch.phase for epoch in pets.runs.epochs(run_id)] == [0, 0, 1]
+    assert [epoch.phase for epoch in store.runs.epochs(run_id)] == [0, 0, 1]
 
 
 def test_a_run_cannot_start_where_nothing_was_kept_or_with_another_model(pets):

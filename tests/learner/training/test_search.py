@@ -5,12 +5,13 @@ import time
 import numpy as np
 import pytest
 
-from learner.datasets import add_dataset
+from learner.datasets import add_dataset, split_by
 from learner.errors import RecipeError
 from learner.recipe import AUTO, Augment, Recipe, parts, read_recipe
 from learner.store import Store
 from learner.training import search
 from learner.training.process import execute
+from learner.training.progress import ProgressReporter
 from learner.training.search_trials import Bench, Checked
 from learner.workspace import Workspace
 from tests.learner.killing import die, train_in_a_process
@@ -56,6 +57,13 @@ def ended(store: Store, recipe: Recipe):
     return run
 
 
+def chosen(store: Store, recipe: Recipe):
+    """The run once its search is over; what it chose is then trained as any other recipe is."""
+    run_id = store.submit(recipe, running=True)
+    search.choose_recipe(store, store.runs.get(run_id), ProgressReporter(store, run_id))
+    return store.runs.get(run_id)
+
+
 def trials(run, kind: str) -> list[dict]:
     return [trial for trial in run.facts["search"]["trials"] if trial["kind"] == kind]
 
@@ -74,19 +82,19 @@ class TestBudget:
 class TestFeatures:
     def test_only_what_is_open_is_tried(self, pets, monkeypatch):
         monkeypatch.setattr(search, "MOST_THAWS", 0)
-        run = ended(pets, asked())
+        run = chosen(pets, asked())
         assert [trial["what"].split(", ", 1)[1] for trial in trials(run, "features")] == [
             f"{SIZE} px, two feature maps, average and maximum",
             f"{SIZE} px, average and maximum",
         ]
-        run = ended(pets, asked(augment="auto", views=3))
+        run = chosen(pets, asked(augment="auto", views=3))
         assert len(trials(run, "features")) == 3
         assert trials(run, "features")[2]["what"].endswith("changed copies")
 
     def test_larger_images_are_tried_where_the_size_is_open(self, pets, monkeypatch):
         monkeypatch.setattr(search, "MOST_THAWS", 0)
         monkeypatch.setattr(search, "choose_image_size", lambda size, side: 64)
-        run = ended(pets, asked(image_size="auto"))
+        run = chosen(pets, asked(image_size="auto"))
         assert {trial["what"].split(", ")[1] for trial in trials(run, "features")} == {"64 px", "96 px"}
 
     def test_what_costs_more_is_taken_only_if_it_is_better_by_more_than_chance(self, pets, monkeypatch):
@@ -97,9 +105,9 @@ class TestFeatures:
             return Checked(losses[recipe.head.kind], np.ones(28), 0.1)
 
         monkeypatch.setattr(Bench, "check_head", check)
-        assert ended(pets, asked()).recipe["head"]["kind"] == "multiscale"
+        assert chosen(pets, asked()).recipe["head"]["kind"] == "multiscale"
         losses["solved"] = losses["multiscale"] - np.array([0.2, 0.3] * 14)
-        assert ended(pets, asked()).recipe["head"]["kind"] == "solved"
+        assert chosen(pets, asked()).recipe["head"]["kind"] == "solved"
 
     def test_validation_images_have_no_say(self, pets, monkeypatch):
         seen = set()
@@ -111,8 +119,9 @@ class TestFeatures:
 
         monkeypatch.setattr(Bench, "check_head", check)
         monkeypatch.setattr(search, "MOST_THAWS", 0)
-        run = ended(pets, asked())
-        assert len(seen) == run.facts["train_images"] < 36
+        run = chosen(pets, asked())
+        train, _ = split_by(Recipe.from_dict(run.recipe), pets.datasets.images(run.dataset_version_id))
+        assert seen == {image.sha256 for image in train} and len(train) < 36
 
 
 class TestThawing:
@@ -131,7 +140,7 @@ class TestThawing:
 
     def test_what_brought_most_is_trained(self, pets, gains):
         gains |= {1e-5: 0.01, 3e-5: 0.05}
-        run = ended(pets, asked())
+        run = chosen(pets, asked())
         phase = Recipe.from_dict(run.recipe).phases[-1]
         best = max(trials(run, "thawing"), key=lambda trial: trial["gain"])
         assert best["gain"] == 0.05 and phase.lr == pytest.approx([3e-5, 3e-4])
@@ -139,7 +148,7 @@ class TestThawing:
         assert len(trials(run, "thawing")) == search.MOST_THAWS
 
     def test_nothing_thaws_where_no_trial_helped_and_none_is_expected_to(self, pets, gains):
-        run = ended(pets, asked())
+        run = chosen(pets, asked())
         assert [phase["name"] for phase in run.recipe["phases"]] == ["Solve the head"]
         assert len(trials(run, "thawing")) == len(search.FIRST_THAWS)
         assert "Nothing thaws" in run.facts["search"]["reasons"][-1]
@@ -156,7 +165,7 @@ class TestThawing:
 
         monkeypatch.setattr(Bench, "thaw", thaw)
         monkeypatch.setattr(search, "MOST_THAWS", 1)
-        run = ended(pets, asked())
+        run = chosen(pets, asked())
         [trial] = trials(run, "thawing")
         assert kept == [True] and trial["gain"] >= 0 and trial["state"] == "done"
 
@@ -236,7 +245,8 @@ def test_a_person_can_end_it_while_it_chooses(pets, monkeypatch, asked_for, stat
 
 def test_a_search_is_forgotten_with_its_run(pets, monkeypatch):
     monkeypatch.setattr(search, "MOST_THAWS", 0)
-    run = ended(pets, asked())
+    run = chosen(pets, asked())
+    pets.runs.end(run.id, "finished")
     assert pets.searches.entries(run.id)
     pets.runs.delete(run.id)
     monkeypatch.setattr("learner.store.runs.UNDO_S", -1)
