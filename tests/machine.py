@@ -17,7 +17,9 @@ ROW_BYTES = [3072, 8192, 8192, 3072, 3072, 384]
 """Of `SMALL` at 32 pixels in fp32: what an image takes before each stage, and before the head."""
 
 
-def keep_speed(store: Store, settled: Recipe, device: str = "CPU, 2 threads", precision: str = "bf16") -> None:
+def keep_speed(
+    store: Store, settled: Recipe, device: str = "CPU, 2 threads", precision: str = "bf16", stage_s: float = 0.01
+) -> None:
     """Keep a measurement of round figures: a stage takes 10 ms an image in inference and 30 ms in training."""
     stages = STAGES[settled.backbone]
     groups = len(stages) + 1
@@ -29,9 +31,9 @@ def keep_speed(store: Store, settled: Recipe, device: str = "CPU, 2 threads", pr
         device=device,
         precision=precision,
         precision_reason="This processor has units for bf16 (AMX).",
-        forward=[0.01] * groups,
-        lowest=[0.02] * groups,
-        above=[0.03] * groups,
+        forward=[stage_s] * groups,
+        lowest=[2 * stage_s] * groups,
+        above=[3 * stage_s] * groups,
         update=[0.0] * groups,
         augment=0.001,
         batch=0.0,

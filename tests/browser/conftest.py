@@ -22,6 +22,7 @@ def window(playwright, tmp_path_factory) -> Iterator[BrowserContext]:
         executable_path=installed(),
         args=CHROMIUM_FLAGS,
         viewport={"width": 1440, "height": 900},
+        reduced_motion="reduce",  # nothing has to be drawn 60 times a second
         accept_downloads=True,
     )
     context.set_default_timeout(WAIT_MS)

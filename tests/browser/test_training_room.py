@@ -40,7 +40,7 @@ def queue_is(page: Page, *run_ids: int) -> None:
 def learns_beyond(page: Page, epoch: int) -> None:
     """Wait until the page shows fine-tuning in a later epoch than that."""
     told = page.get_by_text(re.compile(rf"^Fine-tuning: phase 2 of 2 · epoch \d+ of {EPOCHS} "))
-    until(lambda: told.count() and int(re.search(r"epoch (\d+)", told.inner_text())[1]) > epoch)
+    until(lambda: told.count() and int(re.search(r"epoch (\d+)", told.inner_text())[1]) > epoch, every_s=0.5)
 
 
 def test_a_run_is_paused_resumed_killed_stopped_deleted_and_had_back(serve, start, page, pets):

@@ -1,6 +1,8 @@
 """The web process as programs see it."""
 
+import ssl
 from collections.abc import Iterator
+from functools import cache
 
 import httpx
 import psutil
@@ -9,6 +11,14 @@ import pytest
 from learner.workspace import Workspace
 from tests.patience import GIVE_UP_S
 from tests.serving import processes, serve
+
+
+@pytest.fixture(autouse=True, scope="module")
+def certificates_read_once() -> Iterator[None]:
+    """Each client reads whom to trust in the whole world, which takes 25 ms; no server of these tests is asked for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="module")
