@@ -158,6 +158,12 @@ def phase_spans(
     return spans
 
 
+def rows_of_names(spans: Sequence[tuple[int, float, float]], phases: Sequence[Phase]) -> int:
+    """In how many rows the phases' names stand above their bands: those of narrow ones would run into each other."""
+    narrow = any(end - start < LETTER * len(phases[index].name) * spans[-1][2] for index, start, end in spans[:-1])
+    return 2 if len(phases) > 2 or narrow else 1
+
+
 def _with_data(
     spec: Spec,
     tables: dict[str, list[dict[str, Any]]],
@@ -167,8 +173,7 @@ def _with_data(
 ) -> Spec:
     """`spec` with its named tables, and the phases as bands."""
     spans = phase_spans(epochs, steps, phases)
-    narrow = any(end - start < LETTER * len(phases[index].name) * spans[-1][2] for index, start, end in spans[:-1])
-    rows = 2 if len(phases) > 2 or narrow else 1  # names of narrow bands side by side would run into each other
+    rows = rows_of_names(spans, phases)
     bands = [
         {
             "start": start,

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 
 from learner.recipe import Phase
-from ui.charts import INKS
+from ui.charts import INKS, rows_of_names
 from ui.components import AMBER, ICE, rate_text
 
 POINTS = 48
@@ -123,14 +124,19 @@ def _names(phases: Sequence[Phase], stages: Sequence[str], batch_norm: bool) -> 
 
 def _bands(phases: Sequence[Phase], ink: str) -> list[alt.Chart]:
     """Ice while only the head learns, amber once stages do, as behind every curve; named above."""
-    rows, start = [], 0
-    for index, phase in enumerate(phases):
-        tint = AMBER if phase.trains_stages else ICE
-        end = start + phase.length
-        rows.append(
-            {"start": start, "end": end, "name": phase.name, "tint": tint, "row": index % (2 if len(phases) > 2 else 1)}
-        )
-        start = end
+    ends = list(accumulate((phase.length for phase in phases), initial=0))
+    spans = [(index, *span) for index, span in enumerate(pairwise(ends))]
+    among = rows_of_names(spans, phases)
+    rows = [
+        {
+            "start": start,
+            "end": end,
+            "name": phases[index].name,
+            "tint": AMBER if phases[index].trains_stages else ICE,
+            "row": index % among,
+        }
+        for index, start, end in spans
+    ]
     base = alt.Chart(pd.DataFrame(rows))
     bands = base.mark_rect(opacity=0.22).encode(
         x=alt.X("start:Q"),

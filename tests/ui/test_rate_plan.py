@@ -54,3 +54,15 @@ def test_a_solved_head_has_no_rate_and_takes_its_place_all_the_same():
     assert {row["line"] for row in rows} == {"1 block1 to head"}
     assert min(row["epoch"] for row in rows) == 1
     rate_chart(phases, STAGES, False).to_dict()
+
+
+def test_the_name_of_a_phase_too_narrow_for_it_stands_in_a_row_of_its_own():
+    solved, rest = Phase("Solve the head", solve=True), Phase("Fine-tuning", trainable="all", epochs=30)
+    chart = rate_chart([solved, rest], STAGES, batch_norm=False, dark=False).to_dict()
+    rows = [
+        row
+        for table in chart["datasets"].values()
+        for row in table
+        if row.get("name") in ("Solve the head", "Fine-tuning")
+    ]
+    assert [(row["start"], row["end"], row["row"]) for row in rows] == [(0, 1, 0), (1, 31, 1)]
