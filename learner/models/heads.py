@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 
-import numpy as np
 from fastai.layers import AdaptiveConcatPool2d
 from fastai.vision.learner import create_head
 from torch import Tensor, fx, nn
@@ -65,17 +64,6 @@ def build_head(head: Head, num_features: int, num_classes: int, map_size: tuple[
     return nn.Sequential(
         *pool, *(_layers(width, head, num_classes) if head.kind == "fc" else [nn.Linear(width, num_classes)])
     )
-
-
-def numbers_seen(head: Head, num_features: int, carried: int) -> np.ndarray:
-    """Which numbers that a `multiscale` head pools a head of another solvable kind would see, as indices.
-
-    Of `num_features` channels the last `carried` are an earlier stage's.
-    """
-    own = np.arange(num_features - carried)
-    if head.kind == "multiscale":
-        return np.arange(2 * num_features)
-    return np.concatenate([own, num_features + own]) if head.kind == "solved" else num_features + own
 
 
 def as_plain_torch(part: nn.Sequential) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """The search of a run with a time budget: try what its recipe leaves open, and choose.
 
-Frozen features come first, since they are cheap: backbones, image sizes, random changes and kinds of head are held
-against each other by the log loss of training images that were left out of the fit. Then, while there is time, short
-trials of thawing. Whatever is chosen is trained after that as any recipe is; no validation image is looked at before.
+Frozen features come first, since they are cheap: backbones, image sizes and random changes are held against each other
+by the log loss of training images that were left out of the fit. Then, while there is time, short trials of thawing.
+Whatever is chosen is trained after that as any recipe is; no validation image is looked at before.
 Optuna suggests what to try and keeps the journal, in the store; a search that was killed goes on from there.
 """
 
@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from learner.datasets import dataset_folder, split_by, summarize
 from learner.models.weights import backbones_at_hand, choose_backbone
 from learner.planning.cost import plan_run
-from learner.recipe import Augment, Head, Phase, Recipe, choose_image_size
+from learner.recipe import SOLVABLE, Augment, Head, Phase, Recipe, choose_image_size
 from learner.store import Run, Store
 from learner.training.prepare import Images, drawn
 from learner.training.progress import REPORT_EVERY_S, ProgressReporter, StopAsked
@@ -94,6 +94,7 @@ class _Search:
         self._bench: tuple[tuple[str, int], Bench] | None = None
         self._augment: Augment | None = None
         self._label = ""
+        self._head = self.asked.head if self.asked.head.kind in SOLVABLE else Head(kind="multiscale")
 
     # Time
 
@@ -136,7 +137,7 @@ class _Search:
             version=self.version,
             backbone=setting.backbone,
             image_size=setting.image_size,
-            head=Head(kind=setting.head),  # type: ignore[arg-type]  # one of two
+            head=self._head,
             augment=augment,
             views=views,
             phases=phases,
@@ -167,7 +168,7 @@ class _Search:
 
     def _choose_features(self) -> tuple[Setting, float]:
         """The setting whose head does best on images that it was not fitted on, and its strength of regularisation."""
-        study, is_new = self._study("features")
+        study, is_new = self._study("frozen features")
         if is_new:
             for setting in self._settings():
                 study.enqueue_trial(asdict(setting))
@@ -201,10 +202,9 @@ class _Search:
         sizes = [choose_image_size(asked.image_size, self.typical_side)]
         if asked.image_size == "auto":
             sizes.append(round(LARGER * sizes[0] / 32) * 32)
-        heads = [asked.head.kind] if asked.head.kind in ("solved", "linear") else ["multiscale", "solved"]
         changes = not asked.augment.auto and asked.augment.changes_anything
         places = [(backbones[0], size) for size in sizes] + [(arch, sizes[0]) for arch in backbones[1:]]
-        return [Setting(arch, size, changes, head) for arch, size in places for head in heads]
+        return [Setting(arch, size, changes) for arch, size in places]
 
     def _try_settings(self, study: optuna.Study) -> None:
         """Try all that wait in the study."""
@@ -260,7 +260,7 @@ class _Search:
         if self._bench is None or self._bench[0] != key:
             self._bench = None  # one network in memory is enough
             self.tell("measuring this machine")
-            recipe = replace(self._recipe(setting, [SOLVE]), augment=Augment(), head=Head(kind="multiscale"))
+            recipe = replace(self._recipe(setting, [SOLVE]), augment=Augment())
             self._bench = key, Bench(self.store, recipe, self.images, self.classes, self.tell)
         return self._bench[1]
 
@@ -282,8 +282,6 @@ class _Search:
         if self._bench is None:  # the search was killed, and goes on
             self._bench_for(best)
         expected_s = self._features_s(setting)
-        if replace(setting, head=best.head) == best:
-            expected_s = 0.0  # its features are there
         if self._bench is not None and self._bench[0] != (setting.backbone, setting.image_size):
             expected_s += MEASURING_S
         expected_s *= SLACK

@@ -15,31 +15,22 @@ from learner.recipe.backbones import known_backbone
 from learner.store import Store
 from learner.training.search_trials import Checked
 
-POOLING = {
-    "multiscale": "two feature maps, average and maximum",
-    "solved": "average and maximum",
-    "linear": "average",
-}
-"""What a head of a kind sees, in a person's words."""
-
 
 @dataclass(frozen=True)
 class Setting:
-    """What decides the features that a head learns from, and the head."""
+    """What decides the features that a head learns from."""
 
     backbone: str
     image_size: int
     changes: bool
     """Whether images are changed at random, as `augment: auto` decides it."""
-    head: str
 
     @property
     def words(self) -> str:
         """For a person."""
         known = known_backbone(self.backbone)
-        pooling = POOLING[self.head]
         changes = ", changed copies" if self.changes else ""
-        return f"{known.label if known else self.backbone}, {self.image_size} px, {pooling}{changes}"
+        return f"{known.label if known else self.backbone}, {self.image_size} px{changes}"
 
 
 class Journal(BaseJournalBackend):

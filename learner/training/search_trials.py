@@ -14,9 +14,7 @@ from learner.datasets import assign_folds
 from learner.features.arrays import DiskError
 from learner.features.cache import Tick
 from learner.features.targets import shares_of
-from learner.models.heads import numbers_seen
 from learner.models.logistic import Solution, as_shares
-from learner.models.scales import carried_channels
 from learner.recipe import Phase, Recipe
 from learner.store import Image, Store
 from learner.training.averaging import Interpolate
@@ -122,14 +120,8 @@ class Bench:
             return False
 
     def _solved(self, problem: HeadProblem) -> Solution:
-        """Of the network's own head, with weights other than zero for what a head of the recipe's kind sees."""
-        pooled = problem.features(self.built.network, self._ticks("reading what the frozen body gives"))
-        body = self.built.network.body
-        seen = numbers_seen(problem.recipe.head, self.built.backbone.num_features, carried_channels(body))
-        found = problem.fit(pooled[:, :, seen], lambda *_: self._tell("solving the head"))
-        weight = np.zeros((len(found.weight), pooled.shape[2]), found.weight.dtype)
-        weight[:, seen] = found.weight
-        return replace(found, weight=weight)
+        features = problem.features(self.built.network, self._ticks("reading what the frozen body gives"))
+        return problem.fit(features, lambda *_: self._tell("solving the head"))
 
     def _ticks(self, what: str) -> Tick:
         done = 0

@@ -7,7 +7,7 @@ import pytest
 
 from learner.datasets import add_dataset, split_by
 from learner.errors import RecipeError
-from learner.recipe import AUTO, Augment, Recipe, parts, read_recipe
+from learner.recipe import AUTO, Augment, Head, Recipe, parts, read_recipe
 from learner.store import Store
 from learner.training import search
 from learner.training.process import execute
@@ -83,13 +83,12 @@ class TestFeatures:
     def test_only_what_is_open_is_tried(self, pets, monkeypatch):
         monkeypatch.setattr(search, "MOST_THAWS", 0)
         run = chosen(pets, asked())
-        assert [trial["what"].split(", ", 1)[1] for trial in trials(run, "features")] == [
-            f"{SIZE} px, two feature maps, average and maximum",
-            f"{SIZE} px, average and maximum",
-        ]
+        assert [trial["what"].split(", ", 1)[1] for trial in trials(run, "features")] == [f"{SIZE} px"]
+        assert run.recipe["head"]["kind"] == "multiscale"
+        assert chosen(pets, asked(head=Head("solved"))).recipe["head"]["kind"] == "solved"
         run = chosen(pets, asked(augment="auto", views=3))
-        assert len(trials(run, "features")) == 3
-        assert trials(run, "features")[2]["what"].endswith("changed copies")
+        assert len(trials(run, "features")) == 2
+        assert trials(run, "features")[1]["what"].endswith("changed copies")
 
     def test_larger_images_are_tried_where_the_size_is_open(self, pets, monkeypatch):
         monkeypatch.setattr(search, "MOST_THAWS", 0)
@@ -98,16 +97,17 @@ class TestFeatures:
         assert {trial["what"].split(", ")[1] for trial in trials(run, "features")} == {"64 px", "96 px"}
 
     def test_what_costs_more_is_taken_only_if_it_is_better_by_more_than_chance(self, pets, monkeypatch):
-        losses = {"multiscale": np.array([1.0, 1.2] * 14), "solved": np.array([0.9, 1.3] * 14)}
+        losses = {64: np.array([1.0, 1.2] * 14), 96: np.array([0.9, 1.3] * 14)}
         monkeypatch.setattr(search, "MOST_THAWS", 0)
+        monkeypatch.setattr(search, "choose_image_size", lambda size, side: 64)
 
         def check(self, recipe, images):
-            return Checked(losses[recipe.head.kind], np.ones(28), 0.1)
+            return Checked(losses[recipe.image_size], np.ones(28), 0.1)
 
         monkeypatch.setattr(Bench, "check_head", check)
-        assert chosen(pets, asked()).recipe["head"]["kind"] == "multiscale"
-        losses["solved"] = losses["multiscale"] - np.array([0.2, 0.3] * 14)
-        assert chosen(pets, asked()).recipe["head"]["kind"] == "solved"
+        assert chosen(pets, asked(image_size="auto")).recipe["image_size"] == 64
+        losses[96] = losses[64] - np.array([0.2, 0.3] * 14)
+        assert chosen(pets, asked(image_size="auto")).recipe["image_size"] == 96
 
     def test_validation_images_have_no_say(self, pets, monkeypatch):
         seen = set()
@@ -210,9 +210,9 @@ def _one_trial_of_thawing() -> None:
 
 
 def test_a_search_that_was_killed_goes_on_and_chooses_the_same(pets):
-    whole = pets.submit(asked())
+    whole = pets.submit(asked(image_size="auto"))
     assert train_in_a_process(pets, whole, prepare=_one_trial_of_thawing) == 0
-    killed = pets.submit(asked())
+    killed = pets.submit(asked(image_size="auto"))
     assert train_in_a_process(pets, killed, prepare=_die_in_the_second_trial) == -9
     assert len(pets.runs.get(killed).facts["search"]["trials"]) == 1
     assert train_in_a_process(pets, killed, prepare=_one_trial_of_thawing) == 0
