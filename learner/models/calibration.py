@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 NEIGHBOURS = 5
 """The distance to the fifth nearest training image: one odd training image alone does not make an image known."""
@@ -121,7 +121,8 @@ def _most_probable(logits: np.ndarray, targets: np.ndarray) -> float:
 
 def _log_losses(logits: np.ndarray, targets: np.ndarray, temperature: float) -> np.ndarray:
     """(images,) of minus the logarithm of the probability of the true class, or its mean by their probabilities."""
-    scaled = logits / temperature
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    log_sums = np.log(np.exp(scaled).sum(axis=1))  # SciPy's logsumexp takes five times as long for few images
     if targets.ndim == 2:
-        return logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)
-    return logsumexp(scaled, axis=1) - scaled[np.arange(len(targets)), targets]
+        return log_sums - (targets * scaled).sum(axis=1)
+    return log_sums - scaled[np.arange(len(targets)), targets]

@@ -15,7 +15,7 @@ from learner.store import Store
 from learner.workspace import Workspace
 from tests.learner.killing import die, die_at_batch, left_behind, train_in_a_process, train_under_fire
 from tests.machine import keep_small_speeds
-from tests.samples import SMALL, make_photos, small_recipe
+from tests.samples import SMALL, copy_workspace, make_photos, small_recipe
 
 KILLS = int(os.environ.get("THAW_TEST_KILLS", "6"))
 """How often the random test kills; 100 takes some minutes."""
@@ -64,7 +64,7 @@ RECIPES = {"cached": RECIPE, "mixed": OTHER, "solved": SOLVED}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return make_photos(tmp_path_factory.mktemp("photos"), {"cat": 9, "dog": 7, "owl": 6})
+    return make_photos(tmp_path_factory.mktemp("photos"), {"cat": 6, "dog": 5, "owl": 4})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,12 +81,15 @@ def pretrained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory, photos):
     """Makes an empty workspace with the photos, and with the same speeds, so that all plans are the same."""
+    home = tmp_path_factory.mktemp("home")
+    store = Store(Workspace(home))
+    add_dataset(store, photos, "pets")
+    keep_small_speeds(store.workspace)
 
     def make() -> Store:
-        store = Store(Workspace(tmp_path_factory.mktemp("survival")))
-        add_dataset(store, photos, "pets")
-        keep_small_speeds(store.workspace)
-        return store
+        folder = tmp_path_factory.mktemp("survival")
+        copy_workspace(home, folder)
+        return Store(Workspace(folder))
 
     return make
 

@@ -13,12 +13,14 @@ import learner.atomic
 import learner.store.claims
 import learner.training.trainer
 from learner.recipe import Phase
+from learner.store import Store
 from learner.store.claims import ClaimedRuns
 from learner.training.process import execute
+from learner.workspace import Workspace
 from tests.gpus import path_with_gpus
 from tests.learner.killing import left_behind, start_training
 from tests.patience import GIVE_UP_S, until
-from tests.samples import small_recipe
+from tests.samples import copy_workspace, small_recipe
 
 RECIPE = small_recipe(
     batch_size=4,
@@ -62,6 +64,16 @@ def on_another_machine(folder: Path) -> None:
     os.environ["PATH"] = path_with_gpus(folder)
 
 
+@pytest.fixture(scope="module")
+def home_with_whole(pets_home, tmp_path_factory) -> Path:
+    """A workspace in which the recipe was trained once, without trouble."""
+    home = tmp_path_factory.mktemp("whole")
+    copy_workspace(pets_home, home)
+    store = Store(Workspace(home))
+    assert execute(store, store.submit(RECIPE, running=True)) == "finished"
+    return home
+
+
 @pytest.mark.parametrize(
     ("name", "time"),
     [
@@ -74,18 +86,19 @@ def on_another_machine(folder: Path) -> None:
         ("end", 1),
     ],
 )
-def test_a_process_that_stood_still_while_another_took_its_run_changes_nothing(pets, tmp_path, monkeypatch, name, time):
-    whole, run_id = pets.submit(RECIPE, running=True), pets.submit(RECIPE)
-    assert execute(pets, whole) == "finished"
-
-    late = start_training(pets, run_id, prepare=partial(stand_still_before, name, time, tmp_path / "done"))
+def test_a_process_that_stood_still_while_another_took_its_run_changes_nothing(
+    home_with_whole, store, tmp_path, monkeypatch, name, time
+):
+    copy_workspace(home_with_whole, store.workspace.root)
+    [whole], run_id = store.runs.all(), store.submit(RECIPE)
+    late = start_training(store, run_id, prepare=partial(stand_still_before, name, time, tmp_path / "done"))
     try:
         until(lambda: psutil.Process(late.pid).status() == psutil.STATUS_STOPPED)
         monkeypatch.setattr(learner.store.claims, "SILENT_AFTER_S", 0)
-        assert pets.runs.requeue_silent() == [run_id]
-        other = start_training(pets, run_id, prepare=partial(on_another_machine, tmp_path / "bin"))
-        begun = len(pets.runs.epochs(run_id))
-        until(lambda: len(pets.runs.epochs(run_id)) != begun or pets.runs.get(run_id).status != "running")
+        assert store.runs.requeue_silent() == [run_id]
+        other = start_training(store, run_id, prepare=partial(on_another_machine, tmp_path / "bin"))
+        begun = len(store.runs.epochs(run_id))
+        until(lambda: len(store.runs.epochs(run_id)) != begun or store.runs.get(run_id).status != "running")
     except BaseException:
         late.kill()
         raise
@@ -93,6 +106,6 @@ def test_a_process_that_stood_still_while_another_took_its_run_changes_nothing(p
     late.join(GIVE_UP_S)
     other.join(GIVE_UP_S)
     assert (late.exitcode, other.exitcode) == (0, 0)
-    assert left_behind(pets, run_id) == left_behind(pets, whole)
-    assert pets.runs.get(run_id).pid == other.pid
+    assert left_behind(store, run_id) == left_behind(store, whole.id)
+    assert store.runs.get(run_id).pid == other.pid
     assert name in METHODS or not (tmp_path / "done").exists()
