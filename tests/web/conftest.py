@@ -15,7 +15,7 @@ from tests.serving import processes, serve
 
 @pytest.fixture(autouse=True, scope="module")
 def certificates_read_once() -> Iterator[None]:
-    """Each client reads whom to trust in the world, which takes 25 ms; no server of these tests is asked for it."""
+    """Each client reads whom to trust in the whole world, which takes 25 ms; no server here is asked for that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
