@@ -24,7 +24,7 @@ from tests.samples import copy_workspace, small_recipe
 
 RECIPE = small_recipe(
     batch_size=4,
-    phases=[Phase("Warm-up", epochs=2, lr=0.01), Phase("Fine-tuning", "all", epochs=3, lr=[1e-4, 1e-3])],
+    phases=[Phase("Warm-up", epochs=2, lr=0.01), Phase("Fine-tuning", "all", epochs=1, lr=[1e-4, 1e-3])],
     precision="fp32",
     cache="off",
 )
