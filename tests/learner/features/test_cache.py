@@ -23,10 +23,11 @@ from learner.training.feed import Feed
 from learner.training.phases import build_learner
 from learner.training.process import execute
 from learner.training.progress import Listener
+from learner.workspace import Workspace
 from tests import samples
 from tests.learner.killing import start_training
 from tests.patience import until
-from tests.samples import SMALL
+from tests.samples import SMALL, copy_workspace
 
 THREE_PHASES = [
     Phase("Warm-up", "head", 2, lr=0.002),
@@ -77,15 +78,32 @@ class CountsStages:
 # Exactness
 
 
-@pytest.mark.parametrize("augment", [Augment(), AUGMENT], ids=["as they are", "augmented"])
-def test_with_and_without_the_cache_losses_and_weights_are_the_same_in_fp32(pets, augment):
-    recipe = small_recipe(phases=THREE_PHASES, precision="fp32", augment=augment, views=3)
-    on, off = (train(pets, replace(recipe, cache=cache)) for cache in ("on", "off"))
-    assert [phase["cached"] for phase in phases_of(pets, on)] == [True] * 3
-    assert [phase["cached"] for phase in phases_of(pets, off)] == [False] * 3
-    for with_cache, without in zip(losses(pets, on), losses(pets, off), strict=True):
+@pytest.fixture(scope="module")
+def on_and_off(pets_home, tmp_path_factory) -> tuple[Store, int, int]:
+    """A run with the cache, one without, and their store; for reading only."""
+    home = tmp_path_factory.mktemp("on-and-off")
+    copy_workspace(pets_home, home)
+    store = Store(Workspace(home))
+    return store, *(train(store, small_recipe(phases=THREE_PHASES, cache=cache)) for cache in ("on", "off"))
+
+
+def test_with_and_without_the_cache_losses_and_weights_are_the_same_in_fp32(on_and_off):
+    check_that_both_are_the_same(*on_and_off)
+
+
+def test_with_and_without_the_cache_augmented_images_give_the_same_too(pets):
+    recipe = small_recipe(phases=THREE_PHASES, augment=AUGMENT, views=3)
+    check_that_both_are_the_same(pets, *(train(pets, replace(recipe, cache=cache)) for cache in ("on", "off")))
+
+
+def check_that_both_are_the_same(store: Store, on: int, off: int) -> None:
+    """The third phase freezes what the second has changed: its features must not be the first phase's."""
+    assert [phase["cached"] for phase in phases_of(store, on)] == [True] * 3
+    assert [phase["cached"] for phase in phases_of(store, off)] == [False] * 3
+    assert phases_of(store, on)[2]["features_s"] > 0
+    for with_cache, without in zip(losses(store, on), losses(store, off), strict=True):
         assert with_cache == pytest.approx(without, rel=1e-5)
-    kept, recomputed = (load_file(pets.checkpoint(run_id)) for run_id in (on, off))
+    kept, recomputed = (load_file(store.checkpoint(run_id)) for run_id in (on, off))
     for name, weights in recomputed.items():
         assert (kept[name] - weights).float().norm() <= 1e-5 * weights.float().norm(), name
 
@@ -168,15 +186,6 @@ def test_other_weights_are_never_taken_for_the_same(pets, tmp_path):
         recipe = small_recipe(weights=str(tmp_path / f"{seed}.safetensors"), cache="on")
         results.append(losses(pets, train(pets, recipe)))
     assert results[0] == results[2] != results[1]
-
-
-def test_what_was_trained_in_between_is_computed_anew(pets):
-    """The third phase freezes what the second has changed: its features must not be the first phase's."""
-    recipe = small_recipe(phases=THREE_PHASES, precision="fp32", cache="on")
-    run_id = train(pets, recipe)
-    assert phases_of(pets, run_id)[2]["features_s"] > 0
-    off = train(pets, replace(recipe, cache="off"))
-    assert losses(pets, run_id)[4] == pytest.approx(losses(pets, off)[4], rel=1e-5)
 
 
 @pytest.fixture
@@ -297,16 +306,15 @@ def test_a_damaged_cache_is_computed_again_and_never_trained_on(pets, caplog):
     assert "damaged and will be computed again" in caplog.text
 
 
-def test_without_room_the_run_goes_on_uncached_and_says_so(pets, monkeypatch):
+def test_without_room_the_run_goes_on_uncached_and_says_so(pets, on_and_off, monkeypatch):
     monkeypatch.setenv("THAW_CACHE_GB", "0")
     run_id = train(pets, small_recipe(phases=THREE_PHASES, cache="on"))
     plan = pets.runs.get(run_id).facts["plan"]
     assert [phase["cached"] for phase in plan["phases"]] == [False] * 3
     assert "the cache has room for 0.0 GB" in plan["phases"][0]["reason"]
     assert not pets.workspace.features.exists()
-    monkeypatch.delenv("THAW_CACHE_GB")
-    cached = train(pets, small_recipe(phases=THREE_PHASES, cache="on"))
-    assert np.array(losses(pets, run_id)) == pytest.approx(np.array(losses(pets, cached)), rel=1e-5)
+    store, cached, _ = on_and_off
+    assert np.array(losses(pets, run_id)) == pytest.approx(np.array(losses(store, cached)), rel=1e-5)
 
 
 def test_a_cache_that_cannot_be_written_does_not_end_the_run(pets, monkeypatch):

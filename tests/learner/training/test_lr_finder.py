@@ -20,6 +20,7 @@ from learner.planning.estimate import resolve_recipe
 from learner.questions.process import ask
 from learner.questions.rates import rates_file, read_rates, scaled_to, with_rates
 from learner.recipe import Augment, Phase
+from learner.training import lr_finder
 from learner.training.losses import build_loss
 from learner.training.lr_finder import (
     FEWEST,
@@ -54,6 +55,13 @@ def exact(value):
     return value
 
 
+@pytest.fixture
+def fewer_steps(monkeypatch):
+    """For what does not depend on the curve."""
+    monkeypatch.setattr(lr_finder, "STEPS", 40)
+
+
+@pytest.mark.usefixtures("fewer_steps")
 class TestOnALearner:
     @pytest.fixture
     def learner_of(self, pets):
@@ -163,6 +171,7 @@ class TestOfARecipe:
         assert read_rates(pets.workspace, resolve_recipe(pets, recipe), 0) == found
         assert find_rates(pets, recipe, 0, pytest.fail) == found  # not looked for again
 
+    @pytest.mark.usefixtures("fewer_steps")
     def test_a_later_phase_is_tried_after_an_epoch_of_the_first(self, pets):
         found = find_rates(pets, small_recipe(phases=TWO), 1)
         low, high = found.lr
@@ -170,6 +179,7 @@ class TestOfARecipe:
         assert low / high == pytest.approx(0.05, rel=0.01)  # as the rates that the phase has by itself
         assert "the first phase (Warm-up) was trained for one epoch" in found.notes[0]
 
+    @pytest.mark.usefixtures("fewer_steps")
     def test_frozen_stages_are_not_computed_at_every_step(self, pets):
         fed = []
         original = ImageLoader._fetch
@@ -188,6 +198,7 @@ class TestOfARecipe:
         finally:
             ImageLoader._fetch = original
 
+    @pytest.mark.usefixtures("fewer_steps")
     @pytest.mark.parametrize(
         "changes",
         [
@@ -202,6 +213,7 @@ class TestOfARecipe:
         found = find_rates(pets, small_recipe(**{"phases": TWO[:1]} | changes), 0)
         assert 1e-6 < found.lr <= 10 and math.isfinite(sum(found.losses))
 
+    @pytest.mark.usefixtures("fewer_steps")
     def test_a_rate_that_is_used_keeps_what_was_found(self, pets):
         recipe = resolve_recipe(pets, small_recipe(phases=TWO))
         found = find_rates(pets, recipe, 1)

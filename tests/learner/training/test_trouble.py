@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from learner.training.process import execute
 from learner.workspace import Workspace
 from tests.learner.killing import die_at_batch, left_behind, train_in_a_process
 from tests.machine import keep_small_speeds
-from tests.samples import make_photos, small_recipe
+from tests.samples import copy_workspace, make_photos, small_recipe
 
 RECIPE = small_recipe(
     batch_size=4,
@@ -26,6 +27,24 @@ RECIPE = small_recipe(
     precision="fp32",
     cache="off",
 )
+
+
+@pytest.fixture(scope="module")
+def home_with_whole(pets_home, tmp_path_factory) -> Path:
+    """A workspace in which the recipe was trained once, without trouble."""
+    home = tmp_path_factory.mktemp("whole")
+    copy_workspace(pets_home, home)
+    store = Store(Workspace(home))
+    assert execute(store, store.submit(RECIPE, running=True)) == "finished"
+    return home
+
+
+@pytest.fixture
+def whole(home_with_whole, store) -> int:
+    """That run, in the test's own workspace."""
+    copy_workspace(home_with_whole, store.workspace.root)
+    [run] = store.runs.all()
+    return run.id
 
 
 def _limit_memory(room: int) -> None:
@@ -95,25 +114,23 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk_ends_the_run_clearly_and_it_goes_on_when_there_is_room(pets, small_disk):
-    whole = pets.submit(RECIPE, running=True)
-    execute(pets, whole)
-    run_id = pets.submit(RECIPE)
-    folder = pets.workspace.run_folder(run_id)
+def test_a_full_disk_ends_the_run_clearly_and_it_goes_on_when_there_is_room(store, whole, small_disk):
+    run_id = store.submit(RECIPE)
+    folder = store.workspace.run_folder(run_id)
     folder.symlink_to(small_disk)  # only the run's own files are on the small disk
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(6_000_000))
-    train_in_a_process(pets, run_id)
-    run = pets.runs.get(run_id)
+    train_in_a_process(store, run_id)
+    run = store.runs.get(run_id)
     assert run.status == "failed"
     assert run.reason.startswith("The disk is full. Free some space and resume the run")
 
     ballast.unlink()
     folder.unlink()
     shutil.copytree(small_disk, folder)  # a larger one
-    pets.runs.resume(run_id)
-    train_in_a_process(pets, run_id)
-    assert left_behind(pets, run_id) == left_behind(pets, whole)
+    store.runs.resume(run_id)
+    train_in_a_process(store, run_id)
+    assert left_behind(store, run_id) == left_behind(store, whole)
 
 
 def test_a_loss_that_is_no_number_names_the_phase_and_keeps_what_came_before(pets):
@@ -128,39 +145,35 @@ def test_a_loss_that_is_no_number_names_the_phase_and_keeps_what_came_before(pet
     assert "a tenth of it in phase 2, Too fast" in run.reason
     assert pets.checkpoint(run_id).exists()
     # From the end of the phase before, another rate can be tried.
-    gentler = replace(recipe, phases=[phases[0], replace(fast, lr=1e-3)])
+    gentler = replace(recipe, phases=[phases[0], replace(fast, epochs=1, lr=1e-3)])
     child = pets.submit(gentler, running=True, parent=(run_id, 0))
     assert execute(pets, child) == "finished"
 
 
-def test_images_that_vanish_are_named_and_the_run_goes_on_once_they_are_back(pets, tmp_path):
-    whole = pets.submit(RECIPE, running=True)
-    execute(pets, whole)
-    run_id = pets.submit(RECIPE)
-    train_in_a_process(pets, run_id, prepare=partial(die_at_batch, 2, 1))
-    shutil.rmtree(pets.workspace.features)
-    images = pets.workspace.datasets
+def test_images_that_vanish_are_named_and_the_run_goes_on_once_they_are_back(store, whole, tmp_path):
+    run_id = store.submit(RECIPE)
+    train_in_a_process(store, run_id, prepare=partial(die_at_batch, 2, 1))
+    shutil.rmtree(store.workspace.features)
+    images = store.workspace.datasets
     images.rename(tmp_path / "elsewhere")
-    train_in_a_process(pets, run_id)
-    run = pets.runs.get(run_id)
+    train_in_a_process(store, run_id)
+    run = store.runs.get(run_id)
     assert run.status == "failed"
     assert "cannot be opened: No such file or directory" in run.reason
 
     (tmp_path / "elsewhere").rename(images)
-    pets.runs.resume(run_id)
-    train_in_a_process(pets, run_id)
-    assert left_behind(pets, run_id) == left_behind(pets, whole)
+    store.runs.resume(run_id)
+    train_in_a_process(store, run_id)
+    assert left_behind(store, run_id) == left_behind(store, whole)
 
 
-def test_a_new_version_of_the_data_set_changes_nothing_for_a_run_under_way(pets, tmp_path):
-    whole = pets.submit(RECIPE, running=True)
-    execute(pets, whole)
-    run_id = pets.submit(RECIPE)
-    train_in_a_process(pets, run_id, prepare=partial(die_at_batch, 2, 1))
-    add_dataset(pets, make_photos(tmp_path / "more", {"cat": 3, "owl": 4}, seed=9), "pets", mode="add")
-    assert pets.datasets.version("pets").number == 2
-    train_in_a_process(pets, run_id)
-    assert left_behind(pets, run_id) == left_behind(pets, whole)
+def test_a_new_version_of_the_data_set_changes_nothing_for_a_run_under_way(store, whole, tmp_path):
+    run_id = store.submit(RECIPE)
+    train_in_a_process(store, run_id, prepare=partial(die_at_batch, 2, 1))
+    add_dataset(store, make_photos(tmp_path / "more", {"cat": 3, "owl": 4}, seed=9), "pets", mode="add")
+    assert store.datasets.version("pets").number == 2
+    train_in_a_process(store, run_id)
+    assert left_behind(store, run_id) == left_behind(store, whole)
 
 
 def test_a_process_that_was_only_slow_writes_nothing_once_another_has_taken_over(pets):
