@@ -36,6 +36,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--js-flags=--single-threaded-gc",  # threads that help each other cost more than they bring where others work, too
     "--process-per-site",  # a tab need not load and compile what another one has
     # A site whose name points here, and no other name: a test that asks for one fails.
     "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",

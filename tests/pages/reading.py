@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 
 from streamlit.testing.v1 import AppTest
 
 from tests.patience import until
-from ui.questions import get_questions
+from ui.questions import LOOK_AGAIN_S, get_questions
 
 
 def words(app: AppTest) -> str:
@@ -76,5 +78,11 @@ def wait_for(app: AppTest) -> AppTest:
 
 def run_until(app: AppTest, condition: Callable[[AppTest], object]) -> AppTest:
     """Look again, as a page does by itself, until it shows what is waited for."""
-    until(lambda: condition(app) or not app.run(), every_s=0.2)
+    pauses = chain((0.1, 0.2, 0.4), repeat(LOOK_AGAIN_S))
+
+    def later() -> AppTest:
+        time.sleep(next(pauses))
+        return app.run()
+
+    until(lambda: condition(app) or not later(), every_s=0)
     return app

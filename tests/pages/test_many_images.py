@@ -1,6 +1,7 @@
 """25,000 images: every view comes, and none shows more pictures than a page of them."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -8,14 +9,18 @@ from learner.datasets.checks import LabelIssues
 from learner.datasets.editing import Edit, add_edit, save
 from learner.datasets.exclusions import ImageRow
 from learner.datasets.rows import fingerprint_of
+from learner.store import Store
+from learner.workspace import Workspace
 from tests.pages.reading import choose, look_at, press, tiles, unfold, words
+from tests.samples import copy_workspace
 
 IMAGES, CLASSES = 25_000, 50
 
 
-@pytest.fixture
-def many(store):
+@pytest.fixture(scope="module")
+def many_home(tmp_path_factory) -> Path:
     """Rows and measurements alone, written straight into the database: every tenth image has a near twin."""
+    store = Store(Workspace(tmp_path_factory.mktemp("many")))
     rows = []
     for number in range(IMAGES):
         label = f"class {number % CLASSES}"
@@ -49,10 +54,16 @@ def many(store):
         for number, row in enumerate(rows)
     ]
     store.datasets.add_contents(contents)
-    version = store.datasets.add_version("many", [vars(row) for row in rows], [], "Written", fingerprint_of(rows))
+    store.datasets.add_version("many", [vars(row) for row in rows], [], "Written", fingerprint_of(rows))
     doubts = {row.sha256: (row.label, "class 7", 0.9) for row in rows[:1000]}
     LabelIssues(1, "a network", IMAGES, 0.9, doubts).save(store.workspace, "many")
-    return version
+    return store.workspace.root
+
+
+@pytest.fixture
+def many(many_home, store) -> None:
+    """The data set of `many_home`, in the test's own workspace."""
+    copy_workspace(many_home, store.workspace.root)
 
 
 def test_every_view_comes_and_shows_a_page_of_pictures(open_page, store, many):

@@ -108,14 +108,11 @@ def test_none_of_these_follows_the_coverage_that_is_chosen(ask, trained):
     assert "of those answers are right" in words(app)
 
 
-def test_a_model_without_references_says_that_it_cannot_tell(open_page, store, tmp_path):
-    add_dataset(store, make_photos(tmp_path / "pets", size=(48, 40)), "pets")
-    run_id = store.submit(small_recipe(), running=True)
-    assert execute(store, run_id) == "finished"
-    model, spec = load_model(store.checkpoint(run_id))
+def test_a_model_without_references_says_that_it_cannot_tell(open_page, own):
+    model, spec = load_model(own.checkpoint(1))
     spec.neighbours, spec.distances = 0, []
-    save_model(model, spec, store.checkpoint(run_id))
-    app = until_answered(open_page("predict", batch=sent(store, PORTRAIT).id))
+    save_model(model, spec, own.checkpoint(1))
+    app = until_answered(open_page("predict", batch=sent(own, PORTRAIT).id))
     assert "This model cannot tell that a picture shows none of its classes" in words(app)
     assert "None of these**" not in words(app) and "Most similar" not in words(app)
 
@@ -173,12 +170,9 @@ def test_right_and_wrong_are_marked_and_taken_back(ask, many):
     assert batch.marks() == {}
 
 
-def test_marked_photos_join_the_data_set_and_what_came_of_it_is_told(open_page, store, tmp_path, many):
-    add_dataset(store, make_photos(tmp_path / "pets", size=(48, 40)), "pets")
-    run_id = store.submit(small_recipe(), running=True)
-    assert execute(store, run_id) == "finished"
-    known = next((tmp_path / "pets" / "cat").iterdir())
-    batch = sent(store, *many, known)
+def test_marked_photos_join_the_data_set_and_what_came_of_it_is_told(open_page, own, trained_home, many):
+    known = trained_home / "photos" / "cat" / "cat_005.jpg"
+    batch = sent(own, *many, known)
     app = until_answered(open_page("predict", batch=batch.id))
     by_name = {picture.name: picture.number for picture in batch.pictures()}
     batch.mark(
@@ -187,19 +181,16 @@ def test_marked_photos_join_the_data_set_and_what_came_of_it_is_told(open_page, 
     app.run()
     assert f"pets holds 1 of them already, {known.name} as cat: change its class on Data." in words(app)
     app.button(key="join").click().run()
-    rested(store.workspace, joining(batch).job)
+    rested(own.workspace, joining(batch).job)
     app.run()
     assert any("photos joined pets**, which is at version 2 now" in one.value for one in app.success), words(app)
-    assert len(rows_of(store, store.datasets.version("pets"))) == 12 + len(joining(batch).sha256s)
+    assert len(rows_of(own, own.datasets.version("pets"))) == 20 + len(joining(batch).sha256s)
     assert button(app, "Train again with them").proto.type == "primary"
 
 
-def test_another_model_is_asked_anew(open_page, store, tmp_path):
-    add_dataset(store, make_photos(tmp_path / "pets", size=(48, 40)), "pets")
-    for _ in range(2):
-        run_id = store.submit(small_recipe(), running=True)
-        assert execute(store, run_id) == "finished"
-    batch = sent(store, PORTRAIT)
+def test_another_model_is_asked_anew(open_page, own):
+    assert execute(own, own.submit(small_recipe(), running=True)) == "finished"
+    batch = sent(own, PORTRAIT)
     app = until_answered(open_page("predict", batch=batch.id, run="1"))
     assert len(list((batch.folder / "answers").glob("*.jsonl"))) == 1
     app.selectbox[0].set_value(2).run()
