@@ -158,10 +158,20 @@ def phase_spans(
     return spans
 
 
-def rows_of_names(spans: Sequence[tuple[int, float, float]], phases: Sequence[Phase]) -> int:
-    """In how many rows the phases' names stand above their bands: those of narrow ones would run into each other."""
+def phase_bands(spans: Sequence[tuple[int, float, float]], phases: Sequence[Phase]) -> list[dict[str, Any]]:
+    """A row for each band behind a curve; `spans` as `phase_spans` has them. Its name stands in its `row` above it."""
     narrow = any(end - start < LETTER * len(phases[index].name) * spans[-1][2] for index, start, end in spans[:-1])
-    return 2 if len(phases) > 2 or narrow else 1
+    rows = 2 if len(phases) > 2 or narrow else 1  # names of narrow bands side by side would run into each other
+    return [
+        {
+            "start": start,
+            "end": end,
+            "name": phases[index].name,
+            "tint": AMBER if phases[index].trains_stages else ICE,
+            "row": index % rows,
+        }
+        for index, start, end in spans
+    ]
 
 
 def _with_data(
@@ -172,18 +182,7 @@ def _with_data(
     steps: Sequence[Step],
 ) -> Spec:
     """`spec` with its named tables, and the phases as bands."""
-    spans = phase_spans(epochs, steps, phases)
-    rows = rows_of_names(spans, phases)
-    bands = [
-        {
-            "start": start,
-            "end": end,
-            "name": phases[index].name,
-            "tint": AMBER if phases[index].trains_stages else ICE,
-            "row": index % rows,
-        }
-        for index, start, end in spans
-    ]
+    bands = phase_bands(phase_spans(epochs, steps, phases), phases)
     return spec | {"datasets": tables | {"bands": bands}}
 
 

@@ -9,8 +9,8 @@ import altair as alt
 import pandas as pd
 
 from learner.recipe import Phase
-from ui.charts import INKS, rows_of_names
-from ui.components import AMBER, ICE, rate_text
+from ui.charts import INKS, phase_bands
+from ui.components import rate_text
 
 POINTS = 48
 """Of one line in one phase."""
@@ -126,18 +126,7 @@ def _bands(phases: Sequence[Phase], ink: str) -> list[alt.Chart]:
     """Ice while only the head learns, amber once stages do, as behind every curve; named above."""
     ends = list(accumulate((phase.length for phase in phases), initial=0))
     spans = [(index, *span) for index, span in enumerate(pairwise(ends))]
-    among = rows_of_names(spans, phases)
-    rows = [
-        {
-            "start": start,
-            "end": end,
-            "name": phases[index].name,
-            "tint": AMBER if phases[index].trains_stages else ICE,
-            "row": index % among,
-        }
-        for index, start, end in spans
-    ]
-    base = alt.Chart(pd.DataFrame(rows))
+    base = alt.Chart(pd.DataFrame(phase_bands(spans, phases)))
     bands = base.mark_rect(opacity=0.22).encode(
         x=alt.X("start:Q"),
         x2=alt.X2("end:Q"),

@@ -14,12 +14,10 @@ import learner.store.claims
 import learner.training.progress
 import learner.training.trainer
 from learner.recipe import Phase
-from learner.store import Store
 from learner.store.claims import ClaimedRuns
-from learner.training.process import execute
-from learner.workspace import Workspace
 from tests.gpus import path_with_gpus
 from tests.learner.killing import left_behind, start_training
+from tests.learner.training.running import with_whole_run
 from tests.patience import GIVE_UP_S, until
 from tests.samples import copy_workspace, small_recipe
 
@@ -69,11 +67,7 @@ def on_another_machine(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def home_with_whole(pets_home, tmp_path_factory) -> Path:
     """A workspace in which the recipe was trained once, without trouble."""
-    home = tmp_path_factory.mktemp("whole")
-    copy_workspace(pets_home, home)
-    store = Store(Workspace(home))
-    assert execute(store, store.submit(RECIPE, running=True)) == "finished"
-    return home
+    return with_whole_run(pets_home, tmp_path_factory.mktemp("whole"), RECIPE)
 
 
 @pytest.mark.parametrize(

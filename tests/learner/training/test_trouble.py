@@ -18,6 +18,7 @@ from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace
 from tests.learner.killing import die_at_batch, left_behind, train_in_a_process
+from tests.learner.training.running import with_whole_run
 from tests.machine import keep_small_speeds
 from tests.samples import copy_workspace, make_photos, small_recipe
 
@@ -32,11 +33,7 @@ RECIPE = small_recipe(
 @pytest.fixture(scope="module")
 def home_with_whole(pets_home, tmp_path_factory) -> Path:
     """A workspace in which the recipe was trained once, without trouble."""
-    home = tmp_path_factory.mktemp("whole")
-    copy_workspace(pets_home, home)
-    store = Store(Workspace(home))
-    assert execute(store, store.submit(RECIPE, running=True)) == "finished"
-    return home
+    return with_whole_run(pets_home, tmp_path_factory.mktemp("whole"), RECIPE)
 
 
 @pytest.fixture
