@@ -11,7 +11,7 @@ from learner.wording import count
 from ui.training.fields import HELP, NAMES, Fields, key
 
 HEADS = {
-    "multiscale": "Two poolings of two feature maps, one layer (solved)",
+    "multiscale": "Two poolings of two maps (solved)",
     "solved": "Two poolings, one layer (solved)",
     "fastai": "fastai: two poolings, a layer of 512",
     "fc": "Layers of your own (fc)",
