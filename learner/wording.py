@@ -42,3 +42,11 @@ def rate_of(number: float) -> str:
     """`1,780`, `54.3`, `0.82`: a figure a second, with three digits that count."""
     digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
     return f"{float(f'{number:.3g}'):,.{digits}f}"
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate, short enough to stand under a block or in a table: `0.002`, `1e-5`."""
+    if rate >= 0.001:
+        return f"{rate:.3g}"
+    mantissa, exponent = f"{rate:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

@@ -21,7 +21,7 @@ from ui.training.plan import show_plan
 from ui.training.previews import show_preview
 from ui.training.recommend import show_recommendation
 from ui.training.settings import edit_more
-from ui.training.study import show_asking
+from ui.training.study import show_asking, show_searching
 from ui.training.weights import Chosen, choose_weights
 
 AUTO: Final = "auto"
@@ -98,6 +98,7 @@ def show_page() -> None:
     start(store, recipe, parent, weights)
     if parent is None and weights.known is not None:
         show_asking(store, recipe, weights.known.arch)
+        show_searching(store, recipe, weights.known.arch)
     show_as_file(recipe, parent)
 
 

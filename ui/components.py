@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from learner.recipe import Phase
-from learner.wording import percent
+from learner.wording import percent, rate_text
 
 ICE, ICE_EDGE, ICE_TEXT = "#cfe9f7", "#7fb6d3", "#0d3a52"
 AMBER, AMBER_EDGE, AMBER_TEXT = "#f2a93b", "#b8730a", "#3d2500"
@@ -17,14 +17,6 @@ NEUTRAL, NEUTRAL_EDGE, NEUTRAL_TEXT = "#dfe4e7", "#aab5bb", "#2b363c"
 
 _BLOCK, _HEIGHT, _GAP = 100, 58, 6
 """Size of a block in the drawing's own units; it shrinks to fit a phone."""
-
-
-def rate_text(rate: float) -> str:
-    """`0.002`, `1e-5`: short enough to stand under a block."""
-    if rate >= 0.001:
-        return f"{rate:.3g}"
-    mantissa, exponent = f"{rate:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def frost_strip(stages: Sequence[str], rates: Sequence[float], finished: bool = False, solved: bool = False) -> str:

@@ -9,8 +9,8 @@ import altair as alt
 import pandas as pd
 
 from learner.recipe import Phase
+from learner.wording import rate_text
 from ui.charts import INKS, phase_bands
-from ui.components import rate_text
 
 POINTS = 48
 """Of one line in one phase."""

@@ -137,10 +137,11 @@ def worker() -> None:
     """Train queued runs, one after another, until Ctrl-C."""
     from learner.housekeeping import clean_up
     from learner.jobs.worker import work
+    from learner.studies.search import advance
 
     set_up_logs(for_people="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    work(Store(), clean_up)
+    work(Store(), clean_up, advance)
 
 
 predicting.add_to(app)

@@ -9,6 +9,8 @@ from rich.text import Text
 from learner.api import dataset_named
 from learner.cli.plans import forecast
 from learner.cli.printing import AsJson, check_target, confirm, out, print_json, table_of, telling_about
+from learner.cli.searching import add_to as add_search
+from learner.cli.searching import print_search, search_dict
 from learner.errors import StudyError
 from learner.models.weights import choose_backbone
 from learner.recipe import read_recipe, recipe_for
@@ -27,10 +29,13 @@ from learner.studies.design import (
     unfreezing,
 )
 from learner.studies.results import StudyResult, result_of
+from learner.studies.search import SearchResult, is_search, result_of_search
 from learner.terminal import err
 from learner.wording import count, duration
 
 study = typer.Typer(help="Studies: did a change help, or was it chance? Variants × seeds × folds, compared in pairs.")
+
+add_search(study)
 
 StudyId = Annotated[int, typer.Argument(metavar="ID", help="A study's id.")]
 
@@ -42,19 +47,19 @@ def study_list(context: typer.Context, as_json: AsJson = False) -> None:
         return
     store = Store()
     store.runs.requeue_silent()
-    results = [result_of(store, one.id) for one in store.studies.all()]
+    studies = store.studies.all()
+    results = [result_of_search(store, one.id) if is_search(one) else result_of(store, one.id) for one in studies]
     if as_json:
-        print_json({"studies": [study_dict(result) for result in results]})
+        print_json({"studies": [_dict(result) for result in results]})
         return
     if not results:
         out.print("No studies yet. Did unfreezing help? python -m learner study create --dataset NAME")
         return
-    table = table_of("Study", "Status", "Data set", "Variants", "Runs", right=("Study", "Runs"))
+    table = table_of("Study", "Status", "Data set", "What varies", "Runs", right=("Study", "Runs"))
     for result in results:
-        names = ", ".join(one.name for one in result.design.variants)
         where = f"{result.dataset} (version {result.version})"
-        done = f"{result.done} of {result.design.number_of_runs}"
-        table.add_row(str(result.study_id), result.status, Text(where), Text(names), done)
+        done = f"{result.done} of {result.number_of_runs}"
+        table.add_row(str(result.study_id), result.status, Text(where), Text(result.what_varies), done)
     out.print(table)
 
 
@@ -125,12 +130,15 @@ def study_show(study_id: StudyId, as_json: AsJson = False) -> None:
     """Show how far a study is, and its answer so far."""
     store = Store()
     store.runs.requeue_silent()
-    result = result_of(store, study_id)
+    result = result_of_search(store, study_id) if is_search(store.studies.get(study_id)) else result_of(store, study_id)
     if as_json:
-        print_json(study_dict(result))
+        print_json(_dict(result))
         return
     out.print(f"Study {study_id}: {result.status}, data set {result.dataset} (version {result.version})", markup=False)
     out.print(f"{result.progress}.", markup=False)
+    if isinstance(result, SearchResult):
+        print_search(result)
+        return
     table = table_of("Variant", "Runs", "Accuracy", "Log loss", "A run took", right=("Runs", "Accuracy", "Log loss"))
     for one in result.variants:
         table.add_row(Text(one.name), f"{one.runs} of {one.of}", one.accuracy_text, one.log_loss_text, one.time_text)
@@ -185,12 +193,18 @@ def study_report(
 ) -> None:
     """Write a report of a study: one HTML file with its question, answer, figures and every run."""
     check_target(to)
-    from learner.report.study import make_study_report
+    from learner.report.study import make_search_report, make_study_report
 
-    text = make_study_report(Store(), study_id)
+    store = Store()
+    make = make_search_report if is_search(store.studies.get(study_id)) else make_study_report
+    text = make(store, study_id)
     with telling_about(to):
         to.write_text(text, "utf-8")
     out.print(f"The report is {to}.", markup=False)
+
+
+def _dict(result: StudyResult | SearchResult) -> dict[str, Any]:
+    return search_dict(result) if isinstance(result, SearchResult) else study_dict(result)
 
 
 def study_dict(result: StudyResult) -> dict[str, Any]:

@@ -54,11 +54,12 @@ class _Served:
 class Worker:
     """`run` works until `stop` is called from a signal handler or another thread.
 
-    `clean_up` is called every ten minutes, to bring what grows on the disk back within its bounds.
+    `clean_up` is called every ten minutes, to bring what grows on the disk back within its bounds. `advance` is called
+    before a run is taken, and with each heartbeat: it takes searches further (`learner.studies.search`).
     """
 
-    def __init__(self, store: Store, clean_up: Callable[[Store], None]):
-        self._top, self._tidy = store, clean_up
+    def __init__(self, store: Store, clean_up: Callable[[Store], None], advance: Callable[[Store], None]):
+        self._top, self._tidy, self._advance = store, clean_up, advance
         self._served: list[_Served] = []
         """Beginning with the space that was served longest ago."""
         self._stopping = threading.Event()
@@ -103,6 +104,7 @@ class Worker:
 
     def _begin_one_of(self, served: _Served) -> None:
         store = served.store
+        self._advance(store)
         run_id = store.runs.claim() if may_train_more(store) else None
         if run_id is not None:
             log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
@@ -167,6 +169,7 @@ class Worker:
         for run_id in store.runs.requeue_silent():
             said = "Run %d%s was silent for too long: its process is gone"
             log.warning(said, run_id, _of_space(store), extra={"run": run_id})
+        self._advance(store)
         if tidies:
             self._tidy(store)
 
@@ -198,9 +201,9 @@ def _of_space(store: Store) -> str:
     return "" if store.workspace.top == store.workspace else f" of {store.workspace.root.name}"
 
 
-def work(store: Store, clean_up: Callable[[Store], None]) -> None:
+def work(store: Store, clean_up: Callable[[Store], None], advance: Callable[[Store], None]) -> None:
     """Work until Ctrl-C or SIGTERM."""
-    worker = Worker(store, clean_up)
+    worker = Worker(store, clean_up, advance)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

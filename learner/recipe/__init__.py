@@ -3,7 +3,7 @@
 The docstring under a field is its help text in the page and in `docs/formats.md`.
 """
 
-from learner.recipe.files import AUTO, RECIPES, apply_changes, read_recipe, recipe_for, recipe_names
+from learner.recipe.files import AUTO, RECIPES, apply_changes, read_recipe, recipe_for, recipe_names, set_value
 from learner.recipe.parts import Augment, Head, Phase
 from learner.recipe.whole import SOLVABLE, Recipe, choose_image_size, setting_help
 
@@ -20,5 +20,6 @@ __all__ = [
     "read_recipe",
     "recipe_for",
     "recipe_names",
+    "set_value",
     "setting_help",
 ]

@@ -54,14 +54,14 @@ def recipe_for(dataset: str) -> str:
 def apply_changes(values: dict[str, Any], changes: list[str]) -> None:
     """Set each `dotted.key=value` in a recipe's dictionary. Raises RecipeError for a path that leads nowhere."""
     for change in changes:
-        _apply(values, change)
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise RecipeError([f"{change!r} is not of the form key=value, as in phases.0.epochs=3"], "--set")
+        set_value(values, key, parse_yaml(text, f"--set {key}"))
 
 
-def _apply(values: dict[str, Any], change: str) -> None:
-    """Set one `dotted.key=value`, where the value is YAML."""
-    key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise RecipeError([f"{change!r} is not of the form key=value, as in phases.0.epochs=3"], "--set")
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set `dotted.key` in a recipe's dictionary. Raises RecipeError for a path that leads nowhere."""
     *parents, last = key.split(".")
     place: Any = values
     for step, name in enumerate([*parents, last]):
@@ -74,6 +74,6 @@ def _apply(values: dict[str, Any], change: str) -> None:
         elif not isinstance(place, dict):
             raise RecipeError([f"{key}: {'.'.join(parents[:step])} has no parts"], "--set")
         if step == len(parents):
-            place[at] = parse_yaml(text, f"--set {key}")
+            place[at] = value
         else:
             place = place.setdefault(name, {}) if isinstance(place, dict) else place[at]

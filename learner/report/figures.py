@@ -168,6 +168,17 @@ def differences(rows: Sequence[tuple[str, Sequence[float], tuple[float, float] |
     return _svg(figure, "differences", told)
 
 
+def trials(losses: Sequence[tuple[int, float]]) -> str:
+    """(Number, loss) of each finished trial of a search, in their order, with the best loss so far."""
+    figure, (axes,) = _figure(5.6, 2.6)
+    numbers, each = zip(*losses, strict=True)
+    axes.step(numbers, [min(each[: end + 1]) for end in range(len(each))], color=ACCURACY, lw=1.8, where="post")
+    axes.plot(numbers, each, "o", color=VALID, ms=5, alpha=0.8, mew=0)
+    axes.set(xlabel="Trial", ylabel="Validation loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _svg(figure, "trials", "Validation loss of each finished trial, and the best so far.")
+
+
 def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Sequence[Axes]]:
     """Inches; the axes from above to below, with one shared x-axis."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")

@@ -9,6 +9,7 @@ from learner.report import figures, templates
 from learner.store import Store
 from learner.studies.analysis import Compared, p_text
 from learner.studies.results import StudyResult, result_of
+from learner.studies.search import NEVER_PAUSED, result_of_search, trial_rows
 from learner.wording import count, percent
 
 OF_A_RUN = ("folds", "fold", "fold_is", "repeats")
@@ -34,6 +35,31 @@ def make_study_report(store: Store, study_id: int) -> str:
             common=yaml.safe_dump(
                 _common(result), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
             ),
+            written=time.strftime("%-d %B %Y"),
+            count=count,
+        )
+    )
+
+
+def make_search_report(store: Store, study_id: int) -> str:
+    """The same of a search. Raises StudyError when there is no such study."""
+    result = result_of_search(store, study_id)
+    best = result.best
+    drawn = ""
+    if len(result.finished) > 1:
+        with figures.style():
+            finished = [trial for trial in result.trials if trial.is_finished]
+            drawn = figures.trials([(trial.number + 1, trial.loss or 0.0) for trial in finished])
+    return (
+        templates()
+        .get_template("search.html")
+        .render(
+            result=result,
+            drawn=drawn,
+            trials=trial_rows(result),
+            never_paused=NEVER_PAUSED,
+            recipe_title="As it was asked" if best is None else f"Of trial {best.number + 1}, the best",
+            recipe=(result.search.recipe if best is None else result.search.recipe_of(best.number)).to_yaml(),
             written=time.strftime("%-d %B %Y"),
             count=count,
         )

@@ -1,6 +1,8 @@
 """Studies: the runs that answer one question together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from sqlalchemy import Engine, delete, exists, select, update
@@ -9,7 +11,9 @@ from sqlalchemy.orm import Session
 from learner.errors import StudyError
 from learner.store.clock import now
 from learner.store.runs import UNDO_S, Runs
-from learner.store.tables import Run, Study
+from learner.store.tables import Epoch, Run, Study
+
+AddRun = Callable[[int, dict[str, Any]], None]
 
 
 class Studies:
@@ -31,6 +35,30 @@ class Studies:
                 session.add(self._runs.new(recipe, version_id, study=study.id, variant=variant))
                 session.flush()  # ids are given in this order, and the queue goes by them
         return study.id
+
+    def searching(self) -> list[int]:
+        """The searches (`learner.studies.search`) that have not come to an end, oldest first."""
+        query = select(Study.id).where(Study.deleted_at.is_(None), Study.design["searching"].as_boolean())
+        with self._runs.session() as session:
+            return list(session.scalars(query.order_by(Study.id)))
+
+    @contextmanager
+    def changing_design(self, study_id: int) -> Iterator[tuple[dict[str, Any], AddRun]]:
+        """A study's design, to be changed in place while no other process does, and what queues one more of its runs.
+
+        That takes a variant's number and what the run trains. All is written when the context is left without an error.
+        """
+        lock = update(Study).where(Study.id == study_id).values(created_at=Study.created_at)
+        with Session(self._engine) as session, session.begin():
+            session.execute(lock, execution_options={"synchronize_session": False})
+            study = session.get_one(Study, study_id)
+            design = deepcopy(study.design)
+
+            def add(variant: int, recipe: dict[str, Any]) -> None:
+                session.add(self._runs.new(recipe, study.dataset_version_id, study=study_id, variant=variant))
+
+            yield design, add
+            study.design = design
 
     def get(self, study_id: int) -> Study:
         """Raises StudyError when there is no such study."""
@@ -56,6 +84,16 @@ class Studies:
         query = select(Run).where(Run.study == study_id, Run.deleted_at.is_(None)).order_by(Run.id)
         with self._runs.session() as session:
             return list(session.scalars(query))
+
+    def losses_of(self, study_id: int) -> dict[int, dict[int, float]]:
+        """The validation loss of every epoch of its runs, by run and epoch, where it is a number."""
+        query = select(Epoch.run_id, Epoch.epoch, Epoch.valid_loss).join(Run).where(Run.study == study_id)
+        found: dict[int, dict[int, float]] = {}
+        with self._runs.session() as session:
+            for run_id, epoch, loss in session.execute(query):
+                if loss is not None:
+                    found.setdefault(run_id, {})[epoch] = loss
+        return found
 
     def delete(self, study_id: int) -> None:
         """Hide a study and its runs; `undelete` brings them back for `UNDO_S`. Raises StudyError while one trains."""

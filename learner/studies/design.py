@@ -155,8 +155,11 @@ def folds_for(store: Store, version_id: int, folds: int) -> int:
 
 
 def stop_study(store: Store, study_id: int) -> int:
-    """Stop its runs that wait or train; returns how many. What has finished stays, and `resume_study` goes on."""
-    store.studies.get(study_id)
+    """Stop its runs that wait or train; returns how many. What has finished stays, and `resume_study` goes on.
+
+    Of a search (`learner.studies.search`) no more trials are asked for.
+    """
+    _let_search(store, study_id, False)
     active = [run for run in reversed(store.studies.runs_of(study_id)) if run.status in ACTIVE]
     for run in active:
         store.runs.ask(run.id, "stop")
@@ -164,20 +167,39 @@ def stop_study(store: Store, study_id: int) -> int:
 
 
 def resume_study(store: Store, study_id: int) -> int:
-    """Queue its runs that were paused, stopped or interrupted, or that failed; returns how many."""
-    store.studies.get(study_id)
-    left = [run for run in store.studies.runs_of(study_id) if run.status in RESUMABLE]
+    """Queue its runs that were paused, stopped or interrupted, or that failed; returns how many.
+
+    Of a search those stay paused that fell behind, and what was not asked for yet counts, too.
+    """
+    design = store.studies.get(study_id).design
+    runs = store.studies.runs_of(study_id)
+    left = [run for run in runs if run.status in RESUMABLE and run.variant not in design.get("pruned", [])]
     for run in left:
         store.runs.resume(run.id)
-    return len(left)
+    to_ask = design["trials"] - len(design["asked"]) if design.get("searching") is False else 0
+    if left or to_ask:
+        _let_search(store, study_id, True)
+    return len(left) + to_ask
+
+
+def _let_search(store: Store, study_id: int, searching: bool) -> None:
+    """Whether more trials may be asked for; nothing changes in a study that is no search."""
+    if "searching" in store.studies.get(study_id).design:
+        with store.studies.changing_design(study_id) as (design, _):
+            design["searching"] = searching
 
 
 def _choices(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
-    found = [value.strip() for value in re.split(r",(?![^\[{]*[\]}])", values)]  # not within brackets
+    found = split_values(values)
     if not key or not equals or not all(found):
         raise StudyError(f"{text!r} is not of the form key=value,value, as in phases.1.trainable=head,block5,all")
     return key.strip(), found
+
+
+def split_values(text: str) -> list[str]:
+    """At commas that are not within brackets."""
+    return [value.strip() for value in re.split(r",(?![^\[{]*[\]}])", text)]
 
 
 def _head_alone(phase: Phase) -> Phase:

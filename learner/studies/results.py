@@ -67,6 +67,15 @@ class StudyResult:
         return self.states["finished"]
 
     @property
+    def number_of_runs(self) -> int:
+        return self.design.number_of_runs
+
+    @property
+    def what_varies(self) -> str:
+        """Its variants by name."""
+        return ", ".join(one.name for one in self.design.variants)
+
+    @property
     def status(self) -> str:
         """In a word: `done`, `under way`, or `stopped` when nothing of it waits or trains and some has not finished."""
         if any(self.states[status] for status in ACTIVE):

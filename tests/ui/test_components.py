@@ -5,7 +5,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ui.components import AMBER, ICE, NEUTRAL, frost_strip, rate_text, trail, verdict
+from learner.wording import rate_text
+from ui.components import AMBER, ICE, NEUTRAL, frost_strip, trail, verdict
 
 
 def drawing(html: str) -> ET.Element:

@@ -6,14 +6,16 @@ import streamlit as st
 
 from learner.errors import ThawError
 from learner.store import ACTIVE, Store, Study
-from learner.store.runs import RESUMABLE, UNDO_S
+from learner.store.runs import UNDO_S
 from learner.studies.design import resume_study, stop_study
 from learner.studies.results import StudyResult, result_of
+from learner.studies.search import SearchResult, is_search, result_of_search
 from learner.wording import count, duration
 from ui import state
 from ui.drawing import show_chart
 from ui.frame import telling_errors
 from ui.live.differences import differences
+from ui.live.searching import show_search, show_ways_on
 from ui.names import plain
 
 REFRESH_S = 3.0
@@ -34,7 +36,9 @@ def show_studies(store: Store) -> None:
     )
     st.session_state[state.STUDY] = chosen
     st.query_params[state.STUDY] = str(chosen)
-    active = any(run.status in ACTIVE for run in store.studies.runs_of(chosen))
+    active = studies[chosen].design.get("searching", False) or any(
+        run.status in ACTIVE for run in store.studies.runs_of(chosen)
+    )
     st.fragment(_show_study, run_every=REFRESH_S if active else None)(store, chosen, active)
     _show_deleted(store)
 
@@ -48,17 +52,14 @@ def show_study(study_id: int) -> None:
 @telling_errors()
 def _show_study(store: Store, study_id: int, drawn_active: bool) -> None:
     store.runs.requeue_silent()
-    result = result_of(store, study_id)
+    searches = is_search(store.studies.get(study_id))
+    result = result_of_search(store, study_id) if searches else result_of(store, study_id)
     active = result.status == "under way"
     if active != drawn_active:
         st.rerun()
     st.subheader(f"Study {study_id}: {result.status}")
-    seeds = f"{count(result.design.seeds, 'seed')}, " + (
-        f"{result.design.folds} folds" if result.design.folds > 1 else "judged by the data set's own validation photos"
-    )
-    names = ", ".join(one.name for one in result.design.variants)
-    st.caption(plain(f"{result.dataset}, version {result.version} · {names} · {seeds}"))
-    st.progress(result.done / result.design.number_of_runs, text=f"{result.progress}{_left(store, result)}")
+    st.caption(plain(f"{result.dataset}, version {result.version} · {result.what_varies}{_how_often(result)}"))
+    st.progress(result.done / result.number_of_runs, text=f"{result.progress}{_left(store, result)}")
     if active and not store.workers.alive():
         st.warning(
             "No worker is running, so its runs wait. `make app` starts one with the page; by hand it is "
@@ -66,8 +67,19 @@ def _show_study(store: Store, study_id: int, drawn_active: bool) -> None:
         )
     for run in result.failed:
         st.error(f"Run {run.id} failed. {plain(run.reason)}")
-    _show_answer(result)
+    if isinstance(result, SearchResult):
+        show_search(store, result)
+    else:
+        _show_answer(result)
     _show_buttons(store, result)
+
+
+def _how_often(result: StudyResult | SearchResult) -> str:
+    if isinstance(result, SearchResult):
+        return f" · up to {count(result.search.trials, 'trial')}"
+    folds = result.design.folds
+    judged = f"{folds} folds" if folds > 1 else "judged by the data set's own validation photos"
+    return f" · {count(result.design.seeds, 'seed')}, {judged}"
 
 
 def _show_answer(result: StudyResult) -> None:
@@ -115,13 +127,15 @@ def _show_answer(result: StudyResult) -> None:
     st.caption("Mean and standard deviation over runs.")
 
 
-def _show_buttons(store: Store, result: StudyResult) -> None:
+def _show_buttons(store: Store, result: StudyResult | SearchResult) -> None:
     study_id = result.study_id
     with st.container(horizontal=True, key="study-control"):
         if result.status == "under way":
             st.button("Stop the study", on_click=_act, args=(stop_study, store, study_id), help="Finished runs stay.")
-        elif any(result.states[status] for status in RESUMABLE):
+        elif result.status == "stopped":
             st.button("Go on", type="primary", on_click=_act, args=(resume_study, store, study_id))
+        if isinstance(result, SearchResult):
+            show_ways_on(store, result)
         if result.done:
             st.download_button(
                 "Download the report",
@@ -131,9 +145,10 @@ def _show_buttons(store: Store, result: StudyResult) -> None:
                 on_click="ignore",
                 help="One page with the answer, its method, the recipes and every run.",
             )
-        if not result.states["running"]:
+        runs = store.studies.runs_of(study_id)
+        if all(run.status != "running" for run in runs):
             with st.popover("Delete"):
-                st.markdown(f"Delete study {study_id} and its {count(result.states.total(), 'run')}?")
+                st.markdown(f"Delete study {study_id} and its {count(len(runs), 'run')}?")
                 st.button("Delete them", type="primary", on_click=_act, args=(store.studies.delete, study_id))
     if result.done:
         st.caption(f"Its runs can be looked at one by one under Results: each is named with study {study_id}.")
@@ -157,8 +172,13 @@ def _show_deleted(store: Store) -> None:
                 )
 
 
-def _left(store: Store, result: StudyResult) -> str:
-    """How long the rest is expected to take, once a run of each variant that still has some to do has finished."""
+def _left(store: Store, result: StudyResult | SearchResult) -> str:
+    """How long the rest is expected to take, once a run of each variant that still has some to do has finished.
+
+    Of a search nobody knows, as trials that fall behind are paused.
+    """
+    if isinstance(result, SearchResult):
+        return ""
     workers = len(store.workers.alive())
     rest = [(one.of - one.runs, one.seconds) for one in result.variants if one.runs < one.of]
     if result.status != "under way" or not workers or any(seconds is None for _, seconds in rest):
@@ -167,6 +187,10 @@ def _left(store: Store, result: StudyResult) -> str:
 
 
 def _label(study: Study) -> str:
+    if is_search(study):
+        return (
+            f"Study {study.id}: {study.design['recipe']['dataset']}, search with up to {study.design['trials']} trials"
+        )
     variants = study.design["variants"]
     dataset = variants[0]["recipe"]["dataset"]
     return f"Study {study.id}: {dataset}, {', '.join(one['name'] for one in variants)}"
@@ -186,6 +210,7 @@ def _act(change, *arguments) -> None:
 
 
 def _report(store: Store, study_id: int) -> bytes:
-    from learner.report.study import make_study_report
+    from learner.report.study import make_search_report, make_study_report
 
-    return make_study_report(store, study_id).encode()
+    make = make_search_report if is_search(store.studies.get(study_id)) else make_study_report
+    return make(store, study_id).encode()

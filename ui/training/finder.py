@@ -10,10 +10,9 @@ from learner.questions.process import ask
 from learner.questions.rates import RateFind, Rates, rates_file, read_rates, with_rates
 from learner.recipe import Recipe
 from learner.store import Store
-from learner.wording import duration
+from learner.wording import duration, rate_text
 from ui import drafts, state
 from ui.charts import INKS
-from ui.components import rate_text
 from ui.drawing import show_chart
 from ui.names import plain
 from ui.questions import show_question

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from learner.recipe import Phase, Recipe
+from learner.wording import rate_text
 from ui import state
-from ui.components import rate_text
 from ui.names import plain
 from ui.training.fields import HELP, PHASE_NAMES, Fields, key
 

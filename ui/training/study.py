@@ -1,4 +1,4 @@
-"""Did unfreezing help? The Train page's recipe as a study: what it compares, how long it takes, and one button."""
+"""The Train page's recipe as a study, did unfreezing help?, and as a search: how long each takes, and one button."""
 
 from dataclasses import replace
 
@@ -8,6 +8,8 @@ from learner.planning.estimate import resolve_recipe
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.studies.design import FOLDS, SEEDS, Design, create_study, folds_for, unfreezing
+from learner.studies.search import MOST_TRIALS, TRIALS, Search, create_search
+from learner.studies.space import usual_space
 from learner.wording import count, duration
 from ui import state
 from ui.frame import telling_errors
@@ -47,6 +49,37 @@ def _show(store: Store, recipe: Recipe, arch: str) -> None:
         st.switch_page("pages/runs.py", query_params={state.VIEW: "studies"})
 
 
+def show_searching(store: Store, recipe: Recipe, arch: str) -> None:
+    """The same for a search over depth, rates, head and augmentation."""
+    with st.expander("Search for a better recipe", key="searching", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        with telling_errors():
+            _show_search(store, recipe, arch)
+
+
+def _show_search(store: Store, recipe: Recipe, arch: str) -> None:
+    base, space = usual_space(replace(recipe, repeats=1), arch)
+    st.markdown(
+        "Whole runs, one after another: the first trains this recipe, the next ones change how deep it thaws, the "
+        "learning rates, the head and the augmentation, where the last ones did best. Trials that fall behind are "
+        "paused. In the end you get the best recipe, and one button asks whether it is better or was chance."
+    )
+    left, _, _ = st.columns(3)
+    trials = int(left.number_input("Trials", 2, MOST_TRIALS, TRIALS, key="search-trials-number", help=TRIALS_HELP))
+    plan = expect(store, resolve_recipe(store, base))
+    cost = (
+        "How long they take can be told once this machine is measured (above)."
+        if plan is None
+        else f"About **{duration(trials * plan.expected_s)}** with one worker if all take as long as this recipe does."
+    )
+    st.caption(f"Up to {count(trials, 'run')}. {cost}")
+    if st.button("Start the search", key="start-search"):
+        show_study(create_search(store, Search(base, space, trials)))
+        st.switch_page("pages/runs.py", query_params={state.VIEW: "studies"})
+
+
+TRIALS_HELP = "How many runs the search may train. Ten show whether there is something to be had; fifty look closely."
 SEEDS_HELP = "How often all of it is done, each time with other folds. More seeds show smaller differences."
 FOLDS_HELP = "Parts of the photos, each of which is held back once for a seed and judges the finished models."
 
