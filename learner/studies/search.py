@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 TRIALS, MOST_TRIALS = 20, 500
 TRIES = 30
-"""If so often what is suggested was tried already, or suits no recipe, the space counts as used up."""
+"""If so often what is suggested was tried already, or suits no recipe, it is drawn at random; and if that gives nothing
+new so often, the space counts as used up."""
 AT_RANDOM = 0.25
 """Share of the trials that come before Optuna learns from them, and `LEAST_AT_RANDOM` at least."""
 LEAST_AT_RANDOM = 4
@@ -338,7 +339,7 @@ def _suggested(search: Search, trials: list[Trial]) -> dict[str, Any] | None:
     if not trials and first is not None:
         return first
     known = known_backbone(search.recipe.backbone)
-    for attempt in range(TRIES):
+    for attempt in range(2 * TRIES):
         study, _ = _optuna(search, trials, attempt)
         drawn = study.ask({key: one.distribution() for key, one in search.space.items()}).params
         chosen = {key: search.space[key].kept(value) for key, value in drawn.items()}
@@ -359,10 +360,10 @@ def _optuna(
     from optuna.samplers import TPESampler
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    at_random = max(LEAST_AT_RANDOM, round(AT_RANDOM * search.trials))
-    seed = (search.recipe.seed + TRIES * len(trials) + attempt) % 2**32
+    at_random = MOST_TRIALS if attempt >= TRIES else max(LEAST_AT_RANDOM, round(AT_RANDOM * search.trials))
+    seed = (search.recipe.seed + 2 * TRIES * len(trials) + attempt) % 2**32
     sampler = TPESampler(seed=seed, n_startup_trials=at_random, constant_liar=True)
-    study = optuna.create_study(sampler=sampler, pruner=MedianPruner(NEVER_PAUSED, n_warmup_steps=FIRST_EPOCHS))
+    study = optuna.create_study(sampler=sampler, pruner=MedianPruner(NEVER_PAUSED, n_warmup_steps=FIRST_EPOCHS + 1))
     distributions = {key: one.distribution() for key, one in search.space.items()}
     for trial in trials:
         study.add_trial(

@@ -24,7 +24,7 @@ FIXED = ("dataset", "version", "valid_fraction", "grouped", "folds", "fold", "fo
 """Keys that decide which images judge, or how often."""
 LOSSES = ("loss", "focal_gamma", "label_smoothing", "balance")
 """Keys that decide how the loss is counted, by which trials are held against each other."""
-RATES, HEAD_RATES, USUAL_RATES = (3e-6, 1e-4), (3e-5, 1e-3), (1e-5, 1e-4)
+RATES, HEAD_RATES, USUAL_RATES = (3e-6, 1e-4), (1e-4, 1e-3), (1e-5, 1e-4)
 """Between which the learning rate of what thaws and that of the head are searched by default, and where both begin."""
 STEPPED = ("fastai", "linear", "attention")
 """Kinds of head that are trained by steps."""

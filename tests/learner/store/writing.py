@@ -32,8 +32,15 @@ def submit(store: Store, running: bool = False) -> int:
     return store.submit(Recipe("pets"), running)
 
 
-def add_epoch(store: Store, run_id: int, number: int, phase: int = 0) -> None:
-    figures = {"train_loss": 1.0, "valid_loss": 1.0, "accuracy": 0.5, "error_rate": 0.5, "lrs": [0.1], "seconds": 1.0}
+def add_epoch(store: Store, run_id: int, number: int, phase: int = 0, valid_loss: float = 1.0) -> None:
+    figures = {
+        "train_loss": 1.0,
+        "valid_loss": valid_loss,
+        "accuracy": 0.5,
+        "error_rate": 0.5,
+        "lrs": [0.1],
+        "seconds": 1.0,
+    }
     store.runs.add_epoch(run_id, True, epoch=number, phase=phase, samples=[], **figures)
 
 
