@@ -175,11 +175,14 @@ class SearchResult:
         if self.best is None:
             gave_up = not self.search.searching and len(self.failed) >= FAILURES
             return [f"{count(len(self.failed), 'trial')} failed, so no more are asked for."] if gave_up else []
-        said = [f"Trial {self.best.number + 1} is the best so far, with a loss of {self.best.loss:.3f}."]
+        so_far = " so far" if self.search.searching else ""
+        said = [f"Trial {self.best.number + 1} is the best{so_far}, with a loss of {self.best.loss:.3f}."]
         if self.first is not None and self.first is not self.best:
             said[0] = said[0][:-1] + f"; the recipe as it was asked has {self.first.loss:.3f}."
         elif self.first is not None and len(self.finished) > 1:
-            said[0] = f"So far nothing is better than the recipe as it was asked, with a loss of {self.first.loss:.3f}."
+            said[0] = (
+                f"Nothing is better{so_far} than the recipe as it was asked, with a loss of {self.first.loss:.3f}."
+            )
         if self.best is not self.first:
             said.append("It was chosen by this loss, so it looks better than it is: a study tells whether it is.")
         return said

@@ -11,6 +11,9 @@ from learner.evaluation.results import save_result, split_folder
 from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.studies.design import Design, Variant, create_study
+from learner.studies.search import Search, advance, create_search, result_of_search
+from learner.studies.space import read_space
+from tests.learner.store.writing import add_epoch
 from tests.pages.reading import press, unfold, words
 from tests.samples import small_recipe
 
@@ -107,3 +110,54 @@ def test_the_train_page_asks_whether_unfreezing_helped(open_page, store, pets):
     assert len(store.studies.runs_of(made.id)) == 8
     recipes = {run.variant: Recipe.from_dict(run.recipe) for run in store.studies.runs_of(made.id)}
     assert [len(recipes[index].phases) for index in range(4)] == [1, 2, 2, 2]
+
+
+class TestSearch:
+    @pytest.fixture
+    def search(self, store, pets) -> int:
+        study = create_search(store, Search(ALL, read_space(["phases.1.trainable=layer4,all", "batch_size=4,8"]), 4))
+        advance(store)
+        return study
+
+    def train(self, store: Store, loss: float) -> None:
+        run_id = store.runs.claim()
+        assert run_id is not None
+        add_epoch(store, run_id, 1, valid_loss=loss)
+        store.runs.end(run_id, "finished")
+        advance(store)
+
+    def test_its_trials_are_shown_the_best_first_and_it_is_stopped_and_gone_on_with(self, open_page, store, search):
+        app = open_page("runs", view="studies")
+        assert f"Study {search}: under way" in words(app) and "No answer yet" in words(app)
+        self.train(store, 0.5)
+        self.train(store, 0.3)
+        app = open_page("runs", view="studies")
+        said = words(app)
+        assert "**Trial 2 is the best so far, with a loss of 0.300; the recipe as it was asked has 0.500.**" in said
+        assert app.table[0].value["Trial"].tolist() == ["2", "1", "3"]
+        assert app.table[0].value["Status"].tolist() == ["finished", "finished", "queued"]
+        assert len(app.get("vega_lite_chart")) == 1
+        press(app, "Stop the study")
+        assert f"Study {search}: stopped" in words(app)
+        press(app, "Go on")
+        assert f"Study {search}: under way" in words(app)
+
+    def test_the_best_is_confirmed_by_a_study_or_opened_in_train(self, open_page, store, search):
+        self.train(store, 0.5)
+        self.train(store, 0.3)
+        press(open_page("runs", view="studies"), "Is it better, or was it chance?")
+        confirming, _ = store.studies.all()
+        assert [one["name"] for one in confirming.design["variants"]] == ["as asked", "found"]
+        assert len(store.studies.runs_of(confirming.id)) == 10
+        best = result_of_search(store, search).search.recipe_of(1)
+        app = open_page("runs", view="studies", study=search)
+        press(app, "Open the best recipe in Train")
+        assert app.session_state["draft"] == best.to_dict()
+
+    def test_the_train_page_starts_one(self, open_page, store, pets):
+        app = unfold(open_page("train"), "Search for a better recipe")
+        app.number_input(key="search-trials-number").set_value(7).run()
+        assert "Up to 7 runs." in words(app)
+        press(app, "Start the search")
+        [made] = store.studies.all()
+        assert made.design["trials"] == 7 and len(made.design["space"]) == 5

@@ -12,7 +12,9 @@ from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace
 from tests.learner.cli.shell import use
+from tests.learner.jobs.test_worker import start_worker
 from tests.machine import keep_small_speeds
+from tests.patience import GIVE_UP_S, until
 from tests.samples import SMALL, make_photos
 
 STEPS = f"""
@@ -100,9 +102,44 @@ def test_a_study_is_stopped_resumed_deleted_and_had_back(home, thaw):
     assert "4 stopped" in thaw("study", "show", study).out
 
 
+def test_a_worker_searches_and_a_study_confirms(home, thaw, tmp_path):
+    over = ("--over", "phases.1.lr=0.0001..0.01", "--over", "phases.1.trainable=layer4,all")
+    search = ("study", "search", "--dataset", "pets", "--recipe", home / "steps.yaml", *over, "--trials", 3)
+    told = thaw(*search, "--dry-run")
+    assert told.code == 0 and "Up to 3 runs" in told.out
+    study = json.loads(thaw(*search, "--json").out)["study"]
+    assert "0 of 3 trials have finished" in thaw("study", "show", study).out
+    assert thaw("study", "confirm", study).code == 2
+
+    store = Store(Workspace(home / "thaw"))
+    worker = start_worker(store.workspace)
+    try:
+        until(lambda: json.loads(thaw("study", "show", study, "--json").out)["status"] == "done")
+    finally:
+        worker.terminate()
+        worker.wait(GIVE_UP_S)
+    found = json.loads(thaw("study", "show", study, "--json").out)
+    assert [one["status"] for one in found["trials"]] == ["finished"] * 3
+    by_trial = [min(epoch.valid_loss for epoch in store.runs.epochs(one["run"])) for one in found["trials"]]
+    assert [one["loss"] for one in found["trials"]] == by_trial
+    assert found["best"] == 1 + by_trial.index(min(by_trial))
+    shown = thaw("study", "show", study).out
+    assert f"Study {study}: done" in shown and all(sentence in shown for sentence in found["answer"])
+    assert "search: " in thaw("study").out
+    assert thaw("study", "report", study, "--to", tmp_path / "search.html").code == 0
+    page = (tmp_path / "search.html").read_text("utf-8")
+    assert found["answer"][0] in page and "<svg" in page and "phases.1.lr" in page
+    confirming = thaw("study", "confirm", study, "--folds", 2)  # the recipe as it was asked lies outside of the space
+    assert confirming.code == 0 and "is queued" in confirming.out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("study", "search", "--dataset", "pets", "--over", "seed=1,2"), "which images judge"),
+        (("study", "search", "--dataset", "pets", "--over", "batch_size=8"), "at least two values"),
+        (("study", "search", "--dataset", "pets", "--trials", 1), "2 to 500 trials"),
+        (("study", "confirm", 99), "There is no study 99"),
         (("study", "show", 99), "There is no study 99"),
         (("study", "create", "--dataset", "pets", "--variant", "slow"), "not of the form NAME=RECIPE"),
         (("study", "create", "--dataset", "pets", "--vary", "a=1", "--variant", "b=default"), "use one of them"),

@@ -261,7 +261,7 @@ class TestAnswer:
         train(store, 0.3)
         train(store, 0.4)
         [told] = result_of_search(store, study).answer
-        assert told == "So far nothing is better than the recipe as it was asked, with a loss of 0.300."
+        assert told == "Nothing is better so far than the recipe as it was asked, with a loss of 0.300."
 
     def test_confirming_asks_a_study_of_both_recipes(self, store):
         study = begin(store)
