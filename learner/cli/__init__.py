@@ -136,12 +136,13 @@ def train(
 def worker() -> None:
     """Train queued runs, one after another, until Ctrl-C."""
     from learner.housekeeping import clean_up
-    from learner.jobs.worker import work
+    from learner.jobs.worker import Helpers, work
+    from learner.planning.needs import lack_of
     from learner.studies.search import advance
 
     set_up_logs(for_people="%(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    work(Store(), clean_up, advance)
+    work(Store(), Helpers(clean_up, advance, lack_of))
 
 
 predicting.add_to(app)

@@ -14,6 +14,7 @@ from learner.cli.printing import AsJson, out, print_findings, print_json, print_
 from learner.errors import RunError, ThawError
 from learner.evaluation.compare import common_accuracy, compare, phase_gains
 from learner.planning.cost import RunPlan
+from learner.planning.needs import why_it_waits
 from learner.recipe import Recipe, apply_changes
 from learner.store import Store
 from learner.terminal import epoch_line, err
@@ -59,6 +60,8 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
     out.print(f"Run {run.id}: {run.status}, data set {name} (version {number})", markup=False)
     if run.reason:
         out.print(run.reason, markup=False)
+    if run.status == "queued" and (lacking := why_it_waits(store, run_id)):
+        out.print(lacking, markup=False)
     if run.parent is not None and run.parent_phase is not None:
         out.print(f"It began from the end of phase {run.parent_phase + 1} of run {run.parent}.")
     if "backbone" in run.facts:

@@ -37,6 +37,11 @@ def devices() -> list[str]:
     return found or [_cpu()]
 
 
+def has_gpu() -> bool:
+    """Whether this process may use one."""
+    return devices() != [_cpu()]
+
+
 def _chosen(visible: str, gpus: list[str], parts: dict[str, list[str]]) -> list[str]:
     """What `CUDA_VISIBLE_DEVICES` names, by number or the beginning of a UUID, up to the first that is not there."""
     found: list[str] = []

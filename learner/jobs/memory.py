@@ -4,9 +4,14 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of this process's container: version 2 and version 1."""
 WORTH_GIVING_BACK = 128 * 2**20
 """Bytes; giving back takes some milliseconds, and less than this is soon used again."""
 
@@ -38,6 +43,15 @@ class Budget:
             with self._changed:
                 self._taken -= num_bytes
                 self._changed.notify_all()
+
+
+def total_memory() -> int:
+    """Bytes that this machine has, or fewer where a container may not use all of them."""
+    total: int = psutil.virtual_memory().total
+    for limit in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # not Linux, the other version of cgroups, or `max`
+            total = min(total, int(limit.read_text("ascii")))
+    return total
 
 
 def retain_memory() -> None:

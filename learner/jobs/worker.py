@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,22 +45,41 @@ def start_run(run_id: int, claim: str, workspace: Workspace) -> subprocess.Popen
         )
 
 
+class Lack(Protocol):
+    """Why this machine should not take a run (`learner.planning.needs`)."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def is_final(self) -> bool: ...
+
+
 @dataclass(frozen=True)
+class Helpers:
+    """What a worker asks of rooms that it must not import."""
+
+    clean_up: Callable[[Store], None]
+    """Brings what grows on the disk back within its bounds; called every ten minutes."""
+    advance: Callable[[Store], None]
+    """Takes searches further; called before a run is taken, and with each heartbeat."""
+    lack_of: Callable[[dict[str, Any], Workspace], Lack | None]
+    """What this machine lacks for a run of that recipe."""
+
+
+@dataclass
 class _Served:
     store: Store
     worker_id: int
     """Of this worker in the store."""
+    declined: dict[int, str] = field(default_factory=dict)
+    """What its row says of the waiting runs that it cannot take."""
 
 
 class Worker:
-    """`run` works until `stop` is called from a signal handler or another thread.
+    """`run` works until `stop` is called from a signal handler or another thread."""
 
-    `clean_up` is called every ten minutes, to bring what grows on the disk back within its bounds. `advance` is called
-    before a run is taken, and with each heartbeat: it takes searches further (`learner.studies.search`).
-    """
-
-    def __init__(self, store: Store, clean_up: Callable[[Store], None], advance: Callable[[Store], None]):
-        self._top, self._tidy, self._advance = store, clean_up, advance
+    def __init__(self, store: Store, helpers: Helpers):
+        self._top, self._helpers = store, helpers
         self._served: list[_Served] = []
         """Beginning with the space that was served longest ago."""
         self._stopping = threading.Event()
@@ -104,14 +124,28 @@ class Worker:
 
     def _begin_one_of(self, served: _Served) -> None:
         store = served.store
-        self._advance(store)
-        run_id = store.runs.claim() if may_train_more(store) else None
+        self._helpers.advance(store)
+        run_id = store.runs.claim(but=self._passed_over(served)) if may_train_more(store) else None
         if run_id is not None:
             log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
             claim = store.runs.claim_of(run_id)
             self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
             self._served.remove(served)
             self._served.append(served)
+
+    def _passed_over(self, served: _Served) -> list[int]:
+        """The waiting runs that this worker leaves to others, which is written down for all to see."""
+        store = served.store
+        found = {run.id: self._helpers.lack_of(run.recipe, store.workspace) for run in store.queue.waiting()}
+        lacks = {run_id: lack for run_id, lack in found.items() if lack is not None}
+        declined = {run_id: lack.what for run_id, lack in lacks.items()}
+        if declined != served.declined:
+            store.workers.decline(served.worker_id, declined)
+            served.declined = declined
+        others = [worker.declined for worker in store.workers.alive() if worker.id != served.worker_id] if lacks else []
+        return [
+            run_id for run_id, lack in lacks.items() if lack.is_final or any(str(run_id) not in one for one in others)
+        ]
 
     def _find_spaces(self) -> None:
         """Serve those that have come since, too; looked for as often as the worker says that it is alive."""
@@ -157,6 +191,7 @@ class Worker:
                 store = served.store
                 with going_on("The worker's heartbeat could not be written"):
                     store.workers.beat(served.worker_id)
+                    self._passed_over(served)
                     silent_s = time.monotonic() - written_at.get(store, time.monotonic())
                     written_at[store] = time.monotonic()
                     if silent_s < SILENT_AFTER_S / 2:  # else the database was away, and runs could not be heard either
@@ -169,9 +204,9 @@ class Worker:
         for run_id in store.runs.requeue_silent():
             said = "Run %d%s was silent for too long: its process is gone"
             log.warning(said, run_id, _of_space(store), extra={"run": run_id})
-        self._advance(store)
+        self._helpers.advance(store)
         if tidies:
-            self._tidy(store)
+            self._helpers.clean_up(store)
 
 
 @contextmanager
@@ -201,9 +236,9 @@ def _of_space(store: Store) -> str:
     return "" if store.workspace.top == store.workspace else f" of {store.workspace.root.name}"
 
 
-def work(store: Store, clean_up: Callable[[Store], None], advance: Callable[[Store], None]) -> None:
+def work(store: Store, helpers: Helpers) -> None:
     """Work until Ctrl-C or SIGTERM."""
-    worker = Worker(store, clean_up, advance)
+    worker = Worker(store, helpers)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

@@ -105,6 +105,10 @@ class Recipe:
     the loss always use fp32."""
     cache: Literal["auto", "on", "off"] = "auto"
     """Whether the outputs of frozen stages are computed once and kept for every epoch; `auto` does what is faster."""
+    device: Literal["auto", "gpu"] = "auto"
+    """`gpu`: only a worker with a GPU takes the run. `auto`: any worker."""
+    memory: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    """GB of memory that the machine of a worker must have to take the run. 0: any."""
     augment: Augment = field(default_factory=Augment)
     """Random changes to the training images."""
     views: Annotated[int, Field(ge=0, le=64)] = 4

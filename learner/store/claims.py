@@ -9,6 +9,7 @@ import os
 import socket
 import uuid
 from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -85,11 +86,11 @@ class ClaimedRuns:
         """A session whose rows stay readable after it is closed."""
         return Session(self._engine, expire_on_commit=False)
 
-    def claim(self) -> int | None:
-        """Take the next queued run for this process, in one transaction; None when nothing waits."""
+    def claim(self, but: Collection[int] = ()) -> int | None:
+        """Take the next queued run that is not among `but` for this process, in one transaction; None without one."""
         first = (
             select(Run.id)
-            .where(Run.status == "queued", Run.deleted_at.is_(None))
+            .where(Run.status == "queued", Run.deleted_at.is_(None), Run.id.not_in(but))
             .order_by(PLACE, Run.id)
             .limit(1)
             .with_for_update(skip_locked=True)

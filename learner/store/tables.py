@@ -286,6 +286,8 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[float]
     heartbeat_at: Mapped[float]
+    declined: Mapped[dict[str, Any]]
+    """What it lacks for those of the waiting runs that it cannot take, a few words, by the run's id as text."""
 
 
 class WorkspaceId(Base):

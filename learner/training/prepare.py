@@ -13,6 +13,7 @@ from fastai.torch_core import set_seed
 from torch import nn
 
 from learner.datasets import dataset_folder, split_by, summarize
+from learner.errors import RunError
 from learner.features.cache import FeatureCache
 from learner.features.loaders import LabelledFile, Order, Views, make_dataloaders
 from learner.features.preprocess import Preprocess
@@ -157,6 +158,8 @@ def build_network(
     recipe = replace(recipe, backbone=backbone.arch)
     recipe.check(backbone.stages)
     device = pick_device()
+    if recipe.device == "gpu" and device.type == "cpu":
+        raise RunError("The recipe asks for a GPU (device: gpu), and torch finds none here. Use device: auto.")
     workload = workload_for(store.workspace, train, valid, len(classes), recipe.side)
     speed = speed_of_run(store.workspace, recipe, device, workload)
     recipe = replace(recipe, precision=speed.precision)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from learner.evaluation.compare import spread
 from learner.planning.cost import RunPlan
+from learner.planning.needs import why_it_waits
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.wording import count, duration, file_size, percent, rate_of
@@ -75,6 +76,8 @@ def _show_queued(store: Store, run: Run) -> None:
             "The run waits for a worker, and none is running. `make app` starts one with the page; by hand it is "
             "`python -m learner worker`."
         )
+    elif lacking := why_it_waits(store, run.id):
+        st.warning(plain(lacking))
     else:
         st.info(f"Waiting for {count(ahead, 'run')} before it." if ahead else "About to begin.")
 

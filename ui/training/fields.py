@@ -28,6 +28,8 @@ NAMES = {
     "mix": "Mix two images",
     "mix_alpha": "How evenly (alpha)",
     "precision": "Number format (precision)",
+    "device": "Machine that takes it",
+    "memory": "Memory of that machine (GB)",
     "cache": "Keep what frozen stages compute (cache)",
     "auto": "Decide by a quick trial",
     "flip_horizontal": "Mirror left and right",

@@ -33,6 +33,7 @@ PRECISIONS = {
     "bf16": "bf16: 16 bits, wide range",
     "fp16": "fp16: 16 bits, fine steps",
 }
+DEVICES = {"auto": "Any", "gpu": "One with a GPU"}
 CACHES = {"auto": "Automatic: where it is faster", "on": "On, for every phase", "off": "Off"}
 GROUPS = ("Random changes", "Head", "Optimizer & loss", "Mixing", "Split & repeats", "Machine")
 FLIPS = ("flip_horizontal", "flip_vertical", "quarter_turns")
@@ -60,6 +61,16 @@ def edit_more(draft: dict[str, Any], fields: Fields, versions: Sequence[int], fi
             left, right = st.columns(2)
             values["precision"] = choose(fields, left, "precision", PRECISIONS, draft["precision"])
             values["cache"] = choose(fields, right, "cache", CACHES, draft["cache"])
+            values["device"] = choose(fields, left, "device", DEVICES, draft["device"])
+            values["memory"] = fields.at("memory", right).number_input(
+                NAMES["memory"],
+                0.0,
+                100_000.0,
+                float(draft["memory"]),
+                step=1.0,
+                help=HELP["memory"],
+                key=key("memory"),
+            )
     changed = changed_settings(values)
     if changed:
         st.caption(f"Set under *More*: {', '.join(changed)}.")
@@ -228,6 +239,8 @@ def changed_settings(values: dict[str, Any]) -> list[str]:
     """What differs from a new recipe, in words."""
     said = [values["precision"]] if values["precision"] != "auto" else []
     said += [f"cache {values['cache']}"] if values["cache"] != "auto" else []
+    said += ["only on a GPU"] if values["device"] == "gpu" else []
+    said += [f"{values['memory']:g} GB of memory"] if values["memory"] else []
     return said + _changed_training(values) + _changed_split(values) + _changed_images(values)
 
 

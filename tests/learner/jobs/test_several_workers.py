@@ -5,17 +5,20 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from learner.datasets import add_dataset
+from learner.planning.needs import why_it_waits
 from learner.recipe import Phase
-from learner.store import Store
+from learner.store import ACTIVE, Store
 from tests.gpus import path_with_gpus
 from tests.patience import GIVE_UP_S, until
 from tests.samples import ROOT, small_recipe
 
+SHORT = small_recipe()
 LONG = small_recipe(phases=[Phase("Long", epochs=1000)])
 LINES = re.search(r"^On each machine.*?```bash\n(.*?)```", (ROOT / "docs/scaling.md").read_text("utf-8"), re.M | re.S)
 
@@ -70,3 +73,33 @@ def test_two_workers_each_train_a_run_on_a_gpu_of_its_own(shared, postgres_datab
     said = [log.read_text() for log in logs]
     assert sorted(re.findall(r"Run (\d+) begins", "".join(said))) == [str(run_id) for run_id in runs]
     assert all("begins" in one and "Traceback" not in one for one in said)
+
+
+def test_a_run_waits_for_a_worker_that_has_what_it_needs(shared, postgres_database, tmp_path):
+    home = {"THAW_HOME": str(shared.workspace.root), "DATABASE_URL": postgres_database}
+    paths = {"plain": os.environ["PATH"], "gpu": path_with_gpus(tmp_path / "bin")}
+    workers = {}
+
+    def start(name: str) -> None:
+        workers[name] = start_as_written(LINES[1], home | {"PATH": paths[name]}, tmp_path / f"{name}.txt")
+
+    on_gpu = shared.submit(replace(SHORT, device="gpu"))
+    plain = shared.submit(SHORT)
+    try:
+        start("plain")
+        until(lambda: shared.runs.get(plain).status == "finished")
+        assert shared.runs.get(on_gpu).status == "queued"
+        assert "No worker that is running has a GPU" in (why_it_waits(shared, on_gpu) or "")
+        nowhere = shared.submit(replace(SHORT, weights=str(tmp_path / "nowhere.safetensors")))
+        start("gpu")
+        until(lambda: shared.runs.get(on_gpu).status not in ACTIVE)
+        taken = shared.runs.get(on_gpu)  # torch sees through the stand-in
+        assert taken.status == "failed" and "torch finds none here" in taken.reason
+        assert f"Run {on_gpu} begins" in (tmp_path / "gpu.txt").read_text()
+        until(lambda: shared.runs.get(nowhere).status not in ACTIVE)  # no worker has the file, so one says that
+        assert "nowhere.safetensors" in shared.runs.get(nowhere).reason
+    finally:
+        for worker in workers.values():
+            worker.terminate()
+            worker.wait(GIVE_UP_S)
+    assert f"Run {on_gpu} begins" not in (tmp_path / "plain.txt").read_text()

@@ -27,7 +27,7 @@ def test_it_is_killed_and_waits_for_the_next_worker_as_one_that_has_not_died(sto
 
     monkeypatch.setattr(jobs, "start_run", start)
     monkeypatch.setattr(jobs, "GRACE_S", 0.2)
-    worker = jobs.Worker(store, lambda _: None)
+    worker = jobs.Worker(store, jobs.Helpers(lambda _: None, lambda _: None, lambda *_: None))
     thread = threading.Thread(target=worker.run)
     thread.start()
     assert begun.wait(GIVE_UP_S)
