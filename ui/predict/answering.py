@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from learner.errors import ImportCancelled, ThawError
 from learner.inference import batch_work
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODELS_KEPT = 2
+RATE = "60/minute"
+"""How often a model may begin to answer for one space: a batch at a time, however many pictures it has."""
+TOO_OFTEN = "Models were asked very often within a minute. Wait a minute, and try again."
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Asker:
         self._how_far: dict[tuple[str, str], HowFar] = {}
         self._failures: dict[tuple[str, str], str] = {}
         self._thread: threading.Thread | None = None
+        self._limiter, self._rate = MovingWindowRateLimiter(MemoryStorage()), parse(RATE)
 
     def predictor(self, store: Store, run_id: int, model: str) -> "Predictor":
         """The run's model, loaded at its first use; `model` is its `batches.model_key`. Raises ModelError."""
@@ -70,6 +77,9 @@ class Asker:
         work = _Work(store, batch, run_id, model)
         with self._lock:
             if work.key in self._how_far or work.key in self._failures:
+                return
+            if not self._limiter.hit(self._rate, str(store.workspace.root)):
+                self._failures[work.key] = TOO_OFTEN
                 return
             self._how_far[work.key] = HowFar(0, 0, "Waiting for other pictures" if self._waiting else "Starting")
             self._waiting.append(work)
