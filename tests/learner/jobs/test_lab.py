@@ -1,4 +1,7 @@
-"""Three workers on two "machines", clocks a minute apart, killed at random, answer a study as one machine does."""
+"""Three workers on two "machines", killed at random, answer a study as one machine does.
+
+Each process has a network of its own, where that is allowed, and the clocks of the machines are a minute apart.
+"""
 
 import os
 import random
@@ -30,11 +33,14 @@ RECIPE = small_recipe(
     phases=[Phase("Solve the head", solve=True), Phase("Fine-tuning", trainable="all", epochs=3, lr=[1e-4, 1e-3])],
 )
 ELSEWHERE = """
-import socket, time
+import ctypes, socket, time
+ctypes.CDLL(None).unshare({new_network})
 _time = time.time
 time.time = lambda: _time() + {skew}
 socket.gethostname = lambda: {host!r}
 """
+NEW_NETWORK = 0x40000000
+"""CLONE_NEWNET of sched.h. What is shared are files: the database's socket and the folder."""
 HOSTS = ["left", "right", "left"]
 """Of each worker, the machine that it is on."""
 KILLS = 4
@@ -43,7 +49,7 @@ KILLS = 4
 def machine(folder: Path, host: str, skew: float) -> dict[str, str]:
     """Settings of a process, and of all that it starts, on a machine of that name, with its own GPUs and clock."""
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(ELSEWHERE.format(skew=skew, host=host))
+    (folder / "sitecustomize.py").write_text(ELSEWHERE.format(skew=skew, host=host, new_network=NEW_NETWORK))
     return {"PATH": path_with_gpus(folder / "bin"), "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
 
 
@@ -87,6 +93,10 @@ def test_a_study_has_the_same_answer_on_several_machines_under_fire(shared, tmp_
     try:
         for number in range(len(HOSTS)):
             start(number)
+        until(lambda: len(shared.workers.alive()) == len(HOSTS))
+        if subprocess.run(["unshare", "--net", "true"], stderr=subprocess.DEVNULL).returncode == 0:  # it may make them
+            pids = [os.getpid(), *(worker.pid for worker in workers.values())]
+            assert len({Path(f"/proc/{pid}/ns/net").readlink() for pid in pids}) == 1 + len(HOSTS)
         for kills in range(KILLS):
             until(lambda: under_way() or result_of(shared, study).status == "done")
             if kills:
