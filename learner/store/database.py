@@ -172,10 +172,13 @@ def _tell_in_words(engine: Engine, parsed: URL) -> None:
 
 
 def _in_words(error: BaseException, parsed: URL) -> StoreError | None:
-    """None for what is no trouble with the database itself: a defect, or a full disk, which others tell."""
-    if is_disk_full(error):
-        return None
+    """None for what is no trouble with the database itself: a defect."""
     place, reason = f"The database at {_address(parsed)}", _reason(error)
+    if is_disk_full(error) or "disk I/O error" in reason:  # of a full disk SQLite says either
+        return DatabaseAway(
+            f"{place} cannot be written: its disk is full, or fails. Nothing was changed. Free some space there and "
+            "try again; runs go on by themselves."
+        )
     if parsed.get_backend_name() != "sqlite":
         if "OperationalError" not in {kind.__name__ for kind in type(error).__mro__}:
             return None

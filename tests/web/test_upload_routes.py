@@ -1,9 +1,7 @@
 """Uploads through a real web process: streamed to disk, whole or not at all, and nothing but that."""
 
 import os
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 
 from learner.datasets import jobs
 from learner.workspace import Workspace
+from tests.disks import disk_of
 from tests.learner.datasets.waiting import rested
 from tests.patience import until
 from tests.samples import make_photos, make_zip
@@ -174,15 +173,10 @@ def peak_of(process: psutil.Process) -> int:
 class TestFullDisk:
     @pytest.fixture
     def small_disk(self, tmp_path, monkeypatch) -> Iterator[Path]:
-        """A disk of 24 MB with the workspace on it."""
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
-        if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
-            pytest.skip("only an administrator can make a small disk")
-        monkeypatch.setenv("THAW_HOME", str(disk))
-        yield disk
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        """With the workspace on it."""
+        with disk_of(24, tmp_path / "disk") as disk:
+            monkeypatch.setenv("THAW_HOME", str(disk))
+            yield disk
 
     def test_what_does_not_fit_is_told_in_words_and_leaves_nothing(self, small_disk):
         workspace = Workspace(small_disk)

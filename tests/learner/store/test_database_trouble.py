@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -16,6 +16,7 @@ from learner.recipe import Phase
 from learner.store import Store
 from learner.training.process import execute
 from learner.training.progress import Listener
+from tests.disks import disk_of
 from tests.learner.killing import left_behind
 from tests.samples import small_recipe
 
@@ -59,6 +60,12 @@ def impatient(monkeypatch, workspace) -> Store:
     return Store(workspace)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    with disk_of(4, tmp_path / "disk") as disk:
+        yield disk
+
+
 class AtEpoch(Listener):
     """Does something once, when an epoch is done."""
 
@@ -91,6 +98,35 @@ def test_a_database_that_is_locked_for_long_holds_a_run_up_and_changes_nothing_o
     assert waits == ["running"]
     assert impatient.runs.get(run_id).deaths == 0
     assert left_behind(impatient, run_id) == left_behind(impatient, whole)
+
+
+def test_a_disk_that_is_full_for_the_database_holds_a_run_up_and_changes_nothing_of_it(pets, small_disk, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{small_disk / 'thaw.db'}")
+    monkeypatch.setattr(learner.training.process, "WAIT_S", 0.1)
+    (small_disk / "thaw.db").write_bytes((pets.workspace.root / "thaw.db").read_bytes())
+    store = Store(pets.workspace)
+    ballast, said = small_disk / "ballast", []
+
+    def fill() -> None:
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+
+    def wait(store, run_id, really=learner.training.process._wait_for_database):
+        with pytest.raises(DatabaseAway) as full:
+            store.submit(RECIPE)
+        said.append(str(full.value))
+        ballast.unlink()
+        really(store, run_id)
+
+    whole = store.submit(RECIPE, running=True)
+    assert execute(store, whole) == "finished"
+    monkeypatch.setattr(learner.training.process, "_wait_for_database", wait)
+    run_id = store.submit(RECIPE, running=True)
+    assert execute(store, run_id, AtEpoch(fill)) == "finished"
+    assert len(said) == 1 and "cannot be written: its disk is full, or fails. Nothing was changed." in said[0]
+    assert store.runs.get(run_id).deaths == 0
+    assert left_behind(store, run_id) == left_behind(store, whole)
 
 
 def test_a_locked_database_is_told_in_a_sentence(impatient):

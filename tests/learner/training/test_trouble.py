@@ -2,7 +2,6 @@
 
 import resource
 import shutil
-import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from learner.recipe.backbones import SMALL_CNN
 from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace
+from tests.disks import disk_of
 from tests.learner.killing import die_at_batch, left_behind, train_in_a_process
 from tests.learner.training.running import with_whole_run
 from tests.machine import keep_small_speeds
@@ -101,14 +101,8 @@ def test_a_run_that_died_twice_is_tried_once_more_with_a_smaller_batch(pets):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A real file system of 12 MB, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("this system lets us mount nothing")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with disk_of(12, tmp_path / "disk") as disk:
+        yield disk
 
 
 def test_a_full_disk_ends_the_run_clearly_and_it_goes_on_when_there_is_room(store, whole, small_disk):
