@@ -30,6 +30,7 @@ lint: $(VENV)/dev.ok
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python tools/audit.py
 
 bench: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
