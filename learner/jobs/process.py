@@ -1,7 +1,10 @@
 """A process of Thaw's: how much of the machine it may take, and what it is started with."""
 
 import os
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 
 from learner.workspace import Workspace
 
@@ -13,6 +16,9 @@ NICENESS = 10
 
 CLAIM_VARIABLE = "THAW_CLAIM"
 """Environment variable that hands a worker's claim of a run to the run's process."""
+
+GIVEN_VARIABLE = "THAW_DEVICE_GIVEN"
+"""Environment variable that tells a run's process that a scheduler gave it its device, so that it locks none itself."""
 
 WORKER_ENDED = "The worker was ended; the run goes on when one is started."
 """Why a run waits again whose worker was told to end."""
@@ -30,3 +36,30 @@ def environment(workspace: Workspace) -> dict[str, str]:
 def use_patient_threads() -> None:
     """The same for this process, before it loads torch; a person's own setting stays."""
     os.environ.update({**PATIENT_THREADS, **os.environ})
+
+
+TRAINING = "learner.training.process"
+"""The module of a run's process."""
+
+
+def start_run(
+    run_id: int, claim: str, workspace: Workspace, module: str = TRAINING, settings: Mapping[str, str] | None = None
+) -> subprocess.Popen:
+    """Start a fresh process for a run that was claimed, with more `settings`; all it prints goes to the run's log."""
+    folder = workspace.run_folder(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(run_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment(workspace), **(settings or {}), CLAIM_VARIABLE: claim},
+            start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
+        )
+
+
+def sentence_of(code: int, where: str = "") -> str:
+    """Why a run goes on later whose process ended with that exit code, or (negative) by that signal."""
+    ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    return f"The training process ended {ending}{where} before the run was done."

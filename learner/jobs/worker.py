@@ -1,9 +1,9 @@
-"""The worker: takes queued runs of all spaces, one at a time, and starts a fresh process for each."""
+"""The worker: takes queued runs of all spaces and starts a fresh process for each, one at a time or in a cluster."""
 
 import logging
+import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from learner.errors import AccessError, RunTakenOver, StoreError
 from learner.jobs.device import is_device_free
-from learner.jobs.process import CLAIM_VARIABLE, WORKER_ENDED, environment
+from learner.jobs.executor import Executor, chosen_executor
+from learner.jobs.process import WORKER_ENDED, sentence_of, start_run
 from learner.people import all_workspaces, read_people
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S, SILENT_AFTER_S
@@ -28,21 +29,6 @@ TIDY_S = 600
 """How often what grows is brought back within its bounds."""
 GRACE_S = 20
 """How long a run's process may take to write its ending when the worker stops."""
-
-
-def start_run(run_id: int, claim: str, workspace: Workspace) -> subprocess.Popen:
-    """Start a fresh process for a run that was claimed; all it prints goes to the run's log."""
-    folder = workspace.run_folder(run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "learner.training.process", str(run_id)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(workspace) | {CLAIM_VARIABLE: claim},
-            start_new_session=True,  # a Ctrl-C in the terminal reaches the worker, which passes it on
-        )
 
 
 class Lack(Protocol):
@@ -75,16 +61,32 @@ class _Served:
     """What its row says of the waiting runs that it cannot take."""
 
 
+@dataclass
+class _UnderWay:
+    """A run that this worker has begun."""
+
+    store: Store
+    run_id: int
+    claim: str
+    process: subprocess.Popen
+    """The run's own, or the one that watches it in a cluster."""
+    waits: bool = True
+    """Whether no process has begun to train it, as far as was seen."""
+
+
 class Worker:
-    """`run` works until `stop` is called from a signal handler or another thread."""
+    """`run` works until `stop` is called from a signal handler or another thread.
+
+    Raises ThawError where `EXECUTOR` names what is not there.
+    """
 
     def __init__(self, store: Store, helpers: Helpers):
         self._top, self._helpers = store, helpers
         self._served: list[_Served] = []
         """Beginning with the space that was served longest ago."""
         self._stopping = threading.Event()
-        self._process: subprocess.Popen | None = None
-        self._run: tuple[Store, int] | None = None
+        self._executor: Executor = chosen_executor()
+        self._under_way: list[_UnderWay] = []
         self._tidy_at = self._spaces_at = 0.0
 
     def stop(self) -> None:
@@ -101,7 +103,7 @@ class Worker:
                 self._stopping.wait(POLL_S)
         finally:
             try:
-                self._end_process()
+                self._end_processes()
                 over.set()
                 for served in self._served:
                     served.store.workers.end(served.worker_id)
@@ -111,16 +113,29 @@ class Worker:
                 over.set()
 
     def _look(self) -> None:
-        with going_on("How the run ended could not be written"):
-            if self._process is not None and self._process.poll() is not None:
-                self._close()
+        for run in [run for run in self._under_way if run.process.poll() is not None]:
+            with going_on("How the run ended could not be written"):
+                self._close(run)
         self._find_spaces()
-        if self._process is None and is_device_free(self._top.workspace):
+        with going_on("The runs under way could not be read"):
+            if not self._has_room():
+                return
+            begun = len(self._under_way)
             for served in list(self._served):
                 with going_on("The queue could not be read"):  # nobody else's runs wait for that
                     self._begin_one_of(served)
-                if self._process is not None:
+                if len(self._under_way) > begun:
                     return
+
+    def _has_room(self) -> bool:
+        """Whether another run could begin. A cluster gets one more than it has begun, which waits there."""
+        if not self._executor.in_cluster:
+            return not self._under_way and is_device_free(self._top.workspace)
+        for run in self._under_way:
+            if run.waits:
+                row = run.store.runs.get(run.run_id)
+                run.waits = row.claim == run.claim and row.pid in (os.getpid(), run.process.pid)
+        return not any(run.waits for run in self._under_way)
 
     def _begin_one_of(self, served: _Served) -> None:
         store = served.store
@@ -129,12 +144,18 @@ class Worker:
         if run_id is not None:
             log.info("Run %d%s begins", run_id, _of_space(store), extra={"run": run_id})
             claim = store.runs.claim_of(run_id)
-            self._process, self._run = start_run(run_id, claim, store.workspace), (store, run_id)
+            process = start_run(run_id, claim, store.workspace, self._executor.module)
+            self._under_way.append(_UnderWay(store, run_id, claim, process))
             self._served.remove(served)
             self._served.append(served)
 
     def _passed_over(self, served: _Served) -> list[int]:
-        """The waiting runs that this worker leaves to others, which is written down for all to see."""
+        """The waiting runs that this worker leaves to others, which is written down for all to see.
+
+        A cluster is asked when it has the run: it may grow.
+        """
+        if self._executor.in_cluster:
+            return []
         store = served.store
         found = {run.id: self._helpers.lack_of(run.recipe, store.workspace) for run in store.queue.waiting()}
         lacks = {run_id: lack for run_id, lack in found.items() if lack is not None}
@@ -159,29 +180,27 @@ class Worker:
                     store = Store(workspace)
                     self._served.append(_Served(store, store.workers.start()))
 
-    def _close(self) -> None:
+    def _close(self, run: _UnderWay) -> None:
         """The run's process has ended; where it could not say how, the run goes on from its last resume point."""
-        assert self._process is not None and self._run is not None
-        store, run_id = self._run
-        code = self._process.returncode
-        ending = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        store.runs.requeue(run_id, f"The training process ended {ending} before the run was done.")
+        store, run_id = run.store, run.run_id
+        store.runs.requeue(run_id, sentence_of(run.process.returncode), claim=run.claim)
         status = store.runs.get(run_id).status
         log.info("Run %d%s is %s", run_id, _of_space(store), status, extra={"run": run_id})
-        self._process = self._run = None
+        self._under_way.remove(run)
 
-    def _end_process(self) -> None:
-        if self._process is None or self._run is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            store, run_id = self._run
-            store.runs.requeue(run_id, WORKER_ENDED, died=False)  # it was slow, which is no fault of the run's
-        self._close()
+    def _end_processes(self) -> None:
+        for run in self._under_way:
+            run.process.terminate()
+        patience_ends = time.monotonic() + GRACE_S
+        for run in list(self._under_way):
+            try:
+                run.process.wait(max(0.0, patience_ends - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                run.process.kill()
+                run.process.wait()
+                # It was slow, which is no fault of the run's.
+                run.store.runs.requeue(run.run_id, WORKER_ENDED, died=False, claim=run.claim)
+            self._close(run)
 
     def _beat(self, over: threading.Event) -> None:
         written_at: dict[Store, float] = {}

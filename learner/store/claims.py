@@ -206,12 +206,14 @@ class ClaimedRuns:
                 .values(status=status, reason=reason, asked="", deaths=0, finished_at=now())
             )
 
-    def requeue(self, run_id: int, reason: str, died: bool = True) -> None:
+    def requeue(self, run_id: int, reason: str, died: bool = True, claim: str | None = None) -> None:
         """Put a run that this process holds back at the head of the queue, to go on from its last checkpoint.
 
-        One whose process has died `MOST_DEATHS` times since its last epoch is interrupted instead.
+        One whose process has died `MOST_DEATHS` times since its last epoch is interrupted instead. With `claim` nothing
+        happens where the run has another by now, also one of this process.
         """
-        self._requeue(and_(Run.id == run_id, _is_mine()), reason, died)
+        held = _is_mine() if claim is None else Run.claim == claim
+        self._requeue(and_(Run.id == run_id, held), reason, died)
 
     def requeue_all(self, reason: str) -> list[int]:
         """The same with every running run, whoever holds it, as for rows without processes; returns their ids."""
