@@ -1,6 +1,7 @@
 """`python -m learner study search` and `confirm`: look for a better recipe, then ask whether it is one."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,8 @@ from rich.text import Text
 from learner.api import dataset_named
 from learner.cli.plans import forecast
 from learner.cli.printing import AsJson, out, print_json, table_of
+from learner.errors import StudyError
+from learner.jobs.executor import INSTALL_RAY, has_ray
 from learner.models.weights import choose_backbone
 from learner.recipe import Recipe, read_recipe, recipe_for
 from learner.store import Store
@@ -46,6 +49,13 @@ def study_search(
     at_once: Annotated[
         int, typer.Option(help="How many trials wait or train at a time.", show_default="as many as there are workers")
     ] = 0,
+    with_tune: Annotated[
+        bool,
+        typer.Option(
+            "--with-tune",
+            help="Let Ray Tune steer it from this command, on the cluster of RAY_ADDRESS.",
+        ),
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change what it begins with: key=value, e.g. image_size=96.")
     ] = None,
@@ -63,7 +73,11 @@ def study_search(
     if dry_run:
         _print_cost(store, whole, trials, as_json)
         return
-    study_id = create_search(store, Search(whole, space, trials, at_once))
+    if with_tune and not has_ray():
+        raise StudyError(f"--with-tune needs Ray, which is not installed. Install Thaw with it: {INSTALL_RAY}")
+    study_id = create_search(store, Search(whole, space, trials, at_once, tuned=with_tune))
+    if with_tune:
+        _steer(store, study_id)
     if as_json:
         print_json(search_dict(result_of_search(store, study_id)))
         return
@@ -73,6 +87,14 @@ def study_search(
     out.print(f"{up_to}. Watch it: python -m learner study show {study_id}")
     if not store.workers.alive():
         err.print("No worker is running. Start one: python -m learner worker")
+
+
+def _steer(store: Store, study_id: int) -> None:
+    from learner.studies.ray_tune import search_with_tune
+
+    err.print(f"Ray Tune steers study {study_id} from here. Watch it: python -m learner study show {study_id}")
+    with TemporaryDirectory() as folder:
+        search_with_tune(store, study_id, Path(folder))
 
 
 def study_confirm(

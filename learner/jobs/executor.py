@@ -8,6 +8,7 @@ from learner.errors import ThawError
 from learner.jobs.process import TRAINING
 
 SETTING = "EXECUTOR"
+INSTALL_RAY = "pip install '.[ray]'"
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,16 @@ def chosen_executor() -> Executor:
     name = os.environ.get(SETTING, "").strip() or "local"
     if name not in EXECUTORS:
         raise ThawError(f"{SETTING} is {name!r}; it should be {' or '.join(EXECUTORS)}.")
-    if name == "ray" and not _has_ray():
+    if name == "ray" and not has_ray():
         raise ThawError(
-            f"{SETTING}=ray needs Ray, which is not installed. Install Thaw with it: pip install '.[ray]'; or unset "
+            f"{SETTING}=ray needs Ray, which is not installed. Install Thaw with it: {INSTALL_RAY}; or unset "
             f"{SETTING}, so that this machine trains."
         )
     return EXECUTORS[name]
 
 
-def _has_ray() -> bool:
+def has_ray() -> bool:
+    """Whether Ray is installed."""
     try:
         return importlib.util.find_spec("ray") is not None
     except ImportError:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from sqlalchemy import Engine, delete, exists, select, update
+from sqlalchemy import Engine, delete, exists, false, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from learner.errors import StudyError
@@ -37,8 +37,9 @@ class Studies:
         return study.id
 
     def searching(self) -> list[int]:
-        """The searches (`learner.studies.search`) that have not come to an end, oldest first."""
-        query = select(Study.id).where(Study.deleted_at.is_(None), Study.design["searching"].as_boolean())
+        """The searches (`learner.studies.search`) whose trials workers are to ask for, oldest first."""
+        going, elsewhere = (Study.design[key].as_boolean() for key in ("searching", "tuned"))
+        query = select(Study.id).where(Study.deleted_at.is_(None), going, not_(func.coalesce(elsewhere, false())))
         with self._runs.session() as session:
             return list(session.scalars(query.order_by(Study.id)))
 

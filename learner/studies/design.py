@@ -186,7 +186,7 @@ def _let_search(store: Store, study_id: int, searching: bool) -> None:
     """Whether more trials may be asked for; nothing changes in a study that is no search."""
     if "searching" in store.studies.get(study_id).design:
         with store.studies.changing_design(study_id) as (design, _):
-            design["searching"] = searching
+            design |= {"searching": searching, "tuned": False}  # whoever asked for its trials may be gone
 
 
 def _choices(text: str) -> tuple[str, list[str]]:

@@ -20,6 +20,7 @@ from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
 from learner.store import ACTIVE, Run, Store, Study
 from learner.store.runs import RESUMABLE
+from learner.store.studies import AddRun
 from learner.studies.design import FOLDS, SEEDS, Design, Variant, create_study
 from learner.studies.space import Space, asked_for, changed, space_dict, space_from, titles, words_for
 from learner.wording import count
@@ -58,6 +59,8 @@ class Search:
     pruned: list[int] = field(default_factory=list)
     """Numbers of the trials that were paused since they fell behind."""
     searching: bool = True
+    tuned: bool = False
+    """Whether Ray Tune asks for its trials (`learner.studies.ray_tune`) instead of the workers."""
 
     def to_dict(self) -> dict[str, Any]:
         own = {key: value for key, value in vars(self).items() if key not in ("recipe", "space")}
@@ -255,7 +258,7 @@ def advance(store: Store) -> None:
         try:
             search = Search.from_dict(store.studies.get(study_id).design)
             for trial in _behind(search, _trials(store, study_id, search)):
-                _pause(store, study_id, trial)
+                pause_trial(store, study_id, trial.number)
             while _ask(store, study_id):
                 pass
         except (ThawError, SQLAlchemyError):
@@ -264,6 +267,25 @@ def advance(store: Store) -> None:
             log.exception("Search %d ends here, since what comes next could not be told", study_id)
             with store.studies.changing_design(study_id) as (design, _):
                 design["searching"] = False
+
+
+def queue_trial(store: Store, study_id: int, drawn: Mapping[str, Any]) -> tuple[int, int]:
+    """Queue a trial with what was drawn; returns its number and its run's id. Raises RecipeError."""
+    with store.studies.changing_design(study_id) as (design, add_run):
+        space, number = space_from(design["space"]), len(design["asked"])
+        _queue(design, add_run, {key: space[key].kept(value) for key, value in drawn.items()})
+    return number, next(run.id for run in store.studies.runs_of(study_id) if run.variant == number)
+
+
+def pause_trial(store: Store, study_id: int, number: int) -> None:
+    """Pause a trial that has fallen behind, unless another process has done so."""
+    with store.studies.changing_design(study_id) as (design, _):
+        if number in design["pruned"]:
+            return
+        design["pruned"].append(number)
+    run_id = next(run.id for run in store.studies.runs_of(study_id) if run.variant == number)
+    with suppress(RunError):  # it has just ended
+        store.runs.ask(run_id, "pause")
 
 
 def _require_possible(recipe: Recipe, space: Space, key: str, examples: tuple[Any, ...]) -> None:
@@ -300,16 +322,6 @@ def _behind(search: Search, trials: list[Trial]) -> list[Trial]:
     return [trial for trial in able if study.pruner.prune(study, frozen[trial.number])]
 
 
-def _pause(store: Store, study_id: int, trial: Trial) -> None:
-    with store.studies.changing_design(study_id) as (design, _):
-        if trial.number in design["pruned"]:  # another worker was faster
-            return
-        design["pruned"].append(trial.number)
-    assert trial.run is not None
-    with suppress(RunError):  # it has just ended
-        store.runs.ask(trial.run.id, "pause")
-
-
 def _ask(store: Store, study_id: int) -> bool:
     """Queue one more trial where there is to be one, or write that the search is over; whether there may be another."""
     with store.studies.changing_design(study_id) as (design, add_run):
@@ -330,10 +342,15 @@ def _ask(store: Store, study_id: int) -> bool:
             store.require_room_in_queue(1)
         except RunError:  # later
             return False
-        design["asked"].append(chosen)
-        recipe = replace(changed(search.recipe, search.space, chosen), refit=False)  # only its figures are asked for
-        add_run(len(trials), recipe.to_dict())
+        _queue(design, add_run, chosen)
         return True
+
+
+def _queue(design: dict[str, Any], add_run: AddRun, chosen: dict[str, Any]) -> None:
+    search = Search.from_dict(design)
+    recipe = replace(changed(search.recipe, search.space, chosen), refit=False)  # only its figures are asked for
+    add_run(len(search.asked), recipe.to_dict())
+    design["asked"].append(chosen)
 
 
 def _suggested(search: Search, trials: list[Trial]) -> dict[str, Any] | None:

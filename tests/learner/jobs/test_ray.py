@@ -12,6 +12,9 @@ from learner.datasets import add_dataset
 from learner.jobs.ray_executor import Place, choose_place, what_it_waits_for
 from learner.recipe import Phase
 from learner.store import Store
+from learner.studies.ray_tune import search_with_tune
+from learner.studies.search import Search, create_search, result_of_search
+from learner.studies.space import read_space
 from learner.workspace import Workspace
 from tests.learner.jobs.ray_cluster import SmallCluster, small_cluster
 from tests.learner.jobs.test_worker import LONG, ended, under_way
@@ -166,3 +169,17 @@ def test_a_worker_that_cannot_hand_runs_over_says_why(executor, said, workspace)
     )
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
+
+
+def test_ray_tune_steers_a_search_whose_trials_the_cluster_trains(cluster, worker, store, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    base = small_recipe(phases=[Phase("Head", epochs=1), Phase("All", trainable="all", epochs=2, lr=[1e-4, 1e-3])])
+    space = read_space(["phases.1.lr.0=1e-5..1e-3", "phases.1.trainable=layer4,all"])
+    study = create_search(store, Search(base, space, trials=3, at_once=2, tuned=True))
+    assert study not in store.studies.searching()  # workers leave it to Tune
+    search_with_tune(store, study, tmp_path)
+    result = result_of_search(store, study)
+    assert result.status == "done" and len(result.trials) == 3
+    assert result.trials[0].chosen == {"phases.1.lr.0": 1e-4, "phases.1.trainable": "all"}
+    assert {trial.status.partition(" ")[0] for trial in result.trials} <= {"finished", "fell"}
+    assert result.best is not None and result.best.loss == min(trial.loss or 9 for trial in result.finished)
