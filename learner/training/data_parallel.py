@@ -10,6 +10,7 @@ has changed of the weights before they compute. They also make their parts of th
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -254,6 +255,7 @@ def _lost_otherwise() -> Iterator[None]:
 def help_leader() -> None:
     """Do what the leader asks for, until that is gone. Nothing is written but parts of the feature cache."""
     _join()
+    log.info("Process %d on %s is helper %d of %d", os.getpid(), socket.gethostname(), rank(), processes() - 1)
     helper = _Helper()
     while True:
         told: list[Any] = [None]

@@ -71,8 +71,8 @@ def small_cluster(nodes: int, folder: Path) -> Iterator[SmallCluster]:
     (folder / "sitecustomize.py").write_text(FORKING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
         patch.setenv("READY", json.dumps(ready.address()))
+        patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
         cluster = SmallCluster()
         try:
             cluster.grow(nodes)
