@@ -88,7 +88,7 @@ def _random_states(device: torch.device) -> list[Tensor]:
 
 def _flat(grads: tuple[Tensor | None, ...], learning: list[Tensor]) -> Tensor:
     pairs = zip(grads, learning, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1).float() for g, p in pairs])
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
 
 
 def _gradients(outputs: Tensor, learning: list[Tensor], grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -46,7 +46,7 @@ class GlobalBatch(TorchFunctionMode):
         axes, places = [0, *range(2, x.dim())], x.shape[2:].numel()
         shape = (1, -1, *[1] * (x.dim() - 2))
         count = self._total * places
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         mean = _AllSum.apply(wide.sum(axes)) / count
         centred = wide - mean.view(shape)
         var = _AllSum.apply(centred.square().sum(axes)) / count

@@ -151,8 +151,11 @@ def _help() -> None:
 
     try:
         help_leader()
+        code = 0
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    logging.shutdown()
+    os._exit(code)  # torch's threads may abort a process that ends after its connections broke
 
 
 def _interrupt(_signal, _frame):

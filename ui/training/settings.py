@@ -57,9 +57,10 @@ def edit_more(draft: dict[str, Any], fields: Fields, versions: Sequence[int], fi
             values |= _edit_split(draft, fields, versions)
         with machine:
             st.caption("How it is computed. This changes how long training takes, and next to nothing else.")
-            left, right = st.columns(2)
+            left, middle, right = st.columns(3)
             values["precision"] = choose(fields, left, "precision", PRECISIONS, draft["precision"])
-            values["cache"] = choose(fields, right, "cache", CACHES, draft["cache"])
+            values["cache"] = choose(fields, middle, "cache", CACHES, draft["cache"])
+            values["workers"] = int(_number(fields, right, "workers", 1, 64, draft["workers"], 1))
     changed = changed_settings(values)
     if changed:
         st.caption(f"Set under *More*: {', '.join(changed)}.")
@@ -228,6 +229,7 @@ def changed_settings(values: dict[str, Any]) -> list[str]:
     """What differs from a new recipe, in words."""
     said = [values["precision"]] if values["precision"] != "auto" else []
     said += [f"cache {values['cache']}"] if values["cache"] != "auto" else []
+    said += [f"{values['workers']} processes"] if values["workers"] != 1 else []
     return said + _changed_training(values) + _changed_split(values) + _changed_images(values)
 
 
