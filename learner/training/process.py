@@ -154,6 +154,12 @@ def _help() -> None:
         code = 0
     except KeyboardInterrupt:
         code = 130
+    except RuntimeError as error:  # a connection that broke, mostly, or memory that ran out
+        log.warning("%s", str(error).partition("\n")[0])
+        code = 1
+    except Exception:
+        log.exception("Run %s lost a process", sys.argv[1])
+        code = 1
     logging.shutdown()
     os._exit(code)  # torch's threads may abort a process that ends after its connections broke
 
