@@ -66,6 +66,10 @@ class RunTakenOver(RunError):
     """Another process executes the run by now: this one was silent for too long. It writes nothing more."""
 
 
+class ProcessLost(RunError):
+    """One of several processes that train a run is gone: the run goes on from its last resume point in new ones."""
+
+
 class ModelError(ThawError):
     """A trained model cannot be found, opened or exported."""
 

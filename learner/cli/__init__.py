@@ -134,7 +134,7 @@ def train(
 
 @app.command()
 def worker() -> None:
-    """Train queued runs, one after another, until Ctrl-C."""
+    """Train queued runs, one after another, until Ctrl-C; with EXECUTOR=ray in a Ray cluster, several at a time."""
     from learner.housekeeping import clean_up
     from learner.jobs.worker import Helpers, work
     from learner.planning.needs import lack_of

@@ -309,7 +309,10 @@ def _size(folder: Path) -> int:
 
 
 def _newest(folder: Path) -> float:
-    return max((path.stat().st_mtime for path in [folder, *folder.iterdir()]), default=0.0)
+    try:
+        return max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
+    except OSError:  # another process has finished the part in the meantime, and given it its name
+        return time.time()
 
 
 def _last_used(folder: Path) -> float:

@@ -20,11 +20,13 @@ from torch import Tensor
 from learner.features.arrays import Budget, DiskError, Rows, RowStore
 from learner.features.loaders import Decoder, LabelledFile, Pixels, Views, ahead
 from learner.features.preprocess import Preprocess
-from learner.models.network import Network, lowered
+from learner.models.network import Helpers, Network, lowered
 from learner.workspace import Workspace
 
 FORMAT = 1
 LARGEST_BATCH = 64
+BATCHES_A_TURN = 32
+"""Where several processes make the cache, each makes so many batches before the run looks whether it is to stop."""
 
 Tick = Callable[[int], None]
 """Hears how many more images are done; may raise to stop, and then what was done so far is kept."""
@@ -66,7 +68,7 @@ class FeatureCache:
         self._batch_size = min(batch_size, LARGEST_BATCH)
         self._device = next(network.parameters()).device
         self.decoder = Decoder(preprocess.image_size)
-        self._root = workspace.features
+        self._workspace, self._root = workspace, workspace.features
         self.budget = Budget.of(workspace)
         self.shapes = network.shapes(preprocess.image_size)
         self._stores: dict[str, RowStore] = {}
@@ -81,16 +83,23 @@ class FeatureCache:
         Raises ImageError for a file that cannot be read.
         """
         store = self._pixel_store()
-        names = set(store.missing(file.sha256 for file in files))
-        missing = list({file.sha256: file for file in files if file.sha256 in names}.values())
+        missing = self._without_pixels(files)
         if self._make_room({store: len(missing)}):
             with suppress(DiskError):
+                if missing and self._network.helpers is not None:
+                    self._share_out(self._network.helpers, [], [Item(file) for file in missing], tick)
+                    store, missing = self._pixel_store(), self._without_pixels(missing)
                 with store.writer() as writer:
                     for chunk in ahead(partial(self._decode, chunk) for chunk in chunked(missing, self._batch_size)):
                         writer.add(*chunk)
                         tick(len(chunk[0]))
                 return Pixels(files, self.decoder, store.reader([file.sha256 for file in files]))
         return Pixels(files, self.decoder, None)
+
+    def _without_pixels(self, files: list[LabelledFile]) -> list[LabelledFile]:
+        """Those whose content is not in the store, each content once."""
+        names = set(self._pixel_store().missing(file.sha256 for file in files))
+        return list({file.sha256: file for file in files if file.sha256 in names}.values())
 
     def missing_pixels(self, files: list[LabelledFile]) -> int:
         return len(self._pixel_store().missing(file.sha256 for file in files))
@@ -130,6 +139,21 @@ class FeatureCache:
         Starts from the deepest output that is kept already. Returns False, with nothing computed, when the disk budget
         has no room. Raises ImageError for a file that cannot be read.
         """
+        passes = self._passes(cuts, items)
+        if not self._make_room({stores[cut]: len(wanted[cut]) for stores, wanted, *_ in passes for cut in cuts}):
+            return False
+        if passes and self._network.helpers is not None:
+            for _, _, missing, _ in passes:
+                self._share_out(self._network.helpers, cuts, missing, tick)
+            passes = self._passes(cuts, items)  # what a slow folder does not show yet
+        for job in passes:
+            self._run(*job, tick)
+        return True
+
+    def _passes(
+        self, cuts: list[int], items: list[Item]
+    ) -> list[tuple[dict[int, RowStore], dict[int, set[str]], list[Item], bool]]:
+        """By kind of items: the stores of each cut, which rows they lack, the items that lack any, and the kind."""
         passes = []
         for augmented, part in _by_kind(items).items():
             stores = {cut: self._store(cut, augmented) for cut in cuts}
@@ -137,11 +161,23 @@ class FeatureCache:
             missing = [item for item in part if any(item.name in names for names in wanted.values())]
             if missing:
                 passes.append((stores, wanted, missing, augmented))
-        if not self._make_room({stores[cut]: len(wanted[cut]) for stores, wanted, *_ in passes for cut in cuts}):
-            return False
-        for job in passes:
-            self._run(*job, tick)
-        return True
+        return passes
+
+    def _share_out(self, helpers: Helpers, cuts: list[int], items: list[Item], tick: Tick) -> None:
+        """Let each process make its part of what `items` lack; without `cuts` of decoded images.
+
+        A part is whole batches, as one process would make them: a processor rounds differently in others.
+        """
+        about = (self._workspace, self._arch, self._preprocess, self._views, self._batch_size, self._in_use)
+        batches = list(chunked(items, self._batch_size))
+        size = helpers.count * BATCHES_A_TURN
+        for start in range(0, len(batches), size):
+            turn = batches[start : start + size]
+            parts = [[item for batch in turn[rank :: helpers.count] for item in batch] for rank in range(helpers.count)]
+            mine = partial(make_part, self._network, about, cuts, parts[0], tick)
+            helpers.each(make_part, [(about, cuts, part) for part in parts], mine)
+            tick(sum(map(len, parts[1:])))
+        self._stores.clear()  # they do not know the others' parts
 
     @torch.inference_mode()
     def _run(
@@ -249,6 +285,25 @@ class FeatureCache:
         """(batch, channels, height, width) as (batch, height, width, channels) of the stores' type."""
         x = x.to(self._network.precision.dtype).permute(0, 2, 3, 1).contiguous().cpu()
         return (x.view(torch.int16) if self._network.precision.is_low else x).numpy()
+
+
+def make_part(
+    network: Network, about: tuple, cuts: list[int], items: list[Item], tick: Tick = lambda images: None
+) -> None:
+    """One process's part of what several make: `about` is what a FeatureCache is of, and which stores are in use."""
+    if not items:
+        return
+    workspace, arch, preprocess, views, batch_size, in_use = about
+    helpers, network.helpers = network.helpers, None
+    try:
+        cache = FeatureCache(workspace, network, arch, preprocess, views, batch_size)
+        cache._in_use |= in_use
+        if cuts:
+            cache.compute(cuts, items, tick)
+        else:
+            cache.pixels([item.file for item in items], tick)
+    finally:
+        network.helpers = helpers
 
 
 def _by_kind(items: list[Item]) -> dict[bool, list[Item]]:

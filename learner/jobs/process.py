@@ -11,6 +11,10 @@ from learner.workspace import Workspace
 Tell = Callable[[str], None]
 """Takes a sentence on how far a long work is."""
 
+RANK_VARIABLE, PROCESSES_VARIABLE, MEETING_VARIABLE = "THAW_RANK", "THAW_PROCESSES", "THAW_MEETING"
+"""Environment variables of a run that has several processes: this one's number from 0, how many there are, and the
+address of the first one as torch reads it. Not torch's own names: fastai would take these for its own distribution."""
+
 NICENESS = 10
 """Training gives way to the pages: with both on two cores, a page would otherwise wait for its turn."""
 

@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from learner.errors import DatabaseAway, StoreError, ThawError
-from learner.jobs.process import CLAIM_VARIABLE, GIVEN_VARIABLE, NICENESS, WORKER_ENDED, sentence_of
+from learner.jobs.process import (
+    CLAIM_VARIABLE,
+    GIVEN_VARIABLE,
+    MEETING_VARIABLE,
+    NICENESS,
+    PROCESSES_VARIABLE,
+    RANK_VARIABLE,
+    WORKER_ENDED,
+    sentence_of,
+)
 from learner.jobs.ray_task import free_address, work_on
 from learner.logs import set_up_logs
 from learner.store import Store
@@ -209,11 +218,10 @@ def _start(store: Store, run_id: int, claim: str, place: Place, group: Any, coun
     settings |= {CLAIM_VARIABLE: claim, GIVEN_VARIABLE: "1", "OMP_NUM_THREADS": str(place.cpus)}
     if count > 1:
         host, port = ray.get(remote(free_address, 0).remote())
-        settings |= {"MASTER_ADDR": host, "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+        settings |= {MEETING_VARIABLE: f"tcp://{host}:{port}", PROCESSES_VARIABLE: str(count)}
     home = str(store.workspace.root)
     return [
-        remote(work_on, index).remote(run_id, home, settings | ({"RANK": str(index)} if count > 1 else {}))
-        for index in range(count)
+        remote(work_on, index).remote(run_id, home, settings | {RANK_VARIABLE: str(index)}) for index in range(count)
     ]
 
 

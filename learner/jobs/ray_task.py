@@ -1,7 +1,6 @@
 """What runs on a node of a Ray cluster for one run: it starts the run's process there, and ends it when it is told to.
 
-Loaded by Ray on the node, where Thaw has to be installed, and `THAW_HOME` has to be the same folder. Knows nothing of
-Ray.
+Loaded by Ray on the node, where Thaw has to be installed, and `THAW_HOME` has to be the same folder.
 """
 
 import os
@@ -52,6 +51,8 @@ def end(process: subprocess.Popen) -> None:
 
 def free_address() -> tuple[str, int]:
     """This node's address, and a port that is free on it."""
+    from ray.util import get_node_ip_address
+
     with socket.socket() as listening:
         listening.bind(("", 0))
-        return socket.gethostname(), listening.getsockname()[1]
+        return get_node_ip_address(), listening.getsockname()[1]

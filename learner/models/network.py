@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +34,20 @@ def head_of(model: nn.Sequential) -> nn.Sequential:
     return head
 
 
+class Helpers(Protocol):
+    """Other processes that take part in what a network computes (`learner.training.data_parallel`)."""
+
+    @property
+    def count(self) -> int:
+        """Processes, with this one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's logits of `x`, of whose rows each process computes some."""
+
+    def each(self, function: Callable[..., None], arguments: list[tuple], here: Callable[[], None]) -> None:
+        """Call `function(network, *arguments)` in each other process, and `here` in this one."""
+
+
 class Network(nn.Sequential):
     """`Sequential(body, head)`: images (batch, 3, height, width) in, logits (batch, classes) out.
 
@@ -43,6 +59,8 @@ class Network(nn.Sequential):
         super().__init__(body, head)
         self.precision = precision
         self.skip = 0
+        self.helpers: Helpers | None = None
+        """Who computes a part of each batch, while there are any."""
         self._widest: dict[tuple[int, torch.Size], int] = {}
 
     @property
@@ -51,6 +69,10 @@ class Network(nn.Sequential):
         return body_of(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.forward_here(x) if self.helpers is None else self.helpers.forward(x)
+
+    def forward_here(self, x: Tensor) -> Tensor:
+        """The same, all of it in this process."""
         for index in range(self.skip, len(self.body)):
             x = self.stage(index, x)
         return self[1](x.float())
@@ -59,7 +81,7 @@ class Network(nn.Sequential):
         """The output of one stage; `x` is (batch, channels, height, width)."""
         module = self.body[index]
         with self.precision.autocast(x.device):
-            if module.training or x.device.type != "cpu" or len(x) == 1:
+            if module.training or x.device.type != "cpu" or len(x) <= 1:
                 return module(x)
             size = max(1, PIECE_BYTES // self._bytes_of_widest(index, x[:1]))
             return torch.cat([module(piece) for piece in x.split(size)]) if size < len(x) else module(x)
@@ -99,7 +121,9 @@ def lowered(network: Network) -> Network:
 
     Autocast rounds the same weights the same way, so the outputs do not change.
     """
+    helpers, network.helpers = network.helpers, None  # they belong to the one that learns
     twin = copy.deepcopy(network).eval().requires_grad_(False)
+    network.helpers = helpers
     if twin.precision.is_low:
         for module in twin[0].modules():
             if isinstance(module, _WEIGHTED):

@@ -100,6 +100,8 @@ class Recipe:
     """Gradients longer than this are shortened to it; 1 tames a loss that jumps. 0: never."""
     accumulate: Annotated[int, Field(ge=1, le=256)] = 1
     """Batches whose gradients make one step: the effect of a larger batch in the memory of a small one."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that train the run together, each with its rows of every batch; more than 1 need a Ray cluster."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the backbone's arithmetic; `auto` takes the fastest that this machine does well. The head and
     the loss always use fp32."""
@@ -149,7 +151,9 @@ class Recipe:
 
     @field_validator("budget")
     @classmethod
-    def _time_for_something(cls, budget: int) -> int:
+    def _time_for_something(cls, budget: int, others: ValidationInfo) -> int:
+        if budget and others.data.get("workers", 1) > 1:
+            raise ValueError("With workers it should be 0, as one process tries all of it; or use workers: 1")
         if 0 < budget < LEAST_BUDGET_S:
             raise ValueError(f"Use at least {LEAST_BUDGET_S} s, such as 3m, or 0 to train the phases as they are")
         return budget

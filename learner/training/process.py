@@ -10,10 +10,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from learner.atomic import replacing_only_where
-from learner.errors import DatabaseAway, RunStopped, RunTakenOver, ThawError, is_disk_full, is_out_of_memory
+from learner.errors import (
+    DatabaseAway,
+    ProcessLost,
+    RunStopped,
+    RunTakenOver,
+    ThawError,
+    is_disk_full,
+    is_out_of_memory,
+)
 from learner.jobs.device import acquired_device
 from learner.jobs.memory import retain_memory
-from learner.jobs.process import CLAIM_VARIABLE, GIVEN_VARIABLE, NICENESS, WORKER_ENDED
+from learner.jobs.process import CLAIM_VARIABLE, GIVEN_VARIABLE, NICENESS, RANK_VARIABLE, WORKER_ENDED
 from learner.logs import set_up_logs
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S
@@ -52,6 +60,8 @@ def execute(
         raise
     except RunTakenOver as error:
         log.warning("%s", error)
+    except ProcessLost as error:
+        store.runs.requeue(run_id, str(error))
     except RunStopped as error:
         store.runs.end(run_id, "stopped", str(error))
     except ThawError as error:
@@ -134,6 +144,26 @@ def _beat(store: Store, run_id: int, over: threading.Event) -> None:
             log.exception("The heartbeat of run %d could not be written", run_id)
 
 
+def _help() -> None:
+    """Take part in a run that another process leads; of its store and its folder nothing is touched."""
+    retain_memory()
+    from learner.training.data_parallel import help_leader
+
+    try:
+        help_leader()
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    except RuntimeError as error:  # a connection that broke, mostly, or memory that ran out
+        log.warning("%s", str(error).partition("\n")[0])
+        code = 1
+    except Exception:
+        log.exception("Run %s lost a process", sys.argv[1])
+        code = 1
+    logging.shutdown()
+    os._exit(code)  # torch's threads may abort a process that ends after its connections broke
+
+
 def _interrupt(_signal, _frame):
     raise KeyboardInterrupt
 
@@ -146,6 +176,9 @@ def main() -> None:
     set_up_logs(run=int(sys.argv[1]))
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
+    if os.environ.get(RANK_VARIABLE, "0") != "0":
+        _help()
+        return
     try:
         execute(Store(), int(sys.argv[1]), requeue=True, claim=os.environ.get(CLAIM_VARIABLE))
     except KeyboardInterrupt:

@@ -8,13 +8,14 @@ from dataclasses import replace
 import torch
 
 from learner.atomic import written_whole
-from learner.errors import RunStopped, is_out_of_memory
+from learner.errors import ProcessLost, RunStopped, is_out_of_memory
 from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.store.claims import MOST_DEATHS
+from learner.training.data_parallel import leading, require_processes
 from learner.training.prepare import prepare
 from learner.training.progress import Listener, ProgressReporter, StopAsked
 from learner.training.resume import (
@@ -43,6 +44,8 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
     while True:
         try:
             return _attempt(store, run_id, progression)
+        except ProcessLost:  # also where one had no memory left: those that are there are out of step
+            raise
         except Exception as error:
             if not is_out_of_memory(error) or not _halve_batch(store, run_id, "Memory ran out."):
                 raise
@@ -57,6 +60,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     """Prepare, train, write the result: once, in this process."""
     progression.say("Reading the data set and the weights")
     run, workspace = store.runs.get(run_id), store.workspace
+    require_processes(run.recipe.get("workers", 1))
     folder = workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial_files(folder)
@@ -76,7 +80,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     training = Training(store, run, prepared, progression)
     point = training.go_to_position(point)
     finished = False
-    with suppress(StopAsked):
+    with suppress(StopAsked), leading(prepared.network):
         finished = training.run_phases(point)
     if progression.asked == "pause" and not finished:
         return "paused"

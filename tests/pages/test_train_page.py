@@ -35,6 +35,7 @@ EVERYTHING = Recipe(
     mix_alpha=1.0,
     clip_norm=1.0,
     accumulate=2,
+    workers=2,
     precision="fp32",
     cache="off",
     augment=Augment(True, True, True, 20.0, [0.8, 1.3], 0.15, 0.07, 0.33),

@@ -25,6 +25,7 @@ NAMES = {
     "balance": "Classes of unequal size (balance)",
     "clip_norm": "Longest gradient (0: any)",
     "accumulate": "Batches for one step (accumulation)",
+    "workers": "Processes (in a Ray cluster)",
     "mix": "Mix two images",
     "mix_alpha": "How evenly (alpha)",
     "precision": "Number format (precision)",

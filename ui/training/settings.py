@@ -58,19 +58,12 @@ def edit_more(draft: dict[str, Any], fields: Fields, versions: Sequence[int], fi
             values |= _edit_split(draft, fields, versions)
         with machine:
             st.caption("How it is computed. This changes how long training takes, and next to nothing else.")
-            left, right = st.columns(2)
+            left, middle, right = st.columns(3)
             values["precision"] = choose(fields, left, "precision", PRECISIONS, draft["precision"])
-            values["cache"] = choose(fields, right, "cache", CACHES, draft["cache"])
+            values["cache"] = choose(fields, middle, "cache", CACHES, draft["cache"])
+            values["workers"] = int(_number(fields, right, "workers", 1, 64, draft["workers"], 1))
             values["device"] = choose(fields, left, "device", DEVICES, draft["device"])
-            values["memory"] = fields.at("memory", right).number_input(
-                NAMES["memory"],
-                0.0,
-                100_000.0,
-                float(draft["memory"]),
-                step=1.0,
-                help=HELP["memory"],
-                key=key("memory"),
-            )
+            values["memory"] = float(_number(fields, middle, "memory", 0.0, 1e5, float(draft["memory"]), 1.0))
     changed = changed_settings(values)
     if changed:
         st.caption(f"Set under *More*: {', '.join(changed)}.")
@@ -241,6 +234,7 @@ def changed_settings(values: dict[str, Any]) -> list[str]:
     said += [f"cache {values['cache']}"] if values["cache"] != "auto" else []
     said += ["only on a GPU"] if values["device"] == "gpu" else []
     said += [f"{values['memory']:g} GB of memory"] if values["memory"] else []
+    said += [f"{values['workers']} processes"] if values["workers"] != 1 else []
     return said + _changed_training(values) + _changed_split(values) + _changed_images(values)
 
 

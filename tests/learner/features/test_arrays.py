@@ -64,6 +64,16 @@ def test_what_a_killed_process_left_is_not_read_and_goes_after_a_day(tmp_path):
     assert not left.exists()
 
 
+def test_a_part_that_another_process_finishes_meanwhile_does_not_disturb(tmp_path):
+    store = fill(tmp_path / "s", [0])
+    moving = tmp_path / "s" / ".part"
+    moving.mkdir()
+    (moving / "rows.bin").symlink_to(moving / "gone")  # listed, and gone when it is looked at
+    again = RowStore(tmp_path / "s", (2, 3), np.float32)
+    assert again.missing(["row 0"]) == store.missing(["row 0"]) == []
+    assert moving.exists()
+
+
 @pytest.mark.parametrize("harm", ["cut", "longer", "no description", "half a description", "gone"])
 def test_a_part_that_is_not_whole_is_removed_and_its_rows_are_missing(tmp_path, harm):
     store = fill(tmp_path / "s", [0, 1])

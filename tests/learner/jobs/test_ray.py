@@ -1,16 +1,20 @@
 """Runs that a worker hands to a real Ray cluster of two nodes on this machine."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+from safetensors.numpy import load_file
 
 from learner.datasets import add_dataset
 from learner.jobs.ray_executor import Place, choose_place, what_it_waits_for
-from learner.recipe import Phase
+from learner.recipe import Augment, Head, Phase
 from learner.store import Store
 from learner.studies.ray_tune import search_with_tune
 from learner.studies.search import Search, create_search, result_of_search
@@ -28,6 +32,20 @@ RECIPE = small_recipe(
     batch_size=4,
     phases=[Phase("Warm-up", epochs=2, lr=0.01), Phase("Fine-tuning", trainable="layer4", epochs=30, lr=[1e-4, 1e-3])],
 )
+TOGETHER = small_recipe(
+    batch_size=5,  # three rows and two; a rest of two images would make batch-norm a coin toss
+    precision="fp32",
+    head=Head("fastai"),  # which has batch-norm and dropout
+    augment=Augment(flip_horizontal=True, rotate=10),
+    views=2,
+    clip_norm=1.0,
+    phases=[
+        Phase("Warm-up", epochs=2, lr=0.01),
+        Phase("All", trainable="all", epochs=12, lr=[1e-5, 1e-4], average=True),
+    ],
+)
+TOLERANCE = 1e-4
+"""Relative, of the losses of each epoch; see docs/architecture.md."""
 WITHOUT_RAY = """
 import sys
 class Blocker:
@@ -89,6 +107,46 @@ def test_a_run_whose_node_is_killed_goes_on_on_another_and_ends_as_one_trained_h
     log = log_of(store, run_id)
     assert "Phase 2, Fine-tuning" in log and "The run's Ray task was lost" in log and "It goes on after" in log
     assert "Traceback" not in log
+
+
+def test_a_run_of_two_processes_has_the_numbers_of_one_also_after_one_was_killed(cluster, store, worker, tmp_path):
+    copy_workspace(store.workspace.root, tmp_path / "before", "features")
+    cluster.grow(2)
+    run_id = store.submit(replace(TOGETHER, workers=2))
+    run = under_way(store, run_id, epochs=2)
+    helper = int(re.search(r"Process (\d+) on \S+ is helper 1 of 1", log_of(store, run_id))[1])
+    assert helper != run.pid
+    os.kill(helper, signal.SIGKILL)
+    until(lambda: store.runs.get(run_id).deaths == 1)
+    run = ended(store, run_id)
+    assert run.status == "finished", run.reason
+    assert log_of(store, run_id).count("is helper 1 of 1") == 2
+
+    alone = Store(Workspace(with_whole_run(tmp_path / "before", tmp_path / "alone", TOGETHER)))
+    found, expected = store.runs.epochs(run_id), alone.runs.epochs(run_id)
+    assert len(found) == len(expected) == sum(phase.length for phase in TOGETHER.phases)
+    for name in ("train_loss", "valid_loss", "accuracy"):
+        ours, theirs = ([getattr(epoch, name) for epoch in epochs] for epochs in (found, expected))
+        assert ours == pytest.approx(theirs, rel=TOLERANCE), name
+    weights = [load_file(one.checkpoint(run_id)) for one in (store, alone)]
+    for name, tensor in weights[1].items():
+        assert weights[0][name] == pytest.approx(tensor, abs=TOLERANCE), name
+    assert "Traceback" not in log_of(store, run_id)
+
+
+def test_ray_tune_steers_a_search_whose_trials_the_cluster_trains(cluster, worker, store, monkeypatch, tmp_path):
+    cluster.grow(2)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    base = small_recipe(phases=[Phase("Head", epochs=1), Phase("All", trainable="all", epochs=2, lr=[1e-4, 1e-3])])
+    space = read_space(["phases.1.lr.0=1e-5..1e-3", "phases.1.trainable=layer4,all"])
+    study = create_search(store, Search(base, space, trials=3, at_once=2, tuned=True))
+    assert study not in store.studies.searching()  # workers leave it to Tune
+    search_with_tune(store, study, tmp_path)
+    result = result_of_search(store, study)
+    assert result.status == "done" and len(result.trials) == 3
+    assert result.trials[0].chosen == {"phases.1.lr.0": 1e-4, "phases.1.trainable": "all"}
+    assert {trial.status.partition(" ")[0] for trial in result.trials} <= {"finished", "fell"}
+    assert result.best is not None and result.best.loss == min(trial.loss or 9 for trial in result.finished)
 
 
 def test_as_many_runs_as_the_cluster_has_room_for_are_trained_at_a_time_and_stopped_from_outside(
@@ -169,17 +227,3 @@ def test_a_worker_that_cannot_hand_runs_over_says_why(executor, said, workspace)
     )
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
-
-
-def test_ray_tune_steers_a_search_whose_trials_the_cluster_trains(cluster, worker, store, monkeypatch, tmp_path):
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    base = small_recipe(phases=[Phase("Head", epochs=1), Phase("All", trainable="all", epochs=2, lr=[1e-4, 1e-3])])
-    space = read_space(["phases.1.lr.0=1e-5..1e-3", "phases.1.trainable=layer4,all"])
-    study = create_search(store, Search(base, space, trials=3, at_once=2, tuned=True))
-    assert study not in store.studies.searching()  # workers leave it to Tune
-    search_with_tune(store, study, tmp_path)
-    result = result_of_search(store, study)
-    assert result.status == "done" and len(result.trials) == 3
-    assert result.trials[0].chosen == {"phases.1.lr.0": 1e-4, "phases.1.trainable": "all"}
-    assert {trial.status.partition(" ")[0] for trial in result.trials} <= {"finished", "fell"}
-    assert result.best is not None and result.best.loss == min(trial.loss or 9 for trial in result.finished)

@@ -227,6 +227,8 @@ def test_momentum_suits_optimizer_and_schedule(optimizer, schedule, momenta):
         ({"augment": {"zoom": [1.2, 0.8]}}, "augment.zoom", "Use one factor from 1 to 3, or two"),
         ({"head": {"kind": "fc", "widths": [0]}}, "head.widths.0", "greater than or equal to 1"),
         ({"accumulate": 0}, "accumulate", "greater than or equal to 1"),
+        ({"workers": 65}, "workers", "less than or equal to 64"),
+        ({"workers": 2, "budget": "3m"}, "budget", "With workers it should be 0"),
         ({"phases": [{"name": "x", "momentum": 1}]}, "phases.0.momentum", ""),
         ({"phases": [{"name": "x", "solve": True, "trainable": "all"}]}, "phases.0.solve", "With trainable: head"),
         ({"head": {"kind": "fc"}, "phases": [{"name": "x", "solve": True}]}, "phases", "A head of kind fc cannot be"),

@@ -172,3 +172,12 @@ def test_a_process_that_was_only_slow_writes_nothing_once_another_has_taken_over
     pets.runs.requeue(run_id, "It was silent.")
     assert execute(Store(Workspace(pets.workspace.root)), run_id) == "queued"
     assert pets.runs.epochs(run_id) == []
+
+
+def test_a_recipe_of_several_processes_says_what_it_needs(pets):
+    run_id = pets.submit(replace(RECIPE, workers=2), running=True)
+    assert execute(pets, run_id) == "failed"
+    assert pets.runs.get(run_id).reason == (
+        "The recipe asks for workers: 2, and only a Ray cluster trains one run by several processes. Start the worker "
+        "with EXECUTOR=ray (docs/scaling.md), or set workers: 1."
+    )

@@ -102,6 +102,18 @@ def test_a_process_may_do_the_work_of_the_one_that_claimed_and_that_one_sees_to_
     assert store.runs.get(run_id).status == "queued"
 
 
+def test_a_process_that_holds_a_run_anew_is_not_disturbed_by_the_end_of_its_work_before(store):
+    run_id = submit(store)
+    store.runs.claim()
+    before = store.runs.claim_of(run_id)
+    store.runs.requeue(run_id, "It was silent.", died=False)
+    store.runs.claim()
+    store.runs.requeue(run_id, "The first one is gone.", claim=before)
+    assert store.runs.get(run_id).status == "running"
+    store.runs.requeue(run_id, "The second one is gone.", claim=store.runs.claim_of(run_id))
+    assert store.runs.get(run_id).status == "queued"
+
+
 CLAIM_ONE = "print(Store().runs.claim())"
 
 
