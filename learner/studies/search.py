@@ -151,14 +151,13 @@ class SearchResult:
     @property
     def first(self) -> Trial | None:
         """The one that trains the recipe as it was asked; None where it has not finished, or was not in the space."""
-        trial = next(iter(self.trials), None)
         asked = asked_for(self.search.recipe, self.search.space)
-        return trial if trial is not None and trial.is_finished and trial.chosen == asked else None
+        return next((trial for trial in self.finished if trial.chosen == asked), None)
 
     @property
     def status(self) -> str:
         """In a word: `done`, `under way` or `stopped`."""
-        if self.search.searching:
+        if self.search.searching or any(trial.is_active for trial in self.trials):
             return "under way"
         left = [one for one in self.trials if one.run and one.run.status in RESUMABLE and not one.was_pruned]
         return "stopped" if left or len(self.trials) < self.search.trials else "done"

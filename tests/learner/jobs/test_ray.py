@@ -142,9 +142,10 @@ def test_ray_tune_steers_a_search_whose_trials_the_cluster_trains(cluster, worke
     study = create_search(store, Search(base, space, trials=3, at_once=2, tuned=True))
     assert study not in store.studies.searching()  # workers leave it to Tune
     search_with_tune(store, study, tmp_path)
+    until(lambda: result_of_search(store, study).status != "under way")  # what fell behind ends its epoch
     result = result_of_search(store, study)
     assert result.status == "done" and len(result.trials) == 3
-    assert result.trials[0].chosen == {"phases.1.lr.0": 1e-4, "phases.1.trainable": "all"}
+    assert {"phases.1.lr.0": 1e-4, "phases.1.trainable": "all"} in [trial.chosen for trial in result.trials]
     assert {trial.status.partition(" ")[0] for trial in result.trials} <= {"finished", "fell"}
     assert result.best is not None and result.best.loss == min(trial.loss or 9 for trial in result.finished)
 
