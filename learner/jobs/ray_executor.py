@@ -108,8 +108,8 @@ class _Watch:
 
     def __init__(self, store: Store, run_id: int, claim: str):
         self._store, self._run_id, self._claim = store, run_id, claim
-        self.message = "Waiting for the Ray cluster"
-        self._over = threading.Event()
+        self._message = "Waiting for the Ray cluster"
+        self._news, self._over = threading.Event(), False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -117,7 +117,15 @@ class _Watch:
         try:
             yield
         finally:
-            self._over.set()
+            self._over = True
+            self._news.set()
+
+    def say(self, message: str) -> None:
+        """What the run waits for, which stands on the page until its process has begun."""
+        if message != self._message:
+            log.info("%s", message)
+            self._message = message
+            self._news.set()
 
     def is_ours(self) -> bool:
         """Whether the run is still to be trained, by the claim that this process was given."""
@@ -128,18 +136,21 @@ class _Watch:
         return run.status == "running" and run.claim == self._claim
 
     def _beat(self) -> None:
-        while not self._over.wait(HEARTBEAT_S):
+        while not self._over:
             with suppress(StoreError):
                 run = self._store.runs.get(self._run_id)
                 if (run.host, run.pid) != (socket.gethostname(), os.getpid()):
                     return
-                asked = self._store.runs.report(self._run_id, {"message": self.message, "done": 0.0})
+                asked = self._store.runs.report(self._run_id, {"message": self._message, "done": 0.0})
                 if asked == "pause":
                     self._store.runs.end(self._run_id, "paused")
                 elif asked:
                     self._store.runs.end(self._run_id, "stopped", STOPPED)
                 if asked or asked is None:
                     os.kill(os.getpid(), signal.SIGTERM)
+                    return
+            self._news.wait(HEARTBEAT_S)
+            self._news.clear()
 
 
 def run_in_cluster(store: Store, run_id: int, claim: str) -> None:
@@ -158,7 +169,7 @@ def run_in_cluster(store: Store, run_id: int, claim: str) -> None:
         resources: dict[str, float] = {"CPU": place.cpus, **({"GPU": place.gpus} if place.gpus else {})}
         group = placement_group([resources] * count)
         while not group.wait(HEARTBEAT_S):
-            watch.message = what_it_waits_for(place, count, _nodes())
+            watch.say(what_it_waits_for(place, count, _nodes()))
         tasks = _start(store, run_id, claim, place, group, count)
         try:
             _wait(tasks, watch)
@@ -185,8 +196,7 @@ def _connect(watch: _Watch) -> None:
         except (OSError, RuntimeError, ValueError) as error:
             where = "named by RAY_ADDRESS" if address == "auto" else f"at {address}"
             said = str(error).strip().splitlines() or [type(error).__name__]
-            watch.message = f"The Ray cluster {where} cannot be reached ({said[0].rstrip('.')}). Trying again"
-            log.warning("%s", watch.message)
+            watch.say(f"The Ray cluster {where} cannot be reached ({said[0].rstrip('.')}). Trying again")
             time.sleep(TRY_AGAIN_S)
 
 
