@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -53,18 +53,25 @@ class Place:
 
     cpus: int
     gpus: int
+    memory: float = 0
+    """GB."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """As Ray has them; what is not asked for is left out."""
+        asked = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory * 1e9}
+        return {name: amount for name, amount in asked.items() if amount}
 
     def __str__(self) -> str:
-        return _amount(self.cpus, self.gpus)
+        return _amount(self.cpus, self.gpus) + (f" and {self.memory:g} GB of memory" if self.memory else "")
 
     def fits(self, node: dict[str, float]) -> int:
         """How many such places a node with these resources has, when nothing else is there."""
-        places = node.get("CPU", 0) // self.cpus
-        return int(min(places, node.get("GPU", 0) // self.gpus) if self.gpus else places)
+        return int(min(node.get(name, 0) // amount for name, amount in self.resources.items()))
 
 
-def choose_place(nodes: list[dict[str, float]]) -> Place:
-    """What a run asks for in a cluster with these nodes, where no setting says it.
+def choose_place(nodes: list[dict[str, float]], recipe: Mapping[str, Any]) -> Place:
+    """What a run asks for in a cluster with these nodes, where neither a setting nor its recipe says it.
 
     A GPU where there are any, and its share of the node's CPUs; else all CPUs of a node. Of the smallest such node, so
     that all of them are of use. Raises ThawError for a setting that is no number.
@@ -72,10 +79,12 @@ def choose_place(nodes: list[dict[str, float]]) -> Place:
     gpus = _whole_number(GPUS_SETTING, 0)
     if gpus is None:
         gpus = int(any(node.get("GPU", 0) >= 1 for node in nodes))
+    if recipe.get("device") == "gpu":
+        gpus = max(1, gpus)
     able = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= gpus]
     shares = [int(node["CPU"] // max(1, node.get("GPU", 0) // gpus if gpus else 1)) for node in able]
     cpus = _whole_number(CPUS_SETTING, 1) or max(1, min(shares, default=1))
-    return Place(cpus, gpus)
+    return Place(cpus, gpus, recipe.get("memory") or 0)
 
 
 def what_it_waits_for(place: Place, count: int, nodes: list[dict[str, float]]) -> str:
@@ -164,10 +173,9 @@ def run_in_cluster(store: Store, run_id: int, claim: str) -> None:
     watch = _Watch(store, run_id, claim)
     with watch.watching():
         _connect(watch)
-        nodes = _nodes()
-        place, count = choose_place(nodes), int(store.runs.get(run_id).recipe.get("workers", 1))
-        resources: dict[str, float] = {"CPU": place.cpus, **({"GPU": place.gpus} if place.gpus else {})}
-        group = placement_group([resources] * count)
+        recipe = store.runs.get(run_id).recipe
+        place, count = choose_place(_nodes(), recipe), int(recipe.get("workers", 1))
+        group = placement_group([place.resources] * count)
         while not group.wait(HEARTBEAT_S):
             watch.say(what_it_waits_for(place, count, _nodes()))
         tasks = _start(store, run_id, claim, place, group, count)

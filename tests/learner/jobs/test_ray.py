@@ -188,19 +188,20 @@ def test_a_cluster_that_is_away_is_named_on_the_page_and_asked_again(store):
 
 
 @pytest.mark.parametrize(
-    ("nodes", "settings", "place"),
+    ("nodes", "settings", "recipe", "place"),
     [
-        ([], {}, (1, 0)),
-        ([{"CPU": 8.0}, {"CPU": 4.0}], {}, (4, 0)),
-        ([{"CPU": 64.0}, {"CPU": 32.0, "GPU": 8.0}], {}, (4, 1)),
-        ([{"CPU": 64.0}, {"CPU": 32.0, "GPU": 8.0}], {"THAW_RAY_GPUS": "0"}, (32, 0)),
-        ([{"CPU": 32.0, "GPU": 8.0}], {"THAW_RAY_CPUS": "3"}, (3, 1)),
+        ([], {}, {}, (1, 0)),
+        ([{"CPU": 8.0}, {"CPU": 4.0}], {}, {}, (4, 0)),
+        ([{"CPU": 64.0}, {"CPU": 32.0, "GPU": 8.0}], {}, {}, (4, 1)),
+        ([{"CPU": 64.0}, {"CPU": 32.0, "GPU": 8.0}], {"THAW_RAY_GPUS": "0"}, {}, (32, 0)),
+        ([{"CPU": 32.0, "GPU": 8.0}], {"THAW_RAY_CPUS": "3"}, {}, (3, 1)),
+        ([{"CPU": 8.0}], {}, {"device": "gpu", "memory": 16.0}, (1, 1, 16.0)),
     ],
 )
-def test_a_run_asks_for_a_gpu_and_its_share_of_a_node_or_for_a_node(nodes, settings, place, monkeypatch):
+def test_a_run_asks_for_a_gpu_and_its_share_of_a_node_or_for_a_node(nodes, settings, recipe, place, monkeypatch):
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    assert choose_place(nodes) == Place(*place)
+    assert choose_place(nodes, recipe) == Place(*place)
 
 
 def test_a_cluster_that_is_too_small_is_told_from_one_that_is_busy():
@@ -208,6 +209,7 @@ def test_a_cluster_that_is_too_small_is_told_from_one_that_is_busy():
     assert what_it_waits_for(Place(2, 0), 3, nodes) == (
         "Waiting for room in the Ray cluster: the run asks for 3 times 2 CPUs"
     )
+    assert "asks for 2 CPUs and 8 GB of memory" in what_it_waits_for(Place(2, 0, 8), 1, [{"CPU": 4.0, "memory": 4e9}])
     assert what_it_waits_for(Place(2, 1), 2, nodes).startswith(
         "The Ray cluster never has room for this run as it is: it asks for 2 times 2 CPUs and 1 GPU, and the nodes "
         "have: 4 CPUs; 2 CPUs and 1 GPU. It waits for larger or more nodes"
