@@ -18,6 +18,7 @@ from learner.studies.search import (
     advance,
     confirmed,
     create_search,
+    pause_trial,
     result_of_search,
 )
 from learner.studies.space import read_space
@@ -197,6 +198,25 @@ class TestPausing:
         assert not store.runs.get(run.id).asked
         store.runs.end(run.id, "finished")
         assert result_of_search(store, study).trials[run.variant].status == "finished"
+
+    def test_two_workers_that_see_it_at_once_pause_it_once(self, store, behind):
+        study, run = behind
+        for _ in range(2):
+            pause_trial(store, study, run.variant)
+            assert store.runs.get(run.id).asked == "pause"
+        store.runs.withdraw(run.id)
+        pause_trial(store, study, run.variant)  # the slower one
+        assert not store.runs.get(run.id).asked and result_of_search(store, study).search.pruned == [run.variant]
+
+    def test_it_stays_paused_when_the_search_goes_on(self, store, behind):
+        study, run = behind
+        pause_trial(store, study, run.variant)
+        store.runs.end(run.id, "paused")
+        advance(store)
+        stop_study(store, study)
+        resume_study(store, study)
+        assert store.runs.get(run.id).status == "paused"
+        assert [one.status for one in store.studies.runs_of(study)][-1] == "queued"
 
 
 class TestEnding:

@@ -10,6 +10,14 @@ BASE = small_recipe(phases=[Phase("Head", epochs=1), Phase("All", trainable="all
 SPACE = read_space(["phases.1.lr.0=1e-6..1e-4"])
 
 
+AT_ONE_MOMENT = """
+from learner.studies.search import advance
+store = Store()
+time.sleep(max(0, begin + 3 - time.time()))
+advance(store)
+"""
+
+
 def test_what_is_under_way_is_told_from_what_compares_variants_or_has_ended(store):
     version = store.datasets.version("pets", None)
     store.studies.create(version.id, {"variants": []}, [])
@@ -33,7 +41,7 @@ def test_an_error_while_a_design_is_changed_changes_nothing(store):
 
 def test_workers_that_look_at_one_moment_ask_for_no_more_than_are_to_wait(store):
     study = create_search(store, Search(BASE, SPACE, trials=20, at_once=3))
-    in_processes(4, "from learner.studies.search import advance\nadvance(Store())")
+    in_processes(4, f"import optuna\n{AT_ONE_MOMENT}")
     result = result_of_search(store, study)
     assert [run.variant for run in store.studies.runs_of(study)] == [0, 1, 2]
     assert len(result.search.asked) == 3
