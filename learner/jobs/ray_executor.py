@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from learner.errors import DatabaseAway, StoreError, ThawError
+from learner.errors import DatabaseAway, RunTakenOver, StoreError, ThawError
 from learner.jobs.process import (
     CLAIM_VARIABLE,
     GIVEN_VARIABLE,
@@ -277,7 +277,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     os.nice(NICENESS)
     store = Store()
-    store.runs.take(run_id, claim)
+    try:
+        store.runs.take(run_id, claim)
+        _run_to_an_end(store, run_id, claim)
+    except (StoreError, RunTakenOver) as error:  # whoever looks next sees to the run
+        log.warning("%s", error)
+        sys.exit(1)
+
+
+def _run_to_an_end(store: Store, run_id: int, claim: str) -> None:
     try:
         run_in_cluster(store, run_id, claim)
     except KeyboardInterrupt:
@@ -286,6 +294,8 @@ def main() -> None:
     except _Lost as error:
         log.warning("%s", error)
         store.runs.requeue(run_id, str(error), claim=claim)
+    except StoreError:
+        raise
     except ThawError as error:
         log.error("%s", error)
         store.runs.end(run_id, "failed", str(error))

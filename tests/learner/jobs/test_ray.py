@@ -225,8 +225,7 @@ def test_a_cluster_that_is_too_small_is_told_from_one_that_is_busy():
 )
 def test_a_worker_that_cannot_hand_runs_over_says_why(executor, said, workspace):
     environment = os.environ | {"EXECUTOR": executor, "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_RAY, "worker"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", WITHOUT_RAY, "worker"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=GIVE_UP_S)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
