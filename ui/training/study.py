@@ -1,6 +1,8 @@
 """The Train page's recipe as a study, did unfreezing help?, and as a search: how long each takes, and one button."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
@@ -20,11 +22,19 @@ from ui.training.plan import expect
 
 def show_asking(store: Store, recipe: Recipe, arch: str) -> None:
     """`recipe` as the page has it; `arch` is the backbone that its runs will have, one that is known by name."""
-    with st.expander("Did unfreezing help? Ask with a study", key="study-asking", on_change="rerun") as opened:
-        if not opened.open:
-            return
-        with telling_errors():
-            _show(store, recipe, arch)
+    _folded("Did unfreezing help? Ask with a study", "study-asking", partial(_show, store, recipe, arch))
+
+
+def show_searching(store: Store, recipe: Recipe, arch: str) -> None:
+    """The same for a search over depth, rates, head and augmentation."""
+    _folded("Search for a better recipe", "searching", partial(_show_search, store, recipe, arch))
+
+
+def _folded(label: str, key: str, show: Callable[[], None]) -> None:
+    with st.expander(label, key=key, on_change="rerun") as opened:
+        if opened.open:
+            with telling_errors():
+                show()
 
 
 def _show(store: Store, recipe: Recipe, arch: str) -> None:
@@ -47,15 +57,6 @@ def _show(store: Store, recipe: Recipe, arch: str) -> None:
     if st.button("Start the study", key="start-study"):
         show_study(create_study(store, design))
         st.switch_page("pages/runs.py", query_params={state.VIEW: "studies"})
-
-
-def show_searching(store: Store, recipe: Recipe, arch: str) -> None:
-    """The same for a search over depth, rates, head and augmentation."""
-    with st.expander("Search for a better recipe", key="searching", on_change="rerun") as opened:
-        if not opened.open:
-            return
-        with telling_errors():
-            _show_search(store, recipe, arch)
 
 
 def _show_search(store: Store, recipe: Recipe, arch: str) -> None:
