@@ -39,11 +39,15 @@ class WeightsError(ThawError):
 
 
 class StoreError(ThawError):
-    """The database cannot be used."""
+    """The database, or the object store that holds the files, cannot be used."""
 
 
 class DatabaseAway(StoreError):
     """The database is locked, or its server does not answer: what was asked of it may succeed later."""
+
+
+class FilesAway(StoreError):
+    """The object store does not answer: what was asked of it may succeed later."""
 
 
 class BackupError(ThawError):

@@ -6,7 +6,7 @@
 
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,15 @@ _LOCK_POLL_S = 0.2
 def image_path(workspace: Workspace, dataset_name: str, image: Image) -> Path:
     """The imported copy of `image`, byte for byte what was imported."""
     return dataset_folder(workspace, dataset_name) / image.file
+
+
+def bring_images(
+    store: Store, dataset_name: str, images: Iterable[Image], tell: Callable[[str], None] = lambda text: None
+) -> None:
+    """Have the copies of `images` on this machine, where an object store holds them. Raises StoreError."""
+    if store.files.is_on:
+        folder = dataset_folder(store.workspace, dataset_name)
+        store.files.images.bring([folder / image.file for image in images], tell)
 
 
 def thumbnail_path(workspace: Workspace, dataset_name: str, image: Image, side: int = THUMBNAIL_SIDE) -> Path:

@@ -21,11 +21,12 @@ from learner.datasets.finalizing import finalize_rows
 from learner.datasets.grouping import bursts
 from learner.datasets.images import examining
 from learner.datasets.layouts import Choice, Layout, Placed, Proposal, listing_of, place, preview
-from learner.datasets.names import check_name, first_free, natural_key, plural, sentence
+from learner.datasets.names import check_name, dataset_folder, first_free, natural_key, plural, sentence
 from learner.datasets.rows import fingerprint_of, rows_of
 from learner.datasets.sources import Entry, Source, open_source
 from learner.errors import DatasetError, ImageError, ImportCancelled
 from learner.store import Content, Store, VersionInfo
+from learner.wording import file_size
 
 Mode = Literal["replace", "add"]
 """Whether the next version holds just what comes in, or that and everything the newest version holds."""
@@ -142,6 +143,7 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
         fingerprint = fingerprint_of(rows)
         if newest is None or newest.fingerprint != fingerprint:
             incoming.move_in([row.file for row in rows])
+            _send(store, name, rows, telling)
             store.datasets.add_contents(incoming.contents)
             newest = store.datasets.add_version(
                 name,
@@ -156,6 +158,17 @@ def _import(store: Store, source: Source, name: str, plan: _Plan, telling: "_Tel
     except BaseException:
         clear_unfinished(store, name)
         raise
+
+
+def _send(store: Store, name: str, rows: list[ImageRow], telling: "_Telling") -> None:
+    """Keep the images in the object store where there is one: a version is written once they are there."""
+    if store.files.is_on:
+
+        def sent(done: int, total: int) -> None:
+            told = f"Sent {file_size(done)} of {file_size(total)} to the store."
+            telling.now(ImportProgress(done, total, told, unit="bytes"))
+
+        store.files.images.keep((dataset_folder(store.workspace, name) / row.file for row in rows), sent)
 
 
 def _with_bursts(taken: list[ImageRow], incoming: Incoming, seconds: float) -> list[ImageRow]:

@@ -10,6 +10,7 @@ from learner.recipe import Recipe
 from learner.recipe.backbones import known_backbone
 from learner.store.database import open_database, refuse_changes
 from learner.store.datasets import Datasets, VersionInfo
+from learner.store.files import Files, is_of_model
 from learner.store.ownership import require_no_restore, require_same_workspace
 from learner.store.queue import Queue
 from learner.store.runs import ACTIVE, ENDED, Runs
@@ -66,6 +67,7 @@ class Store:
         if who:
             note_changes(engine, self.workspace, who)
         self._most_queued = most_queued
+        self.files = Files(engine, self.workspace)
         self.datasets = Datasets(engine)
         self.runs = Runs(engine)
         self.queue = Queue(self.runs)
@@ -129,7 +131,7 @@ class Store:
         kind, _, name = recipe.weights.partition(":")
         if kind == "run":
             run = self.newest_finished(name) if not name.isdecimal() else self.runs.get(int(name))
-            self.checkpoint(run.id)
+            self.require_checkpoint(run.id)
             arch = run.facts["backbone"]
             if recipe.backbone not in ("auto", arch):
                 raise RecipeError(
@@ -154,7 +156,7 @@ class Store:
         """That `recipe` can go on from the end of that phase: only its later phases and its settings may differ."""
         parent = self.runs.get(parent_id)
         theirs = Recipe.from_dict(parent.recipe)
-        if not self.workspace.phase_end(parent_id, phase).exists():
+        if not self.files.has(self.workspace.phase_end(parent_id, phase)):
             raise RunError(
                 f"Run {parent_id} has kept nothing from the end of phase {phase + 1}, so none can begin there."
             )
@@ -167,12 +169,21 @@ class Store:
                 [f"{key}: it must stay as in run {parent_id}, whose model this one takes over" for key in differs]
             )
 
+    def run_folder(self, run_id: int) -> Path:
+        """The run's folder, with the small files that other machines have kept of it. Raises StoreError."""
+        self.files.bring(run_id)
+        return self.workspace.run_folder(run_id)
+
     def checkpoint(self, run_id: int) -> Path:
-        """The run's best checkpoint so far, a `model.safetensors`. Raises RunError or ModelError."""
+        """The run's best checkpoint so far, a `model.safetensors`. Raises RunError, ModelError or StoreError."""
+        self.require_checkpoint(run_id)
+        self.files.bring(run_id, is_of_model)
+        return self.workspace.checkpoint(run_id)
+
+    def require_checkpoint(self, run_id: int) -> None:
+        """Raises RunError or ModelError where there is none, here or in the object store."""
         run = self.runs.get(run_id)
-        path = self.workspace.checkpoint(run_id)
-        if not path.exists():
+        if not self.files.has(self.workspace.checkpoint(run_id)):
             raise ModelError(
                 f"Run {run_id} ({run.status}) has no model: one is kept from the end of the first epoch on."
             )
-        return path

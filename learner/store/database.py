@@ -12,7 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from learner.errors import DatabaseAway, StoreError, ThawError, is_disk_full
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST_REVISION = "0011"
+NEWEST_REVISION = "0012"
 """The last numbered step in `migrations/versions`; a test holds the two together."""
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one before SQLite gives up."""

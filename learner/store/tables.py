@@ -5,7 +5,7 @@ JSON columns hold plain dictionaries and lists.
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -15,6 +15,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         dict[str, Any]: JSON,
         dict[str, float]: JSON(none_as_null=True),
+        list[str]: JSON,
         list[float]: JSON,
         list[list[float]]: JSON,
         list[list[float | None]]: JSON,
@@ -180,6 +181,8 @@ class Run(Base):
     """What was decided at the start: backbone, weights and why, device, stages, classes, counts."""
     best_accuracy: Mapped[float | None]
     best_epoch: Mapped[int | None]
+    files: Mapped[str] = mapped_column(default="", server_default="")
+    """Another text after each change of what the object store holds of it; empty where that is nothing."""
 
     @property
     def recipe_with_epochs(self) -> dict[str, Any]:
@@ -298,3 +301,31 @@ class WorkspaceId(Base):
     one: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """Always 1, so that of two workspaces that come at once only one is written."""
     id: Mapped[str]
+    files: Mapped[str] = mapped_column(default="", server_default="")
+    """The object store that holds the files (`THAW_FILES`), without secrets; empty where the workspace holds them."""
+
+
+class RunFile(Base):
+    """One file of a run that the object store holds."""
+
+    __tablename__ = "run_files"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(primary_key=True)
+    """In the run's folder, with `/`."""
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    pieces: Mapped[list[str]]
+    """What it consists of, one after the other: each the SHA-256 of a `Piece`."""
+
+
+class Piece(Base):
+    """Something that the object store holds under its SHA-256: a part of a run's file, or an image."""
+
+    __tablename__ = "pieces"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    whole: Mapped[bool]
+    """Whether it is there; else it is on its way there, or out."""
+    at: Mapped[float]
+    """When somebody sent it last, or said that it was about to name it."""

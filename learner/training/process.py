@@ -72,6 +72,7 @@ def execute(
         store.runs.end(run_id, "failed", _in_words(error))
     finally:
         over.set()
+        store.files.let_go(run_id)
     return store.runs.get(run_id).status
 
 
@@ -81,7 +82,9 @@ def _trained(store: Store, run_id: int, listener: Listener | None) -> bool:
         with _device_to_itself(store, run_id), _files_to_itself(store, run_id):
             from learner.training.run import train
 
-            store.runs.end(run_id, train(store, run_id, listener))
+            status = train(store, run_id, listener)
+            store.files.keep(run_id, ProgressReporter(store, run_id, listener).say)
+            store.runs.end(run_id, status)
     except DatabaseAway as error:
         log.warning("%s", error)
         return False

@@ -8,13 +8,16 @@ from dataclasses import replace
 import torch
 
 from learner.atomic import written_whole
+from learner.datasets.files import bring_images
 from learner.errors import ProcessLost, RunStopped, is_out_of_memory
 from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
+from learner.jobs.process import Tell
 from learner.recipe import Recipe
 from learner.store import Run, Store
 from learner.store.claims import MOST_DEATHS
+from learner.store.files import is_any
 from learner.training.data_parallel import leading, require_processes
 from learner.training.prepare import prepare
 from learner.training.progress import Listener, ProgressReporter, StopAsked
@@ -61,6 +64,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     progression.say("Reading the data set and the weights")
     run, workspace = store.runs.get(run_id), store.workspace
     require_processes(run.recipe.get("workers", 1))
+    bring_what_it_needs(store, run, progression.say)
     folder = workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial_files(folder)
@@ -87,6 +91,20 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     training.write_result(finished)
     judge_by_fold(store, run, progression.say)
     return "finished" if finished else "stopped"
+
+
+def bring_what_it_needs(store: Store, run: Run, tell: Tell) -> None:
+    """Have the run's own files here, its images, and the runs that it builds on. Raises StoreError."""
+    if not store.files.is_on:
+        return
+    store.files.begin(run.id, tell)
+    kind, _, name = run.recipe.get("weights", "").partition(":")
+    for other in (run.parent, int(name) if kind == "run" and name.isdecimal() else None):
+        if other is not None:
+            store.files.bring(other, is_any, tell)
+    version = store.datasets.version_by_id(run.dataset_version_id)
+    used = [image for image in store.datasets.images(version.id) if not image.excluded]
+    bring_images(store, version.name, used, tell)
 
 
 def _choose(store: Store, run: Run, progression: ProgressReporter) -> Run:

@@ -235,6 +235,7 @@ class Training:
 
     def _remember(self) -> None:
         save_point(self._resume_point, self.learn, self.position, self.best_model)
+        self.store.files.keep_soon(self.run.id)
 
     # The result
 
