@@ -1,4 +1,4 @@
-"""Machines that share a real PostgreSQL and an object store, and no folder: a run goes on and is shown on any of them."""
+"""Machines that share a real PostgreSQL and an object store, and no folder: any of them goes on with a run and shows it."""
 
 import logging
 import os
