@@ -1,4 +1,4 @@
-"""Machines that share a real PostgreSQL and an object store, and no folder: any of them goes on with a run and shows it."""
+"""Machines that share a real PostgreSQL and an object store, and no folder: any of them goes on with a run."""
 
 import logging
 import os
