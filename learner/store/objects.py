@@ -145,7 +145,7 @@ def _open() -> tuple["AbstractFileSystem", str]:
             options["max_concurrency"] = 1  # within one object: else it asks for the size of each first
         files, root = url_to_fs(address(), **options)
     except ImportError as error:
-        extra = "pip install 'thaw[s3]'" if kind in ("s3", "s3a") else "pip install what fsspec needs for it"
+        extra = "pip install '.[s3]'" if kind in ("s3", "s3a") else "pip install what fsspec needs for it"
         raise StoreError(
             f"{VARIABLE} is {shown_address()}, and the package that speaks to {kind} is not installed. Install it: "
             f"{extra}."
