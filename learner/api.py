@@ -140,7 +140,7 @@ class Result:
     @property
     def folder(self) -> Path:
         """Where its files lie."""
-        return self.store.workspace.run_folder(self.run_id)
+        return self.store.run_folder(self.run_id)
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -184,6 +184,7 @@ class Result:
         """A fastai Learner with the model of the best epoch, as in `learner.pkl`."""
         from fastai.learner import load_learner
 
+        self.store.checkpoint(self.run_id)  # and all that lies beside it
         return load_learner(self.folder / "learner.pkl")
 
     @cached_property
@@ -274,7 +275,7 @@ def train_run(store: Store, run_id: int, quiet: bool = False) -> str:
     use_patient_threads()
     from learner.training.process import execute
 
-    folder = store.workspace.run_folder(run_id)
+    folder = store.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     log = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     log.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))

@@ -59,6 +59,16 @@ class Workspace:
         return self.root / "cache" / "features"
 
     @property
+    def fetched_images(self) -> Path:
+        """Images that came from an object store (`learner.store.image_cache`), for all spaces."""
+        return Path(os.environ.get("THAW_CACHE_DIR") or self.top.root / "cache" / "images").expanduser().resolve()
+
+    @property
+    def on_their_way(self) -> Path:
+        """Second names of files of runs that are being sent to an object store."""
+        return self.root / "cache" / "on-their-way"
+
+    @property
     def speeds(self) -> Path:
         """How fast this machine is with each backbone, for all spaces; safe to delete."""
         return self.top.root / "cache" / "speeds.json"

@@ -44,7 +44,7 @@ def show_classes(run: Run) -> None:
 
 
 def has_model(store: Store, run: Run) -> bool:
-    return run.status in ("finished", "stopped") and store.workspace.checkpoint(run.id).exists()
+    return run.status in ("finished", "stopped") and store.files.has(store.workspace.checkpoint(run.id))
 
 
 with page("predict", "Ask a model about pictures it has never seen."):

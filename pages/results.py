@@ -55,7 +55,7 @@ def show_page() -> None:
 
 
 def is_shown(store: Store, run: Run) -> bool:
-    return run.status in ("finished", "stopped") and has_result(store.workspace.run_folder(run.id))
+    return run.status in ("finished", "stopped") and has_result(store.run_folder(run.id))
 
 
 def show_older(store: Store, run: Run) -> None:

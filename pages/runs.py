@@ -100,7 +100,7 @@ def show_cost(run: Run) -> None:
 
 
 def show_log(store: Store, run: Run) -> None:
-    path = store.workspace.run_folder(run.id) / "log.txt"
+    path = store.run_folder(run.id) / "log.txt"
     if not path.exists():
         return
     with st.expander("Log", key="log", on_change="rerun") as opened:

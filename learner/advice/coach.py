@@ -120,8 +120,8 @@ def advise(
 
 def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> list[Advice]:
     """What the coach says of a run, from its epochs and from what it left on the disk."""
-    kept = [index for index in range(len(recipe.phases)) if store.workspace.phase_end(run.id, index).exists()]
-    result = load_result(store.workspace.run_folder(run.id)) if run.status == "finished" else None
+    kept = [index for index in range(len(recipe.phases)) if store.files.has(store.workspace.phase_end(run.id, index))]
+    result = load_result(store.run_folder(run.id)) if run.status == "finished" else None
     return advise(
         recipe,
         epochs,

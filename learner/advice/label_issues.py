@@ -19,7 +19,7 @@ import torch
 from fastcore.basics import chunked
 from torch import nn
 
-from learner.datasets import assign_folds, dataset_folder
+from learner.datasets import assign_folds, bring_files
 from learner.datasets.checks.label_issues import LabelIssues
 from learner.datasets.exclusions import ImageRow
 from learner.datasets.importing import ImportProgress
@@ -127,7 +127,7 @@ def _describe(
     budget = Budget(store.workspace.features)
     if not budget.make_room(len(new) * kept.row_bytes, keep=[folder]):
         raise DatasetError("There is no disk space to check labels. Free some, or raise THAW_CACHE_GB.")
-    base = dataset_folder(store.workspace, version.name)
+    base = bring_files(store, version.name, (row.file for row in rows if row.sha256 in new))
     files = [LabelledFile(base / row.file, row.label, row.sha256) for row in rows if row.sha256 in new]
     preprocess = Preprocess(IMAGE_SIZE, tuple(backbone.mean), tuple(backbone.std))
     unreadable: set[str] = set()

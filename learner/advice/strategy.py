@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from learner.datasets import assign_folds, dataset_folder
+from learner.datasets import assign_folds, bring_files
 from learner.datasets.exclusions import ImageRow
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError
@@ -119,7 +119,7 @@ def probe(rows: list[ImageRow], features: np.ndarray) -> tuple[np.ndarray, float
 
 def frozen_features(store: Store, trial: Trial, rows: list[Image] | list[ImageRow], tell: Tell) -> np.ndarray:
     """(rows, channels): the body's last feature map, averaged over its area; the maps are kept as a run keeps them."""
-    base = dataset_folder(store.workspace, trial.recipe.dataset)
+    base = bring_files(store, trial.recipe.dataset, (row.file for row in rows), tell)
     items = [Item(LabelledFile(base / row.file, row.label, row.sha256)) for row in rows]
     cache = trial.cache(store, trial.recipe.side)
     cut = len(trial.backbone.stages)

@@ -78,7 +78,7 @@ def run_dict(store: Store, run: Run, whole: bool = False) -> dict[str, Any]:
             "facts": run.facts,
             "progress": run.progress,
             "epochs": [{key: getattr(epoch, key) for key in figures} for epoch in store.runs.epochs(run.id)],
-            "result": load_result(store.workspace.run_folder(run.id)),
+            "result": load_result(store.run_folder(run.id)),
         }
     return values
 
@@ -87,7 +87,7 @@ def print_result(store: Store, run: Run) -> None:
     """Its accuracy with the interval, best epoch and time in one line; nothing where it has no result."""
     from learner.evaluation.results import load_result, refit_text
 
-    result = load_result(store.workspace.run_folder(run.id))
+    result = load_result(store.run_folder(run.id))
     if result is not None:
         out.print(
             f"Accuracy {percent_with_interval(result['accuracy'], result['accuracy_interval'])} on "

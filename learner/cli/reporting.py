@@ -24,7 +24,7 @@ def learning_curve(run: RunId, as_json: AsJson = False) -> None:
     """Find out what more photos would bring, overall and to each class, and how sure that is."""
     store = Store()
     found = store.runs.get(run)
-    result = load_result(store.workspace.run_folder(run))
+    result = load_result(store.run_folder(run))
     if result is None:
         raise RunError(f"Run {run} has no result: it is {found.status}. It can be asked once it has ended.")
     use_patient_threads()
@@ -83,5 +83,5 @@ def _write(run: int, to: Path, make: Callable[[Store, int], str]) -> None:
     with telling_about(to):
         to.write_text(text, "utf-8")
     out.print(f"{to} ({file_size(to.stat().st_size)})", markup=False)
-    if not is_complete(store.workspace.run_folder(run)):
+    if not is_complete(store.run_folder(run)):
         err.print(f"An older Thaw trained this run. For all figures: python -m learner results complete {run}")

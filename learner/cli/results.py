@@ -90,7 +90,7 @@ def show(run: RunId, split: Split = SplitName.VALID, as_json: AsJson = False) ->
         classes.add_row(Text(row["class"]), *figures, f"{row['support']:,}")
     out.print(classes)
     print_findings(store, told)
-    if not is_complete(store.workspace.run_folder(run)):
+    if not is_complete(store.run_folder(run)):
         err.print(f"An older Thaw trained this run. For intervals and curves: python -m learner results complete {run}")
 
 
@@ -107,9 +107,7 @@ def mistakes(
     """List what a run gets wrong: the pairs of classes that it confuses, and the photos."""
     store = Store()
     result = _result(store, run, split)
-    table = wrong(load_predictions(store.workspace.run_folder(run), split.value)).sort_values(
-        "probability", ascending=False
-    )
+    table = wrong(load_predictions(store.run_folder(run), split.value)).sort_values("probability", ascending=False)
     for column, name in (("label", true), ("predicted", said)):
         if name is not None:
             if name not in result["classes"]:
@@ -184,8 +182,8 @@ def compare(
         raise RunError(f"Run {run} cannot be compared with itself. Name another.")
     for one in (run, *others):
         _result(store, one, SplitName.VALID)
-    mine = load_predictions(store.workspace.run_folder(run))
-    pairs = {other: pair_predictions(load_predictions(store.workspace.run_folder(other)), mine) for other in others}
+    mine = load_predictions(store.run_folder(run))
+    pairs = {other: pair_predictions(load_predictions(store.run_folder(other)), mine) for other in others}
     for other, found in pairs.items():
         if not found.counts.images:
             raise RunError(f"Run {other} and run {run} were not checked on any photo in common.")
@@ -277,12 +275,12 @@ def _result(store: Store, run: int, split: SplitName) -> dict[str, Any]:
     status = store.runs.get(run).status  # raises for a run that is not there
     if status not in ("finished", "stopped"):
         raise RunError(f"Run {run} has no result: it is {status}.")
-    result = load_result(store.workspace.run_folder(run), split.value)
+    result = load_result(store.run_folder(run), split.value)
     if result is None and split == "test":
         raise RunError(f"Run {run} has not looked at the test images. Do it once: python -m learner results test {run}")
-    if result is None and split == "train" and load_result(store.workspace.run_folder(run)):
+    if result is None and split == "train" and load_result(store.run_folder(run)):
         raise RunError(f"An older Thaw trained run {run}. Complete it: python -m learner results complete {run}")
-    if result is None and split == "fold" and load_result(store.workspace.run_folder(run)):
+    if result is None and split == "fold" and load_result(store.run_folder(run)):
         raise RunError(f"Run {run} held back no fold: its recipe has no `folds` with `fold_is: test`.")
     if result is None:
         raise RunError(f"Run {run} has no result: it is {status}.")

@@ -68,7 +68,7 @@ def runs_show(run_id: RunId, as_json: AsJson = False) -> None:
         out.print(f"{run.facts['backbone']} at {run.facts['image_size']} px on {run.facts['device']}", markup=False)
         weights = run.facts["weights"]
         out.print(" ".join([weights["reason"], *(f"({place})" for place in weights["tried"])]), markup=False)
-    for note in run.facts.get("notes", []):
+    for note in run.notes:
         out.print(note, markup=False)
     if run.status == "running":
         left = run.progress.get("seconds_left")
@@ -241,7 +241,7 @@ def train_here(store: Store, run_id: int, quiet: bool) -> str:
     except KeyboardInterrupt:
         go_on = f"Go on with it: python -m learner runs resume {run_id} --here"
         learnt = f"Export what run {run_id} has learnt: python -m learner export {run_id} --to ."
-        kept = store.workspace.checkpoint(run_id).exists()
+        kept = store.files.has(store.workspace.checkpoint(run_id))
         err.print(f"Interrupted. {learnt if kept else 'Nothing was learnt yet.'} {go_on}")
         raise
 

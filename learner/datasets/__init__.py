@@ -3,7 +3,7 @@
 `jobs` runs imports in processes of their own; it is imported by its own name. Nothing here imports torch or Streamlit.
 """
 
-from learner.datasets.files import image_path, thumbnail_path
+from learner.datasets.files import bring_files, bring_images, image_path, thumbnail_path
 from learner.datasets.importing import ImportProgress, add_dataset
 from learner.datasets.names import check_name, dataset_folder, natural_key
 from learner.datasets.samples import SAMPLE_NAME, add_sample
@@ -27,6 +27,8 @@ __all__ = [
     "add_dataset",
     "add_sample",
     "assign_folds",
+    "bring_files",
+    "bring_images",
     "check_name",
     "dataset_folder",
     "describe_split",

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import update
 
 from learner.datasets.exclusions import ImageRow
-from learner.datasets.files import dataset_folder
+from learner.datasets.files import bring_files
 from learner.datasets.finalizing import finalize_rows
 from learner.datasets.images import examining
 from learner.datasets.importing import STOPPED, THREADS, ImportProgress, Report
@@ -36,7 +36,7 @@ def measure_missing(
     missing = list({row.sha256: row for row in rows if row.sha256 not in known}.values())
     if not missing:
         return 0
-    folder = dataset_folder(store.workspace, version.name)
+    folder = bring_files(store, version.name, (row.file for row in missing))
 
     def measured(row: ImageRow) -> dict | None:
         try:

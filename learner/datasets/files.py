@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 from PIL import Image as Picture
@@ -19,6 +20,14 @@ from learner.datasets.images import fit_within, reading
 from learner.datasets.names import dataset_folder, slug
 from learner.store import Image, Store
 from learner.workspace import Workspace
+
+
+class HasFile(Protocol):
+    """An image of a version, or the row of one that is to be."""
+
+    @property
+    def file(self) -> str: ...
+
 
 THUMBNAIL_SIDE = 192
 """Pixels on the longest side; twice what a page shows, for sharp screens."""
@@ -31,12 +40,35 @@ def image_path(workspace: Workspace, dataset_name: str, image: Image) -> Path:
 
 
 def bring_images(
-    store: Store, dataset_name: str, images: Iterable[Image], tell: Callable[[str], None] = lambda text: None
+    store: Store, dataset_name: str, images: Iterable[HasFile], tell: Callable[[str], None] = lambda text: None
 ) -> None:
     """Have the copies of `images` on this machine, where an object store holds them. Raises StoreError."""
     if store.files.is_on:
-        folder = dataset_folder(store.workspace, dataset_name)
-        store.files.images.bring([folder / image.file for image in images], tell)
+        bring_files(store, dataset_name, (image.file for image in images), tell)
+
+
+def bring_files(
+    store: Store, dataset_name: str, files: Iterable[str], tell: Callable[[str], None] = lambda text: None
+) -> Path:
+    """The same with their paths in the data set's folder, which is returned."""
+    folder = dataset_folder(store.workspace, dataset_name)
+    if store.files.is_on:
+        store.files.images.bring([folder / file for file in files], tell)
+    return folder
+
+
+def find_picture(store: Store, dataset_name: str, sha256: str) -> Path | None:
+    """The copy of a picture of that content, fetched where only an object store has it; None where there is none."""
+    folder = dataset_folder(store.workspace, dataset_name)
+    if (found := next(folder.glob(f"images/{sha256[:2]}/{sha256}.*"), None)) and found.exists():
+        return found
+    if not store.files.is_on:
+        return None
+    versions = [version.id for version in store.datasets.versions(dataset_name)]
+    with store.datasets.session() as session:
+        wanted = select(Image.file).where(Image.version_id.in_(versions), Image.sha256 == sha256).limit(1)
+        file = session.scalar(wanted)
+    return None if file is None else bring_files(store, dataset_name, [file]) / file
 
 
 def thumbnail_path(workspace: Workspace, dataset_name: str, image: Image, side: int = THUMBNAIL_SIDE) -> Path:

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from torch import nn
 
 from learner.atomic import write_json, written_whole
-from learner.datasets import dataset_folder, held_back_by, image_path, split_by
+from learner.datasets import bring_images, dataset_folder, held_back_by, image_path, split_by
 from learner.datasets.images import reading
 from learner.errors import DatasetError, RunError
 from learner.evaluation.metrics import calibration_curve, evaluate, one_against_rest
@@ -189,7 +189,7 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
     version = store.datasets.version_by_id(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
     sides = {"validation": valid, "training": reference_images(train)}
-    folder, base = store.workspace.run_folder(run_id), dataset_folder(store.workspace, version.name)
+    folder, base = store.run_folder(run_id), dataset_folder(store.workspace, version.name)
     before_refit = store.workspace.checked_model(run_id)
     refit = load_model(checkpoint) if before_refit.exists() else None
     model, spec = load_model(before_refit if refit else checkpoint)
@@ -200,6 +200,7 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
         model, spec = refit[0], replace(refit[1], temperature=read_spec(checkpoint).temperature)
         checked, learnt = _outputs_of(Predictor(model, spec), store, version.name, sides, tell)
         write_model(folder, model, spec, checked, learnt, base)
+    store.files.keep_changes(run_id)
 
 
 def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> dict[str, Any]:
@@ -224,6 +225,7 @@ def look_at_test(store: Store, run_id: int, tell: Tell = lambda text: None) -> d
         )
     result = _judge(store, run_id, version.name, "test", images, tell)
     store.runs.add_test_look(run_id, version.name, result["accuracy"], result["images"])
+    store.files.keep_changes(run_id)
     return result
 
 
@@ -252,7 +254,7 @@ def _judge(
     far = None
     if predictor.reference is not None:
         far = distances(outputs.features, predictor.reference, predictor.spec.neighbours)
-    return write_split(store.workspace.run_folder(run_id), split, predictor.spec, outputs, far)
+    return write_split(store.run_folder(run_id), split, predictor.spec, outputs, far)
 
 
 def _ended_run(store: Store, run_id: int) -> Run:
@@ -272,6 +274,7 @@ def _outputs_of(
     total, done = sum(len(images) for images in sides.values()), 0
     found = []
     for side, images in sides.items():
+        bring_images(store, dataset, images, tell)
         files = [LabelledFile.of(image_path(store.workspace, dataset, image), image) for image in images]
         chunks = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
         logits, features = [], []

@@ -51,7 +51,7 @@ def export(
     `learner.evaluation.inspect.complete` raises for a run of an older Thaw; then nothing is left at `target`.
     """
     checkpoint = store.checkpoint(run_id)
-    folder = store.workspace.run_folder(run_id)
+    folder = store.run_folder(run_id)
     target = _full_name(FORMATS[kind].file, target)
     if kind == "web" and target.suffix != ".zip" and target.exists():
         raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
@@ -180,7 +180,9 @@ def _put(written: Path, target: Path) -> int:
 
 def prepare(store: Store, run_id: int, kind: str, coverage: float, tell: Tell = lambda _: None) -> None:
     """Make and prove what the page offers, in place of what it offered before. Raises what `export` raises."""
+    store.checkpoint(run_id)
     remove_export(store.workspace, run_id, kind)
     target = download_file(store.workspace, run_id, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
     keep_proof(store.workspace, run_id, export(store, run_id, kind, target, coverage, tell).proof)
+    store.files.keep_changes(run_id)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from learner.datasets import image_path, split_by
+from learner.datasets import bring_images, image_path, split_by
 from learner.datasets.images import read_squished
 from learner.features.augment import apply, draw
 from learner.jobs.process import Tell
@@ -31,7 +31,9 @@ def make_preview(store: Store, recipe: Recipe, tell: Tell = lambda _: None) -> P
     unfinished = folder.with_name(f".{uuid.uuid4().hex}")
     unfinished.mkdir(parents=True)
     try:
-        for number, image in enumerate(_some(train)):
+        some = _some(train)
+        bring_images(store, version.name, some)
+        for number, image in enumerate(some):
             original = read_squished(image_path(store.workspace, version.name, image), recipe.side)
             pictures = [original, *_views(original, image.sha256, recipe)]
             for view, picture in enumerate(pictures):

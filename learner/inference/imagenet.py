@@ -14,7 +14,7 @@ from fastcore.basics import chunked
 from timm.data import ImageNetInfo
 from torch import Tensor
 
-from learner.datasets import dataset_folder, natural_key
+from learner.datasets import bring_files, dataset_folder, natural_key
 from learner.datasets.images import read_squished
 from learner.datasets.rows import rows_of
 from learner.errors import DatasetError, ImageError, WeightsError
@@ -131,6 +131,7 @@ def ask_about(
     labels = sorted(files, key=natural_key)
     asked = [(label, file) for label in labels for file in files[label]]
     said: dict[str, Counter[str]] = {label: Counter() for label in labels}
+    bring_files(store, version.name, (file.relative_to(folder).as_posix() for _, file in asked))
     predictions = model.predict([file for _, file in asked], top_k=1)
     for done, ((label, _), prediction) in enumerate(zip(asked, predictions, strict=True), start=1):
         said[label].update(prediction.classes)

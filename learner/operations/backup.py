@@ -26,6 +26,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, select
 
 from learner.atomic import written_whole
+from learner.datasets import bring_images
 from learner.datasets.disk import why_not_kept
 from learner.errors import BackupError
 from learner.operations.alone import alone
@@ -79,13 +80,22 @@ def back_up(workspace: Workspace, target: Path, progress: Progress = lambda done
     Raises BackupError where it cannot be written or another backup is being made, and StoreError.
     """
     target = target.expanduser().absolute()
-    Store(workspace)  # tables are up to date
+    _bring_all(Store(workspace))  # tables are up to date
     _require_place(workspace, target)
     with alone(workspace, "backup", ANOTHER.format(workspace.root)), _links(workspace) as linked:
         try:
             return _write(workspace, linked, target, progress)
         except OSError as error:
             raise BackupError(why_not_kept("The backup", error, target.parent)) from error
+
+
+def _bring_all(store_: Store) -> None:
+    """Fetch what only an object store has: a backup holds every file. Raises StoreError."""
+    if store_.files.is_on:
+        store_.files.bring_all()
+        for name in store_.datasets.names():
+            for version in store_.datasets.versions(name):
+                bring_images(store_, name, store_.datasets.images(version.id))
 
 
 def _write(workspace: Workspace, linked: Path, target: Path, progress: Progress) -> Made:

@@ -22,6 +22,7 @@ from learner.exports.formats import PROVERS
 from learner.models.weights import weights_at_hand
 from learner.operations.network import host_names, port_and_address
 from learner.store.database import NEWEST_REVISION, connect, known_revisions, revision_of
+from learner.store.objects import Objects, address, shown_address
 from learner.store.queue import Queue
 from learner.store.runs import Runs
 from learner.store.workers import Workers
@@ -61,6 +62,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
         ("Python", _python),
         ("Packages", _packages),
         ("Workspace", lambda: _workspace(workspace)),
+        *([("Files", _files)] if address() else []),
         ("Disk", lambda: _disk(workspace)),
         ("Database", lambda: _database(workspace)),
         ("Workers", lambda: _workers(workspace)),
@@ -145,6 +147,14 @@ def _workspace(workspace: Workspace) -> Finding:
     if there != root:
         return Finding("Workspace", "ok", f"{root} is not there yet; Thaw makes it when it is first used.")
     return Finding("Workspace", "ok", f"{root} can be written.")
+
+
+def _files() -> Finding:
+    try:
+        Objects("doctor").check()
+    except StoreError as error:
+        return Finding("Files", "failed", str(error), "Do what it says, and look again.")
+    return Finding("Files", "ok", f"{shown_address()} can be written, read and cleared up.")
 
 
 def _disk(workspace: Workspace) -> Finding:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, Table, select
+from sqlalchemy import Connection, Engine, Table, select, update
 from sqlalchemy import insert as insert_into
 
 from learner.atomic import read_json, write_json
@@ -36,7 +36,7 @@ from learner.store.database import (
 )
 from learner.store.ownership import require_same_workspace
 from learner.store.runs import Runs
-from learner.store.tables import Base
+from learner.store.tables import Base, Run
 from learner.wording import file_size
 from learner.workspace import Workspace
 
@@ -252,6 +252,7 @@ def _write_rows(connection: Connection, manifest: Manifest, staging: Path) -> No
         for table, rows in own.items():
             if rows:
                 connection.execute(insert_into(table), rows)
+    connection.execute(update(Run).values(files=""))  # no object store has any of them yet
 
 
 def _queue_running(engine: Engine) -> list[int]:

@@ -15,8 +15,8 @@ from sqlalchemy.types import Boolean, Float, Integer, LargeBinary, String, TypeE
 from learner.operations.manifest import Refused, is_inside, said
 from learner.store.tables import Base
 
-OWN = ("workers", "workspace", "alembic_version")
-"""Tables that speak of the processes and the folder that are there now, not of what is kept."""
+OWN = ("workers", "workspace", "run_files", "pieces", "alembic_version")
+"""Tables that speak of the processes, the folder and the object store that are there now, not of what is kept."""
 _CHUNK_ROWS = 500
 _LARGEST = 2**63
 

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from learner.datasets import image_path, split_by, summarize
+from learner.datasets import bring_images, image_path, split_by, summarize
 from learner.datasets.images import read_squished
 from learner.features.arrays import Budget
 from learner.models.weights import choose_backbone
@@ -16,6 +18,7 @@ from learner.store import Store
 from learner.workspace import Workspace
 
 FILES_TIMED = 6
+T = TypeVar("T")
 
 
 def resolve_recipe(store: Store, recipe: Recipe) -> Recipe:
@@ -39,6 +42,7 @@ def workload_of(store: Store, recipe: Recipe) -> Workload:
     """How much a settled recipe has to do if nothing of it is in the cache. Raises ImageError."""
     version = store.datasets.version(recipe.dataset, recipe.version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
+    bring_images(store, version.name, _timed(train))
     paths = [image_path(store.workspace, version.name, image) for image in train]
     classes = len({image.label for image in train})
     return workload_for(store.workspace, paths, len(valid), classes, recipe.side)
@@ -69,9 +73,14 @@ def expected_plan(store: Store, recipe: Recipe, amounts: Workload | None = None)
     return plan_run(recipe, choose_speed(recipe, speeds, amounts), amounts)
 
 
+def _timed(files: Sequence[T]) -> Sequence[T]:
+    """Those whose decoding is timed."""
+    return files[:: max(1, len(files) // FILES_TIMED)][:FILES_TIMED]
+
+
 def decode_s(files: list[Path], image_size: int) -> float:
     """Seconds to read one of these images when all cores decode, from a few of them. Raises ImageError."""
-    chosen = files[:: max(1, len(files) // FILES_TIMED)][:FILES_TIMED]
+    chosen = _timed(files)
     read_squished(chosen[0], image_size)  # the first also loads the decoder
     began = time.perf_counter()
     for file in chosen:

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from learner.datasets import dataset_folder, split_by
+from learner.datasets import bring_files, split_by
 from learner.datasets.card import Card, card_of
 from learner.datasets.rows import rows_of
 from learner.datasets.splits import has_own_split
@@ -67,7 +67,7 @@ class Collected:
 def collect(store: Store, run_id: int) -> Collected:
     """Read all of it. Raises RunError where there is no such run or it has no result, ModelError without a model."""
     run = store.runs.get(run_id)
-    folder = store.workspace.run_folder(run_id)
+    folder = store.run_folder(run_id)
     results = {split: result for split in SPLIT_TITLES if (result := load_result(folder, split)) is not None}
     if "valid" not in results or run.status not in ("finished", "stopped"):
         raise RunError(
@@ -84,11 +84,12 @@ def collect(store: Store, run_id: int) -> Collected:
     predictions = load_predictions(folder)
     before = None
     if run.baseline is not None and _has_result(store, run.baseline):
-        before = load_predictions(store.workspace.run_folder(run.baseline))
+        before = load_predictions(store.run_folder(run.baseline))
     paired = None if before is None else pair_predictions(before, predictions)
     file = store.checkpoint(run_id)
     with file.open("rb") as opened:
         digest = file_digest(opened, "sha256").hexdigest()
+    shown = most_wrong(predictions, MOST_WRONG)
     return Collected(
         run=run,
         recipe=replace(recipe, weights=_nameless(recipe.weights)),
@@ -100,8 +101,8 @@ def collect(store: Store, run_id: int) -> Collected:
         looks=len(store.runs.test_looks(version.name)),
         epochs=store.runs.epochs(run_id),
         steps=store.runs.steps(run_id),
-        wrong=most_wrong(predictions, MOST_WRONG),
-        folder=dataset_folder(store.workspace, version.name),
+        wrong=shown,
+        folder=bring_files(store, version.name, shown["file"]),
         baseline=run.baseline if paired is not None and paired.counts.images else None,
         paired=paired if paired is not None and paired.counts.images else None,
         curve=read_curve(store.workspace, recipe),
@@ -156,4 +157,4 @@ def _nameless(weights: str) -> str:
 
 
 def _has_result(store: Store, run_id: int | None) -> bool:
-    return run_id is not None and load_result(store.workspace.run_folder(run_id)) is not None
+    return run_id is not None and load_result(store.run_folder(run_id)) is not None

@@ -31,7 +31,7 @@ def make_card(store: Store, run_id: int) -> str:
     from learner.report import limits
 
     told = collect(store, run_id)
-    folder = store.workspace.run_folder(run_id)
+    folder = store.run_folder(run_id)
     sections = {
         "Description": _description(told),
         "Classes": _classes(told),

@@ -131,7 +131,7 @@ class Store:
         kind, _, name = recipe.weights.partition(":")
         if kind == "run":
             run = self.newest_finished(name) if not name.isdecimal() else self.runs.get(int(name))
-            self.require_checkpoint(run.id)
+            self.checkpoint(run.id)
             arch = run.facts["backbone"]
             if recipe.backbone not in ("auto", arch):
                 raise RecipeError(

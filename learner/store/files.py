@@ -4,6 +4,7 @@ Where that is not set, `files.is_on` is false and everything here returns at onc
 """
 
 import logging
+import shutil
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,18 +12,18 @@ from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from learner.atomic import written_whole
-from learner.errors import FilesAway, StoreError
+from learner.errors import DatabaseAway, StoreError
 from learner.store.claims import change_held
-from learner.store.copies import Kept, Noted, files_in, piece_sizes, reader
+from learner.store.copies import NOTE, Kept, Noted, files_in, piece_sizes, reader
 from learner.store.image_cache import ImageCache
 from learner.store.keeping import Keeper
 from learner.store.objects import PATIENCE_S, Objects, address
 from learner.store.pieces import THREADS, Pieces
-from learner.store.tables import Run, RunFile, WorkspaceId
+from learner.store.tables import Dataset, DatasetVersion, Image, Piece, Run, RunFile, WorkspaceId
 from learner.wording import file_size
 from learner.workspace import Workspace
 
@@ -111,9 +112,9 @@ class Files:
         patience_s = END_PATIENCE_S if patience_s is None else patience_s
         try:
             self._keep(run_id, self._workspace.run_folder(run_id), patience_s, sent=sent)
+        except DatabaseAway:
+            raise
         except StoreError as error:
-            if not isinstance(error, FilesAway) and "store" not in str(error):
-                raise
             way_out = f"python -m learner runs resume {run_id}"
             raise type(error)(
                 f"{error} The run's files are on this machine; from here, this sends what is missing: {way_out}"
@@ -149,6 +150,51 @@ class Files:
         """Keep what was made of a run that has ended, such as an export. Raises StoreError."""
         if self.is_on and run_id not in self._keepers:
             self._keep(run_id, self._workspace.run_folder(run_id), PATIENCE_S, is_held=False)
+
+    # The whole workspace
+
+    def keep_all(self) -> None:
+        """Send what lies here only: of a time before there was an object store, or when that did not answer."""
+        if not self.is_on:
+            return
+        with Session(self._engine) as session:
+            unkept = select(Run.id).where(Run.files == "", Run.status.in_(("finished", "stopped")))
+            run_ids = [run_id for run_id in session.scalars(unkept) if self._workspace.run_folder(run_id).is_dir()]
+        for run_id in run_ids:
+            self.keep_changes(run_id)
+
+    def unkept_images(self) -> dict[str, list[str]]:
+        """Paths in a data set's folder of the images that the store does not have, by the data set's name."""
+        found: dict[str, list[str]] = {}
+        if self.is_on:
+            there = exists().where(Piece.sha256 == Image.sha256, Piece.whole)
+            query = select(Dataset.name, Image.file).join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
+            query = query.join(Image, Image.version_id == DatasetVersion.id).where(~there).distinct()
+            with Session(self._engine) as session:
+                for name, file in session.execute(query):
+                    found.setdefault(name, []).append(file)
+        return found
+
+    def clear_up(self) -> None:
+        """Remove what nothing names any more, here and in the store, and hold the cache of images in its bound."""
+        if not self.is_on:
+            return
+        self.images.make_room()
+        with Session(self._engine) as session:
+            known = set(session.scalars(select(Run.id)))
+        for note in self._workspace.runs.glob(f"*/{NOTE}"):
+            if note.parent.name.isdecimal() and int(note.parent.name) not in known:  # purged by another machine
+                shutil.rmtree(note.parent, ignore_errors=True)
+        self.pieces.clear_up()
+
+    def bring_all(self) -> None:
+        """Have every file of every run here, as for a backup. Raises StoreError."""
+        if not self.is_on:
+            return
+        with Session(self._engine) as session:
+            run_ids = list(session.scalars(select(Run.id).where(Run.files != "")))
+        for run_id in run_ids:
+            self.bring(run_id, is_any)
 
     # Keeping and bringing
 
@@ -199,7 +245,7 @@ class Files:
 
     @staticmethod
     def _change_ended(session: Session, run_id: int, before: list[str], state: str) -> bool:
-        change = update(Run).where(Run.id == run_id, Run.files.in_(before or [""]), Run.status != "running")
+        change = update(Run).where(Run.id == run_id, Run.files.in_([*before, ""]), Run.status != "running")
         found = session.scalar(change.values(files=state).returning(Run.id))
         return found is not None
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from learner.atomic import written_whole
 from learner.errors import StoreError
 from learner.store.objects import PATIENCE_S
-from learner.store.pieces import THREADS, Pieces
+from learner.store.pieces import THREADS, Pieces, Sent
 from learner.workspace import Workspace
 
-CACHE_VARIABLE, BOUND_VARIABLE = "THAW_CACHE_DIR", "THAW_CACHE_GB"
+CACHE_VARIABLE, BOUND_VARIABLE = "THAW_CACHE_DIR", "THAW_FILES_CACHE_GB"
 DEFAULT_GB = 50.0
 FRESH_S = 24 * 3600.0
 """What was used since is never removed, even where the cache is over its bound: a run may be reading it."""
@@ -29,10 +29,9 @@ class ImageCache:
 
     def __init__(self, workspace: Workspace, pieces: Pieces):
         self._pieces = pieces
-        named = os.environ.get(CACHE_VARIABLE)
-        self.folder = Path(named).expanduser().resolve() if named else workspace.top.root / "cache" / "images"
+        self.folder = workspace.fetched_images
 
-    def keep(self, files: Iterable[Path], sent: Callable[[int, int], None]) -> None:
+    def keep(self, files: Iterable[Path], sent: Sent = lambda done, total: None) -> None:
         """Send those that the store does not have; one that is not here came from there. Raises StoreError."""
         images = {file.stem: (file.stat().st_size, file.read_bytes) for file in files if file.exists()}
         self._pieces.keep(images, sent, PATIENCE_S)

@@ -32,7 +32,7 @@ class Keeper:
         note_failure: Callable[[int, str], None],
     ):
         self._folder, self._run_id = workspace.run_folder(run_id), run_id
-        self._snapshots = workspace.features.parent / "keeping" / str(run_id)
+        self._snapshots = workspace.on_their_way / str(run_id)
         shutil.rmtree(self._snapshots, ignore_errors=True)  # of a process that was killed
         self._keep, self._note_failure = keep, note_failure
         self._newest: Path | None = None

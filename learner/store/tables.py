@@ -185,6 +185,12 @@ class Run(Base):
     """Another text after each change of what the object store holds of it; empty where that is nothing."""
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of it, each a sentence."""
+        files = self.facts.get("files")
+        return [*self.facts.get("notes", []), *([files] if files else [])]
+
+    @property
     def recipe_with_epochs(self) -> dict[str, Any]:
         """`recipe` with the epochs that were decided when it began in place of `auto`."""
         decided = self.facts.get("recipe", {}).get("phases", [])

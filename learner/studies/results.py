@@ -156,7 +156,7 @@ def _variant(name: str, runs: list[Run], outcomes: list[Outcome], of: int) -> Va
 
 def _outcome(store: Store, run: Run) -> Outcome | None:
     """None where its files are gone."""
-    folder = store.workspace.run_folder(run.id)
+    folder = store.run_folder(run.id)
     result = load_result(folder, "fold")
     if result is None:
         return None

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from learner.atomic import replacing_only_where
-from learner.errors import DatabaseAway, RunStopped, RunTakenOver, ThawError, is_disk_full, is_out_of_memory
+from learner.errors import (
+    DatabaseAway,
+    FilesAway,
+    RunStopped,
+    RunTakenOver,
+    StoreError,
+    ThawError,
+    is_disk_full,
+    is_out_of_memory,
+)
 from learner.jobs.device import acquired_device
 from learner.jobs.memory import retain_memory
 from learner.jobs.process import CLAIM_VARIABLE, NICENESS, WORKER_ENDED
@@ -21,6 +30,8 @@ from learner.training.progress import Listener, ProgressReporter
 
 log = logging.getLogger(__name__)
 
+WAIT_TO_KEEP_S = 20.0
+"""How long a run that has failed tries to send its files to an object store that does not answer."""
 WAIT_S = 1.0
 """How often a run that waits for the device looks whether it is to stop."""
 
@@ -53,17 +64,29 @@ def execute(
     except RunTakenOver as error:
         log.warning("%s", error)
     except RunStopped as error:
-        store.runs.end(run_id, "stopped", str(error))
+        _end(store, run_id, "stopped", str(error))
+    except FilesAway as error:
+        log.error("%s", error)
+        store.runs.end(run_id, "failed", str(error))
     except ThawError as error:
         log.error("%s", error)
-        store.runs.end(run_id, "failed", _message(error))
+        _end(store, run_id, "failed", _message(error))
     except Exception as error:
         log.exception("Run %d failed", run_id)
-        store.runs.end(run_id, "failed", _in_words(error))
+        _end(store, run_id, "failed", _in_words(error))
     finally:
         over.set()
         store.files.let_go(run_id)
     return store.runs.get(run_id).status
+
+
+def _end(store: Store, run_id: int, status: str, reason: str) -> None:
+    """The end of a run that did not come to a good one; what it has learnt is kept where that works."""
+    try:
+        store.files.keep(run_id, lambda text: None, patience_s=WAIT_TO_KEEP_S)
+    except (StoreError, RunTakenOver, OSError) as error:
+        log.warning("%s", error)
+    store.runs.end(run_id, status, reason)
 
 
 def _trained(store: Store, run_id: int, listener: Listener | None) -> bool:

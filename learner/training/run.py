@@ -2,14 +2,15 @@
 
 import gc
 import logging
+import time
 from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
 from learner.atomic import written_whole
-from learner.datasets.files import bring_images
-from learner.errors import RunStopped, is_out_of_memory
+from learner.datasets import bring_images
+from learner.errors import FilesAway, RunStopped, is_out_of_memory
 from learner.evaluation.inspect import judge_by_fold
 from learner.evaluation.results import discard_stale_results
 from learner.jobs.memory import release_memory
@@ -30,6 +31,8 @@ from learner.wording import count
 log = logging.getLogger(__name__)
 
 SMALLEST_BATCH = 2
+WAIT_S = 2.0
+"""Before an object store that did not answer is asked again."""
 
 
 def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
@@ -60,7 +63,7 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     """Prepare, train, write the result: once, in this process."""
     progression.say("Reading the data set and the weights")
     run, workspace = store.runs.get(run_id), store.workspace
-    bring_what_it_needs(store, run, progression.say)
+    _bring_what_it_needs(store, run, progression)
     folder = workspace.run_folder(run_id)
     folder.mkdir(parents=True, exist_ok=True)
     remove_partial_files(folder)
@@ -89,10 +92,25 @@ def _attempt(store: Store, run_id: int, progression: ProgressReporter) -> str:
     return "finished" if finished else "stopped"
 
 
-def bring_what_it_needs(store: Store, run: Run, tell: Tell) -> None:
-    """Have the run's own files here, its images, and the runs that it builds on. Raises StoreError."""
+def _bring_what_it_needs(store: Store, run: Run, progression: ProgressReporter) -> None:
+    """Fetch the run's files, its images, and the runs that it builds on, where an object store holds them.
+
+    Waits for a store that does not answer. Raises StoreError, and RunStopped when somebody asks for that meanwhile.
+    """
     if not store.files.is_on:
-        return
+        return None
+    while True:
+        try:
+            return _bring(store, run, progression.say)
+        except FilesAway as error:
+            log.warning("%s", error)
+            progression.say(f"Waiting for the store. {error}")
+            if progression.stops_now:
+                raise RunStopped("The run was stopped before anything was learnt.") from error
+        time.sleep(WAIT_S)
+
+
+def _bring(store: Store, run: Run, tell: Tell) -> None:
     store.files.begin(run.id, tell)
     kind, _, name = run.recipe.get("weights", "").partition(":")
     for other in (run.parent, int(name) if kind == "run" and name.isdecimal() else None):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from learner.datasets import image_path, split_by, summarize
+from learner.datasets import bring_images, image_path, split_by, summarize
 from learner.features.cache import FeatureCache
 from learner.features.loaders import ImageLoader, LabelledFile, Order, Pixels, Views
 from learner.features.preprocess import Preprocess
@@ -63,6 +63,7 @@ def set_up(store: Store, recipe: Recipe, most_images: int | None = None) -> Tria
     version = store.datasets.version(recipe.dataset, recipe.version)
     store.datasets.require_trainable(version)
     train, valid = split_by(recipe, store.datasets.images(version.id))
+    bring_images(store, version.name, train)
     files = [LabelledFile.of(image_path(store.workspace, version.name, image), image) for image in train]
     classes = summarize(store, version).classes
     paths = [file.path for file in files]

@@ -28,6 +28,6 @@ def show_coach(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) 
 
 def _parent(store: Store, run: Run, advice: Advice) -> tuple[int, int] | None:
     """Where the changed recipe starts again, if the model of that moment was kept."""
-    if advice.parent is None or not store.workspace.phase_end(run.id, advice.parent).exists():
+    if advice.parent is None or not store.files.has(store.workspace.phase_end(run.id, advice.parent)):
         return None
     return run.id, advice.parent

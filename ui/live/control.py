@@ -33,7 +33,7 @@ def show_control(store: Store, run: Run, recipe: Recipe) -> None:
         if run.status == "paused":
             _resume(store, run, "Resume", primary=True)
             _ask(store, run, "Stop and keep what it has learnt", "stop")
-        elif run.status != "finished" and store.workspace.resume_point(run.id).exists():
+        elif run.status != "finished" and store.files.has(store.workspace.resume_point(run.id)):
             _resume(store, run, "Resume where it stopped", primary=run.best_accuracy is None or run.status != "stopped")
         elif run.status != "finished" and run.best_accuracy is None:
             _resume(store, run, "Start it again", primary=run.status != "failed")
@@ -110,7 +110,7 @@ def _show_more_epochs(store: Store, run: Run, recipe: Recipe) -> None:
 
 def _show_again_from(store: Store, run: Run, recipe: Recipe) -> None:
     """Start another run from the end of one of its phases, where the model of that moment was kept."""
-    kept = [index for index in range(len(recipe.phases)) if store.workspace.phase_end(run.id, index).exists()]
+    kept = [index for index in range(len(recipe.phases)) if store.files.has(store.workspace.phase_end(run.id, index))]
     if not kept:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", key="again", width="content"):

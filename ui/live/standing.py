@@ -23,7 +23,7 @@ def show_standing(store: Store, run: Run, recipe: Recipe, series: str | None) ->
     st.caption(plain(facts_line(run)))
     if series:
         st.caption(series)
-    for note in run.facts.get("notes", []):
+    for note in run.notes:
         st.info(plain(note))
     if run.status == "queued":
         _show_queued(store, run)
@@ -140,6 +140,6 @@ def _show_ending(store: Store, run: Run) -> None:
     if (
         run.status in ("failed", "interrupted", "paused")
         and best is not None
-        and store.workspace.checkpoint(run.id).exists()
+        and store.files.has(store.workspace.checkpoint(run.id))
     ):
         st.caption(f"Its best model so far is kept: {percent(best)}, from epoch {run.best_epoch}.")

@@ -30,7 +30,7 @@ def show_batch(store: Store, run: Run, batch: Batch) -> None:
         st.subheader(plain(batch.title), width="content")
         if st.button("Ask about other pictures", icon=":material/add:"):
             open_batch(None)
-    model = batches.model_key(run.id, store.workspace.checkpoint(run.id))
+    model = batches.model_key(run.id, store.checkpoint(run.id))
     show_progress(store, run, batch, model)
     answers, asked = batch.answers(model), batch.asked(model)
     if batch.kind == "camera":
@@ -39,7 +39,7 @@ def show_batch(store: Store, run: Run, batch: Batch) -> None:
         return
     pictures = [picture for picture in batch.pictures() if picture.number in answers or picture.error]
     answers |= {one.number: Answer(one.number, [], [], error=one.error) for one in pictures if one.error}
-    coverage = choose_coverage(store.workspace.run_folder(run.id), asked)
+    coverage = choose_coverage(store.run_folder(run.id), asked)
     answered = Answered(store, run, model, batch, asked, pictures, answers, coverage)
     picture = show_many(answered) if len(pictures) > 1 else pictures[0]
     dataset, _ = store.runs.dataset_of(run)

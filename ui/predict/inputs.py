@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from learner.datasets import dataset_folder
+from learner.datasets import bring_files
 from learner.datasets.names import natural_key
 from learner.datasets.rows import rows_of
 from learner.inference import batches
@@ -102,12 +102,12 @@ def from_dataset(store: Store) -> None:
     ]
     chosen = set(picture_picker(tiles, key=f"{place}-{first}"))
     some = [row for row in rows if row.path in chosen]
-    folder = dataset_folder(store.workspace, name)
     with actions, telling_errors():
         chosen_button = f"Ask about the {len(some):,} chosen" if some else "Ask about the chosen"
         for taken, button in ((some, chosen_button), (rows, f"Ask about all {len(rows):,}")):
             if st.button(button, disabled=not taken, key=f"{place}-{taken is rows}"):
                 title = f"{count(len(taken), 'picture')} of {name}"
+                folder = bring_files(store, name, (row.file for row in taken))
                 pictures = [(row.path, folder / row.file, row.label) for row in taken]
                 open_batch(batches.begin_with(store.workspace, title, pictures).id)
 

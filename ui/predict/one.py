@@ -132,7 +132,7 @@ def attention(_predictor: "Predictor", _file: Path, model: str, sha256: str) -> 
 
 def show_nearest(store: Store, run: Run, nearest: Sequence[int]) -> None:
     """The most similar training photos with their classes, where the run kept which those are."""
-    folder = store.workspace.run_folder(run.id)
+    folder = store.run_folder(run.id)
     table = folder / "train" / "predictions.csv"
     if not nearest or not table.exists():
         return

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from learner.datasets import dataset_folder
+from learner.datasets import bring_files
 from learner.datasets.images import read_within
 from learner.evaluation.overlay import overlay
 from learner.evaluation.results import SplitName
@@ -29,8 +29,8 @@ def show_closer(shown: Shown, split: SplitName, place: int, classes: list[str], 
     """
     row = shown.predictions(split).loc[place]
     st.markdown(f"**{plain(row['path'])}**")
-    file = dataset_folder(shown.store.workspace, shown.dataset) / row["file"]
     with telling_errors():
+        file = bring_files(shown.store, shown.dataset, [row["file"]]) / row["file"]
         picture = read_within(file, SHOWN_PX)
         wanted = list(dict.fromkeys([row["predicted"], row["label"]])) if stage else []
         columns = st.columns([1] * (1 + len(wanted)) + [1.3], vertical_alignment="top")

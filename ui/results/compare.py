@@ -67,7 +67,7 @@ def comparable(shown: Shown) -> list[Run]:
         if run.id != shown.run.id
         and run.status in ("finished", "stopped")
         and shown.store.runs.dataset_of(run)[0] == shown.dataset
-        and has_result(shown.store.workspace.run_folder(run.id))
+        and has_result(shown.store.run_folder(run.id))
     ]
 
 

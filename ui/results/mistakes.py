@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from learner.datasets import dataset_folder
+from learner.datasets import bring_files
 from learner.datasets.exclusions import ImageRow
 from learner.evaluation.results import SPLIT_TITLES, SplitName, confused_pairs
 from learner.wording import count, percent
@@ -200,7 +200,7 @@ def _overlays(
 ) -> list[str]:
     from learner.evaluation.grad_cam import overlays
 
-    folder = dataset_folder(_shown.store.workspace, _shown.dataset)
+    folder = bring_files(_shown.store, _shown.dataset, files)
     drawn = overlays(predictor_of(_shown), [folder / file for file in files], classes, stage, strength)
     return [as_address(picture) for picture in drawn]
 

@@ -25,7 +25,7 @@ class Shown:
 
     @property
     def folder(self) -> Path:
-        return self.store.workspace.run_folder(self.run.id)
+        return self.store.run_folder(self.run.id)
 
     @property
     def dataset(self) -> str:
@@ -34,7 +34,7 @@ class Shown:
     @property
     def model(self) -> str:
         """The `batches.model_key` of its model."""
-        return model_key(self.run.id, self.store.workspace.checkpoint(self.run.id))
+        return model_key(self.run.id, self.store.checkpoint(self.run.id))
 
     @property
     def splits(self) -> list[SplitName]:

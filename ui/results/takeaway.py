@@ -20,6 +20,7 @@ from learner.exports.proofs import (
 )
 from learner.questions.process import ask
 from learner.store import Run, Store
+from learner.store.files import is_of_model
 from learner.wording import count, file_size
 from ui import state
 from ui.names import plain
@@ -72,7 +73,7 @@ def _begin(store: Store, run: Run, coverage: float) -> None:
     """Prepare the first once a visit, so that somebody who stopped it is not asked again."""
     if state.PREPARED not in st.session_state:
         st.session_state[state.PREPARED] = set()
-    done = run.id in st.session_state[state.PREPARED] or not is_complete(store.workspace.run_folder(run.id))
+    done = run.id in st.session_state[state.PREPARED] or not is_complete(store.run_folder(run.id))
     if done or get_questions().is_busy:
         return
     st.session_state[state.PREPARED].add(run.id)
@@ -121,7 +122,7 @@ def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
     elif kind.kind == "safetensors":
         _show_lines("Load it without Thaw", read_loading_lines(path))
     elif kind.kind == "onnx":
-        golden = load_golden(store.workspace.run_folder(run.id))
+        golden = load_golden(store.run_folder(run.id))
         assert golden is not None  # the export was proven with them
         _show_lines("Use it in Python", ONNX_LINES.format(side=golden["image_size"]))
     else:
@@ -139,6 +140,7 @@ def _proof_that_fits(store: Store, run_id: int, kind: str, coverage: float) -> P
     proof = read_proof(store.workspace, run_id, kind)
     if proof is None or (proof.coverage != coverage and kind != FIRST):
         return None
+    store.files.bring(run_id, is_of_model)
     return proof if fits(store.workspace, run_id, proof, _digest) else None
 
 

@@ -14,7 +14,7 @@ def look_button(store: Store, run_id: int, what: Literal["results", "test"], lab
 
     `results` makes what a run's end makes, `test` asks the test images.
     """
-    folder = store.workspace.run_folder(run_id)
+    folder = store.run_folder(run_id)
     file = split_folder(folder, "test" if what == "test" else "valid") / "result.json"
     asking = partial(ask, store, what, file, run_id)
     begins = "Loading the model, about 10 s"

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from learner.datasets.files import THUMBNAIL_SIDE, dataset_folder, save_thumbnail, thumbnail_file
+from learner.datasets.files import THUMBNAIL_SIDE, find_picture, save_thumbnail, thumbnail_file
 from learner.datasets.images import reading
-from learner.errors import ImageError
+from learner.errors import ImageError, StoreError
 from learner.inference.batches import batch_pictures
+from learner.store import Store
 from learner.workspace import Workspace
 from ui import state
 from ui.web.entering import entered_by
@@ -55,7 +56,7 @@ async def _picture(request: Request) -> Response:
         return Response(status_code=404)
     try:
         file = await run_in_threadpool(_file, workspace, request.query_params, sha256, side)
-    except ImageError:
+    except (ImageError, StoreError):
         file = None
     return FileResponse(file, media_type="image/jpeg", headers=_FOR_GOOD) if file else Response(status_code=404)
 
@@ -64,10 +65,9 @@ def _file(workspace: Workspace, where: Mapping[str, str], sha256: str, side: int
     file = thumbnail_file(workspace, sha256, side)
     if not file.exists():
         if "batch" in where:
-            originals = batch_pictures(workspace, where["batch"]).glob(f"{sha256}*")
+            original = next(batch_pictures(workspace, where["batch"]).glob(f"{sha256}*"), None)
         else:
-            originals = dataset_folder(workspace, where.get("data", "")).glob(f"images/{sha256[:2]}/{sha256}.*")
-        original = next(originals, None)
+            original = find_picture(Store(workspace), where.get("data", ""), sha256)
         if original is None:
             return None
         with reading(original, at_least=side) as picture:
