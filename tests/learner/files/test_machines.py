@@ -128,7 +128,7 @@ def test_what_was_trained_on_one_machine_is_shown_and_used_on_another(machine, p
     shown = invoke("runs", "show", str(run_id)) + invoke("results", "show", str(run_id))
     assert "finished" in shown and "cat" in shown
     image = two.datasets.images(version.id)[0]
-    assert find_picture(two, "pets", image.sha256).stat().st_size
+    assert find_picture(two.workspace, "pets", image.sha256).stat().st_size
     assert invoke("export", str(run_id), "--to", str(tmp_path / "learner.pkl"))
     assert (tmp_path / "learner.pkl").exists()
 
