@@ -19,6 +19,7 @@ from learner.atomic import MAX_STEM, written_whole
 from learner.datasets.images import fit_within, reading
 from learner.datasets.names import dataset_folder, slug
 from learner.store import Image, Store
+from learner.store.objects import address
 from learner.workspace import Workspace
 
 
@@ -57,13 +58,14 @@ def bring_files(
     return folder
 
 
-def find_picture(store: Store, dataset_name: str, sha256: str) -> Path | None:
+def find_picture(workspace: Workspace, dataset_name: str, sha256: str) -> Path | None:
     """The copy of a picture of that content, fetched where only an object store has it; None where there is none."""
-    folder = dataset_folder(store.workspace, dataset_name)
+    folder = dataset_folder(workspace, dataset_name)
     if (found := next(folder.glob(f"images/{sha256[:2]}/{sha256}.*"), None)) and found.exists():
         return found
-    if not store.files.is_on:
+    if not address():
         return None
+    store = Store(workspace)  # not opened for what is here
     versions = [version.id for version in store.datasets.versions(dataset_name)]
     with store.datasets.session() as session:
         wanted = select(Image.file).where(Image.version_id.in_(versions), Image.sha256 == sha256).limit(1)

@@ -1,5 +1,6 @@
 """Pieces of files, each in the object store under its SHA-256, and which of them are there: sent once, cleared up."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from learner.errors import FilesAway
 from learner.store.clock import now
 from learner.store.objects import PATIENCE_S, Objects
 from learner.store.tables import Image, Piece, RunFile
@@ -50,7 +52,10 @@ class Pieces:
         whole: list[str] = []
 
         def send(sha256: str) -> None:
-            self.objects.put(sha256, pieces[sha256][1](), patience_s, over)
+            data = pieces[sha256][1]()
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise FilesAway("A file was changed while it was sent, or its disk damaged it. Try again.")
+            self.objects.put(sha256, data, patience_s, over)
 
         with ThreadPoolExecutor(THREADS, thread_name_prefix="keep") as pool:
             try:

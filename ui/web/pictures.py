@@ -14,7 +14,6 @@ from learner.datasets.files import THUMBNAIL_SIDE, find_picture, save_thumbnail,
 from learner.datasets.images import reading
 from learner.errors import ImageError, StoreError
 from learner.inference.batches import batch_pictures
-from learner.store import Store
 from learner.workspace import Workspace
 from ui import state
 from ui.web.entering import entered_by
@@ -67,7 +66,7 @@ def _file(workspace: Workspace, where: Mapping[str, str], sha256: str, side: int
         if "batch" in where:
             original = next(batch_pictures(workspace, where["batch"]).glob(f"{sha256}*"), None)
         else:
-            original = find_picture(Store(workspace), where.get("data", ""), sha256)
+            original = find_picture(workspace, where.get("data", ""), sha256)
         if original is None:
             return None
         with reading(original, at_least=side) as picture:

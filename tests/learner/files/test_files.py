@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from learner.atomic import written_whole
 from learner.datasets import add_dataset
 from learner.errors import FilesAway, RunTakenOver, StoreError
 from learner.store import Store, copies, keeping, pieces
@@ -44,7 +45,8 @@ def begun(store: Store, photos) -> int:
 def write(store: Store, run_id: int, name: str, data: bytes) -> None:
     path = store.workspace.run_folder(run_id) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def contents(store: Store, run_id: int) -> dict[str, bytes]:

@@ -1,7 +1,9 @@
-"""Machines that share a real PostgreSQL and an object store, and no folder: any of them goes on with a run."""
+"""Machines that share a real PostgreSQL and an object store, and no folder: any goes on with a run and shows it."""
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from learner.datasets import add_dataset
+from learner.datasets.files import find_picture
 from learner.recipe import Augment, Phase
 from learner.store import Store
 from learner.training.process import execute
 from learner.workspace import Workspace
 from tests.learner.killing import die, left_behind, train_in_a_process
 from tests.machine import keep_small_speeds
-from tests.samples import make_photos, small_recipe
+from tests.patience import GIVE_UP_S
+from tests.samples import ROOT, make_photos, small_recipe
 
 RECIPE = small_recipe(
     batch_size=4,
@@ -103,3 +107,35 @@ def test_a_run_killed_on_one_machine_goes_on_on_another_as_if_nothing_had_happen
     assert {name: theirs[name] for name in ("result", "predictions", "golden")} == {
         name: expected[name] for name in ("result", "predictions", "golden")
     }
+
+
+def test_what_was_trained_on_one_machine_is_shown_and_used_on_another(machine, pets, tmp_path, bucket, monkeypatch):
+    one = machine("one")
+    version = add_dataset(one, pets, "pets")
+    run_id = one.submit(RECIPE, running=True)
+    bucket.fails = lambda request: request.method == "PUT"
+    monkeypatch.setattr("learner.store.files.END_PATIENCE_S", 0.5)
+    assert execute(one, run_id) == "failed"
+    assert f"on this machine; from here, this sends what is missing: python -m learner runs resume {run_id}" in (
+        one.runs.get(run_id).reason
+    )
+    bucket.forget()
+    one.runs.resume(run_id, running=True)
+    assert execute(one, run_id) == "finished", one.runs.get(run_id).reason
+    (tmp_path / "one").rename(tmp_path / "one, out of reach")
+
+    two = machine("two")
+    shown = invoke("runs", "show", str(run_id)) + invoke("results", "show", str(run_id))
+    assert "finished" in shown and "cat" in shown
+    image = two.datasets.images(version.id)[0]
+    assert find_picture(two.workspace, "pets", image.sha256).stat().st_size
+    assert invoke("export", str(run_id), "--to", str(tmp_path / "learner.pkl"))
+    assert (tmp_path / "learner.pkl").exists()
+
+
+def invoke(*words: str) -> str:
+    """What the command prints, in a process of its own that has the settings of this one."""
+    command = [sys.executable, "-m", "learner", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=dict(os.environ), timeout=GIVE_UP_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -13,7 +13,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(), primary_key=True),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("whole", sa.Boolean(), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
     )
     op.create_table(
         "run_files",
