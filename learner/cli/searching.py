@@ -16,8 +16,9 @@ from learner.models.weights import choose_backbone
 from learner.recipe import Recipe, read_recipe, recipe_for
 from learner.store import Store
 from learner.studies.design import FOLDS, SEEDS
-from learner.studies.search import TRIALS, Search, SearchResult, confirmed, create_search, result_of_search, trial_rows
+from learner.studies.search import confirmed, create_search
 from learner.studies.space import read_space, usual_space
+from learner.studies.trials import TRIALS, Search, SearchResult, result_of_search, trial_rows
 from learner.terminal import err
 from learner.wording import count, duration
 

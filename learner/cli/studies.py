@@ -29,7 +29,7 @@ from learner.studies.design import (
     unfreezing,
 )
 from learner.studies.results import StudyResult, result_of
-from learner.studies.search import SearchResult, is_search, result_of_search
+from learner.studies.trials import SearchResult, is_search, result_of_search
 from learner.terminal import err
 from learner.wording import count, duration
 

@@ -9,7 +9,8 @@ from learner.report import figures, templates
 from learner.store import Store
 from learner.studies.analysis import Compared, p_text
 from learner.studies.results import StudyResult, result_of
-from learner.studies.search import NEVER_PAUSED, result_of_search, trial_rows
+from learner.studies.search import NEVER_PAUSED
+from learner.studies.trials import result_of_search, trial_rows
 from learner.wording import count, percent
 
 OF_A_RUN = ("folds", "fold", "fold_is", "repeats")

@@ -19,8 +19,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from learner.errors import RunError
 from learner.store import ACTIVE, Store
-from learner.studies.search import FIRST_EPOCHS, Search, pause_trial, queue_trial
+from learner.studies.search import FIRST_EPOCHS, pause_trial, queue_trial
 from learner.studies.space import asked_for
+from learner.studies.trials import Search
 from learner.workspace import Workspace
 
 LOOK_S = 0.5

@@ -11,8 +11,9 @@ from learner.evaluation.results import save_result, split_folder
 from learner.recipe import Phase, Recipe
 from learner.store import Store
 from learner.studies.design import Design, Variant, create_study
-from learner.studies.search import Search, advance, create_search, result_of_search
+from learner.studies.search import advance, create_search
 from learner.studies.space import read_space
+from learner.studies.trials import Search, result_of_search
 from tests.learner.store.writing import add_epoch
 from tests.pages.reading import press, unfold, words
 from tests.samples import small_recipe

@@ -4,7 +4,8 @@ import streamlit as st
 
 from learner.errors import ThawError
 from learner.store import Store
-from learner.studies.search import SearchResult, confirmed, trial_rows
+from learner.studies.search import confirmed
+from learner.studies.trials import SearchResult, trial_rows
 from ui import drafts, state
 from ui.drawing import show_chart
 from ui.live.losses import losses

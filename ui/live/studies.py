@@ -9,7 +9,7 @@ from learner.store import ACTIVE, Store, Study
 from learner.store.runs import UNDO_S
 from learner.studies.design import resume_study, stop_study
 from learner.studies.results import StudyResult, result_of
-from learner.studies.search import SearchResult, is_search, result_of_search
+from learner.studies.trials import SearchResult, is_search, result_of_search
 from learner.wording import count, duration
 from ui import state
 from ui.drawing import show_chart

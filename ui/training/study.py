@@ -10,8 +10,9 @@ from learner.planning.estimate import resolve_recipe
 from learner.recipe import Recipe
 from learner.store import Store
 from learner.studies.design import FOLDS, SEEDS, Design, create_study, folds_for, unfreezing
-from learner.studies.search import MOST_TRIALS, TRIALS, Search, create_search
+from learner.studies.search import MOST_TRIALS, create_search
 from learner.studies.space import usual_space
+from learner.studies.trials import TRIALS, Search
 from learner.wording import count, duration
 from ui import state
 from ui.frame import telling_errors

@@ -17,8 +17,9 @@ from learner.jobs.ray_executor import Place, choose_place, what_it_waits_for
 from learner.recipe import Augment, Head, Phase
 from learner.store import Store
 from learner.studies.ray_tune import search_with_tune
-from learner.studies.search import Search, create_search, result_of_search
+from learner.studies.search import create_search
 from learner.studies.space import read_space
+from learner.studies.trials import Search, result_of_search
 from learner.workspace import Workspace
 from tests.learner.jobs.ray_cluster import SmallCluster, small_cluster
 from tests.learner.jobs.test_worker import LONG, ended, under_way

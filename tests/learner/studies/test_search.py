@@ -10,18 +10,9 @@ from learner.errors import RecipeError, StudyError
 from learner.recipe import Phase, Recipe
 from learner.store import Run, Store
 from learner.studies.design import Design, resume_study, stop_study
-from learner.studies.search import (
-    FAILURES,
-    NEVER_PAUSED,
-    Search,
-    SearchResult,
-    advance,
-    confirmed,
-    create_search,
-    pause_trial,
-    result_of_search,
-)
+from learner.studies.search import NEVER_PAUSED, advance, confirmed, create_search, pause_trial
 from learner.studies.space import read_space
+from learner.studies.trials import FAILURES, Search, SearchResult, result_of_search
 from learner.workspace import Workspace
 from tests.learner.store.writing import TWO_IMAGES, add_epoch
 from tests.samples import small_recipe

@@ -1,8 +1,9 @@
 """Searches: which are under way, and that workers which look at one moment ask for no trial twice."""
 
 from learner.recipe import Phase
-from learner.studies.search import Search, advance, create_search, result_of_search
+from learner.studies.search import advance, create_search
 from learner.studies.space import read_space
+from learner.studies.trials import Search, result_of_search
 from tests.learner.store.writing import in_processes
 from tests.samples import small_recipe
 
