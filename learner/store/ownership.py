@@ -29,6 +29,11 @@ def require_same_workspace(engine: Engine, workspace: Workspace) -> None:
         return
     if row is not None and files == row.files != "" and not workspace.id_file.exists() and _is_empty(workspace):
         _write_id(workspace, row.id)
+    if is_inside and files and row is None and workspace.id_file.exists():  # it would clear up what the other one names
+        raise StoreError(
+            f"{workspace.root} is a working copy of another database's workspace, whose files are in {files}, and "
+            f"DATABASE_URL does not name that database. Set it; or, to begin anew here, remove {workspace.id_file}."
+        )
     own = _id_of(workspace)
     if row is None:
         row = _claim(engine, own, files)

@@ -224,6 +224,16 @@ def test_a_database_goes_with_one_store_only(machine, monkeypatch):
     assert one.files.is_on
 
 
+def test_a_machine_that_forgets_the_database_is_told_as_it_would_clear_up_what_that_one_names(machine, monkeypatch):
+    one = machine("one")
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(StoreError, match="DATABASE_URL does not name that database"):
+        Store(one.workspace)
+    one.workspace.id_file.unlink()
+    anew = Store(one.workspace)
+    assert anew.files.is_on and anew.files.pieces.objects._prefix != one.files.pieces.objects._prefix
+
+
 def test_without_the_setting_nothing_of_it_is_loaded(workspace, monkeypatch):
     monkeypatch.delenv("THAW_FILES", raising=False)
     code = (
