@@ -6,7 +6,6 @@ import random
 import signal
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from safetensors.numpy import load_file
 
@@ -18,8 +17,15 @@ from learner.workspace import Workspace
 from tests.ready import SERVER
 
 
-def _train(root: Path, run_id: int, claim: str, points_everywhere: bool, prepare: Callable[[], None] | None) -> None:
-    os.environ["THAW_HOME"] = str(root)
+def _train(
+    environment: dict[str, str],
+    run_id: int,
+    claim: str,
+    points_everywhere: bool,
+    prepare: Callable[[], None] | None,
+) -> None:
+    os.environ.clear()  # of the server's start
+    os.environ.update(environment)
     import learner.training.callbacks
 
     learner.training.callbacks.POINT_EVERY_S = 0.0
@@ -27,7 +33,7 @@ def _train(root: Path, run_id: int, claim: str, points_everywhere: bool, prepare
         learner.training.callbacks.POINT_INSIDE_EPOCH_S = 0.0
     if prepare:
         prepare()
-    execute(Store(Workspace(root)), run_id, requeue=True, claim=claim)
+    execute(Store(Workspace.current()), run_id, requeue=True, claim=claim)
 
 
 def start_training(
@@ -36,7 +42,8 @@ def start_training(
     """Claim a queued run and start a process that trains it; `prepare` is called there first."""
     assert store.runs.claim() == run_id
     claim = store.runs.claim_of(run_id)
-    process = SERVER.Process(target=_train, args=(store.workspace.root, run_id, claim, points_everywhere, prepare))
+    environment = os.environ | {"THAW_HOME": str(store.workspace.root)}
+    process = SERVER.Process(target=_train, args=(environment, run_id, claim, points_everywhere, prepare))
     process.start()
     return process
 
