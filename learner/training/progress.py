@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 
 from learner.errors import RunTakenOver
+from learner.jobs.memory import total_memory
 from learner.planning.cost import PhasePlan, RunPlan
 from learner.store import Store
 
@@ -194,7 +195,7 @@ class ProgressReporter:
         self._last_report = time.monotonic()
         progress.images_per_s, progress.gpu_memory = self.images_per_s, self.gpu_memory
         progress.cpu = self._process.cpu_percent() / (os.cpu_count() or 1)
-        progress.memory, progress.memory_total = self._process.memory_info().rss, psutil.virtual_memory().total
+        progress.memory, progress.memory_total = self._process.memory_info().rss, total_memory()
         self.latest = progress
         asked = self.store.runs.report(self.run_id, asdict(progress))
         if asked is None:
