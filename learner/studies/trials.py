@@ -112,7 +112,7 @@ class SearchResult:
     @property
     def what_varies(self) -> str:
         """What its trials change."""
-        return f"search: {', '.join(titles(self.search.space).values())}"
+        return f"search: {' · '.join(titles(self.search.space).values())}"
 
     @property
     def failed(self) -> list[Run]:
@@ -186,8 +186,8 @@ def trial_rows(result: SearchResult) -> list[dict[str, str]]:
             "Trial": str(trial.number + 1),
             "Run": "–" if trial.run is None else str(trial.run.id),
             "Loss": "–" if trial.loss is None else f"{trial.loss:.3f}",
+            "Status": trial.status,  # seen on a phone, too
             **{title: words_for(trial.chosen[key]) for key, title in names.items()},
-            "Status": trial.status,
         }
         for trial in [*result.finished, *others]
     ]
