@@ -35,6 +35,8 @@ from learner.workspace import Workspace
 PAGES = ("data", "train", "runs", "predict")
 UPLOAD = "upload and answer"
 AIM_MS = 1000
+ANEW = httpx.Limits(max_keepalive_connections=0)
+"""Each request has a connection of its own: one that was idle may just have been closed, where a browser asks again."""
 WARM_S = 60
 """Until then every module is loaded, and the model that answers."""
 ANSWERING = ("--recipe", "quick", "--set", "backbone=tf_efficientnet_lite0", "--set", "image_size=96")
@@ -106,7 +108,7 @@ async def person(
     stream = f"{address.replace('http', 'ws', 1)}/_stcore/stream"
     async with (
         connect(stream, subprotocols=["streamlit"], max_size=None) as session,
-        httpx.AsyncClient(base_url=address, headers={"X-Thaw": "1"}, timeout=60) as client,
+        httpx.AsyncClient(base_url=address, headers={"X-Thaw": "1"}, timeout=60, limits=ANEW) as client,
     ):
         counted = False
         while time.monotonic() < end:
@@ -116,7 +118,7 @@ async def person(
                 await draw(session, "predict" if uploads else page, query)
             except (httpx.HTTPError, DrawingError) as error:
                 found.errors += 1
-                print(f"{page}: {error}", file=sys.stderr)
+                print(f"{page}: {type(error).__name__} {error}", file=sys.stderr)
             if counted:
                 found.times[UPLOAD if uploads else page].append(1000 * (time.perf_counter() - began))
             counted = True
