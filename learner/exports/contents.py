@@ -68,6 +68,7 @@ class Contents:
             "neighbours": self.spec.neighbours if self.supports_none_of_these else 0,
             "coverage": self.coverage,
             "threshold": self.threshold,
+            "distances": self.spec.distances if self.supports_none_of_these else [],
             "golden": [
                 {"file": photo.file, "label": photo.label, "probs": photo.probs, "distance": photo.distance}
                 | ({"png": base64.b64encode(photo.png).decode()} if pictures else {})

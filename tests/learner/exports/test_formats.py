@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from learner.evaluation.grad_cam import heat_maps
 from learner.exports import export_learner, write
 from learner.exports.contents import with_temperature
 from learner.exports.formats import FORMATS
@@ -25,6 +26,7 @@ from learner.inference.predictor import Predictor
 from learner.models.checkpoint import load_model, read_spec
 from learner.recipe import Head
 from tests.learner.exports.conftest import in_order
+from tests.samples import SMALL
 
 HEADS = {
     "fastai": Head(),
@@ -180,6 +182,18 @@ def test_onnx_takes_any_number_of_images_and_answers_as_the_run_does(
     assert probs == pytest.approx(np.array([in_order(one, contents.spec.classes) for one in said]), abs=1e-4)
     assert distance == pytest.approx(np.array([one.distance for one in said]), abs=1e-4)
     assert none.tolist() == [one.distance > contents.threshold for one in said]
+
+
+@pytest.mark.parametrize("head", ["fastai", "multiscale", "attention"])
+def test_the_heat_maps_of_onnx_are_grad_cam_of_the_most_probable_class(make_contents, tmp_path, head):
+    contents = make_contents("small_cnn" if head == "attention" else SMALL, HEADS[head])
+    side = contents.spec.image_size
+    pixels = np.random.default_rng(1).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
+    session = onnxruntime.InferenceSession(write(contents, "onnx", tmp_path, "model.onnx"))
+    probs, maps = session.run(["probabilities", "heat_map"], {"pixels": pixels})
+    predictor = Predictor(contents.model, contents.spec, device=torch.device("cpu"))
+    expected = heat_maps(predictor, pixels, probs.argmax(1).tolist())
+    assert maps.max() == pytest.approx(1, abs=1e-5) and maps == pytest.approx(expected, abs=1e-4)
 
 
 def test_onnx_says_none_of_these_of_a_picture_unlike_all_others(onnx_model, contents):
