@@ -34,6 +34,11 @@ class Workspace:
         return self.root / "people.yaml"
 
     @property
+    def api_keys(self) -> Path:
+        """Hashes of the keys with which programs may ask served models."""
+        return self.root / "api-keys.json"
+
+    @property
     def datasets(self) -> Path:
         """One folder a data set, holding its images as they were imported."""
         return self.root / "datasets"

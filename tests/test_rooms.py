@@ -35,6 +35,7 @@ ROOMS = [
     "evaluation",
     "studies",
     "exports",
+    "serving",
     "report",
     "operations",
     "training",

@@ -1,7 +1,7 @@
 """A head that also says which places of the image spoke for its answer, without gradients at run time.
 
-Grad-CAM of the last stage needs the gradient of one logit by the feature map. A head is small, so that gradient is written
-out as ordinary operations once, at export, and any program that runs ONNX has it.
+Grad-CAM of the last stage needs the gradient of one logit by the feature map. A head is small, so that gradient is
+written out as ordinary operations once, at export, and any program that runs ONNX has it.
 """
 
 import copy
@@ -35,9 +35,10 @@ class _PointwiseConv(nn.Module):
 
 
 def explained_head(head: nn.Module, maps: Tensor) -> GraphModule:
-    """Takes the body's output (images, num_features, height, width); gives logits and heat maps (images, height, width).
+    """Takes the body's output (images, num_features, height, width); gives logits and (images, height, width).
 
-    `maps` is any such output, of two images, for the sizes. The heat map is that of `learner.evaluation.grad_cam.heat_maps` for the most probable class and the last stage.
+    `maps` is any such output, of two images, for the sizes. A heat map is that of `learner.evaluation.grad_cam` for the
+    most probable class and the last stage.
     """
     head = _exportable(copy.deepcopy(head)).eval().requires_grad_(False)
 

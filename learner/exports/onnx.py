@@ -20,9 +20,9 @@ class ExportedNetwork(nn.Module):
     """Everything from pixels to answers.
 
     Takes `pixels` (images, image_size, image_size, 3) of bytes, RGB, squished; gives `probabilities` (images, classes),
-    `distance` (images,) from the training images, `none_of_these` (images,) of booleans, and `heat_map` (images, height,
-    width) of 0 to 1, which says what spoke for the most probable class (`learner.exports.explained`). Where the model
-    cannot tell, the distance is 0 and none of these is false.
+    `distance` (images,) from the training images, `none_of_these` (images,) of booleans, and `heat_map` (images,
+    height, width) of 0 to 1, which says what spoke for the most probable class (`learner.exports.explained`). Where
+    the model cannot tell, the distance is 0 and none of these is false.
     """
 
     mean: Tensor

@@ -1,0 +1,1 @@
+"""A model behind an address: onnxruntime computes, FastAPI speaks HTTP, uvicorn listens. Loads no torch."""
