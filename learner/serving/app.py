@@ -9,15 +9,16 @@ GET  /docs         the OpenAPI page; /openapi.json describes it to programs
 """
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -31,14 +32,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from learner.errors import ImageError, ModelError
 from learner.serving.batching import Batcher, Busy
-from learner.serving.bodies import REQUEST_BODY, Picture, pictures_of, told
+from learner.serving.bodies import Picture, described_body, pictures_of, told
 from learner.serving.figures import ServerFigures
 from learner.serving.keys import Keys
 from learner.serving.limits import BodyLimit
 from learner.serving.model import Answer, ServedModel, joined
 from learner.version import __version__
 
-log = logging.getLogger(__name__)
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -106,7 +106,9 @@ class Problem(BaseModel):
 
 
 def _problems(*statuses: int) -> dict[int | str, dict]:
-    return {status: {"model": Problem} for status in statuses}
+    """Named by hand, as FastAPI would describe them in the form of a route's usual answer."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def create_app(
@@ -136,6 +138,7 @@ def create_app(
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(ModelError, _not_possible)
     server.add_routes(app)
+    app.openapi = server.described(app.openapi)  # type: ignore[method-assign]
     app.add_middleware(BodyLimit, max_bytes=settings.max_bytes)
     app.middleware("http")(server.counted)
     if settings.cors:
@@ -169,7 +172,7 @@ class _Server:
             "/v1/predict",
             response_model=PredictionsOut,
             dependencies=known,
-            openapi_extra={"requestBody": REQUEST_BODY},
+            openapi_extra={"requestBody": described_body(self._settings.max_images)},
             responses=_problems(400, 401, 408, 413, 415, 422, 503),
             summary="Say what is on images",
         )(self.predict)
@@ -187,6 +190,16 @@ class _Server:
             responses=_problems(401),
             summary="Figures for Prometheus",
         )(self.metrics)
+
+    def described(self, usual: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+        """What tells the OpenAPI description of the moment: keys are part of it once they are needed."""
+
+        def tell() -> dict[str, Any]:
+            told = usual()
+            told["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+            return told if self.needs_key() else _without_key(told)
+
+        return tell
 
     async def _known(
         self, said: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
@@ -213,17 +226,14 @@ class _Server:
     ) -> PredictionsOut:
         """Images come as files of a form (`images`, one or more), as JSON with base64, or as the bytes of one image.
 
-        An image that cannot be read has an `error`; when none can be read, the answer is 422.
+        There is one prediction for each image, in order; that of an image which cannot be read has an `error`.
         """
         threshold = self._model.threshold(coverage)
         pictures = await pictures_of(request, self._settings.max_images)
         pixels = await asyncio.gather(*(self._read(picture) for picture in pictures))
-        if all(isinstance(one, str) for one in pixels):
-            self._figures.unread.inc(len(pixels))
-            raise HTTPException(422, f"{pictures[0].name or 'The image'} cannot be used. {pixels[0]}")
         asked = [self.batcher.ask(one, heat_map) for one in pixels if not isinstance(one, str)]
-        outputs = joined(await asyncio.gather(*asked))
-        answers = iter(self._model.answers(outputs, top_k, threshold))
+        outputs = await asyncio.gather(*asked)
+        answers = iter(self._model.answers(joined(outputs), top_k, threshold) if outputs else [])
         return PredictionsOut(
             predictions=[
                 self._unread(picture, one) if isinstance(one, str) else self._answered(picture, next(answers))
@@ -231,8 +241,10 @@ class _Server:
             ]
         )
 
-    async def _read(self, picture: Picture):
+    async def _read(self, picture: Picture) -> np.ndarray | str:
         """Pixels, or why there are none."""
+        if picture.content is None:
+            return "It is no base64."
         try:
             return await asyncio.get_running_loop().run_in_executor(self._decode, self._model.read, picture.content)
         except ImageError as error:
@@ -284,6 +296,15 @@ class _Server:
         if path == "/v1/predict":
             self._figures.seconds.observe(time.monotonic() - began)
         return response
+
+
+def _without_key(described: dict[str, Any]) -> dict[str, Any]:
+    """The description of a server that nobody needs a key for."""
+    paths = {
+        path: {method: {**operation, "security": []} for method, operation in methods.items()}
+        for path, methods in described["paths"].items()
+    }
+    return {**described, "paths": paths}
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

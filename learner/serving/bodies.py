@@ -30,27 +30,19 @@ class Picture:
 
     name: str
     """Its file's name, as whoever sent it says; empty where there is none."""
-    content: io.BytesIO
+    content: io.BytesIO | None
+    """None where it was no base64."""
 
 
-REQUEST_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        FORM: {
-            "schema": {
-                "type": "object",
-                "required": ["images"],
-                "properties": {
-                    "images": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-                },
-            }
-        },
-        JSON: {"schema": ImagesAsJson.model_json_schema()},
-        "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    },
-}
-"""For the OpenAPI description, as FastAPI cannot tell it of a request that is read by hand."""
+def described_body(most: int) -> dict[str, Any]:
+    """For the OpenAPI description, as FastAPI cannot tell it of a request that is read by hand."""
+    file = {"type": "string", "format": "binary"}
+    files = {"type": "array", "minItems": 1, "maxItems": most, "items": file}
+    form = {"type": "object", "required": ["images"], "properties": {"images": files}}
+    as_json = ImagesAsJson.model_json_schema()
+    as_json["properties"]["images"]["maxItems"] = most
+    schemas = {FORM: form, JSON: as_json, "image/jpeg": file, "application/octet-stream": file}
+    return {"required": True, "content": {kind: {"schema": schema} for kind, schema in schemas.items()}}
 
 
 async def pictures_of(request: Request, most: int) -> list[Picture]:
@@ -71,12 +63,12 @@ async def pictures_of(request: Request, most: int) -> list[Picture]:
     if not pictures:
         raise HTTPException(422, 'The form has no files named "images".')
     if len(pictures) > most:
-        raise HTTPException(413, f"A request may hold {most} images. Send the others in another one.")
+        raise HTTPException(422, f"A request may hold {most} images. Send the others in another one.")
     return pictures
 
 
 async def _from_form(request: Request, most: int) -> list[Picture]:
-    async with request.form(max_files=most + 1, max_fields=16) as form:
+    async with request.form(max_files=most, max_fields=16) as form:
         files = form.getlist("images")
         if not all(isinstance(file, UploadFile) for file in files):
             raise HTTPException(422, 'What the form calls "images" has to be files.')
@@ -92,15 +84,15 @@ def _from_json(body: bytes) -> list[Picture]:
         asked = ImagesAsJson.model_validate_json(body)
     except ValidationError as error:
         raise HTTPException(422, told(error.errors())) from error
-    return [Picture("", io.BytesIO(_decoded(text, place))) for place, text in enumerate(asked.images)]
+    return [Picture("", _decoded(text)) for text in asked.images]
 
 
-def _decoded(text: str, place: int) -> bytes:
+def _decoded(text: str) -> io.BytesIO | None:
     content = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode(content, validate=True)
+        return io.BytesIO(base64.b64decode(content, validate=True))
     except ValueError:
-        raise HTTPException(422, f"images.{place}: it is no base64.") from None
+        return None
 
 
 def told(problems: Any) -> str:

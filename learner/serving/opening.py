@@ -35,8 +35,7 @@ def onnx_of(model: str, coverage: float, tell: Tell) -> Opened:
     if proof is None or proof.coverage != coverage or not fits(store.workspace, run_id, proof):
         tell("Exporting the model as ONNX, and proving it")
         _prepare(store, run_id, coverage)
-    run = store.runs.get(run_id)
-    return Opened(file, run.name or f"run {run_id}")
+    return Opened(file, f"run {run_id} on {store.runs.get(run_id).recipe['dataset']}")
 
 
 def _prepare(store: Store, run_id: int, coverage: float) -> None:

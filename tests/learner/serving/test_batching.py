@@ -1,0 +1,96 @@
+"""Images that arrive together are computed together, and nobody's trouble is another's."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from learner.errors import ModelError
+from learner.serving.batching import Batcher, Busy
+from learner.serving.model import Outputs
+
+
+def image(value: int) -> np.ndarray:
+    return np.full((2, 2, 3), value, np.uint8)
+
+
+def look(pixels: np.ndarray, heat_maps: bool) -> Outputs:
+    """Probabilities that tell the image's value."""
+    values = pixels[:, 0, 0, 0].astype(float)
+    maps = values[:, None, None].repeat(2, 1).repeat(2, 2) if heat_maps else None
+    return Outputs(values[:, None], values, maps)
+
+
+def test_what_arrives_while_a_batch_is_computed_becomes_the_next_one_up_to_its_largest_size():
+    sizes, go = [], threading.Event()
+
+    def slow(pixels, heat_maps):
+        go.wait()
+        return look(pixels, heat_maps)
+
+    async def run():
+        batcher = Batcher(slow, most=3, longest_queue=10, watch=sizes.append)
+        work = asyncio.create_task(batcher.work())
+        first = asyncio.create_task(batcher.ask(image(0), False))
+        while not sizes:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(batcher.ask(image(value), value == 3)) for value in range(1, 6)]
+        await asyncio.sleep(0)
+        go.set()
+        answers = await asyncio.gather(first, *others)
+        work.cancel()
+        return answers
+
+    answers = asyncio.run(run())
+    assert sizes == [1, 3, 2]
+    assert [float(one.probs[0, 0]) for one in answers] == [0, 1, 2, 3, 4, 5]
+    assert [one.heat_maps is not None for one in answers] == [False, False, False, True, False, False]
+
+
+def test_more_than_may_wait_are_refused_at_once():
+    async def run():
+        batcher = Batcher(look, most=1, longest_queue=2)  # nobody works
+        waiting = [asyncio.create_task(batcher.ask(image(0), False)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="Ask again"):
+            await batcher.ask(image(0), False)
+        for one in waiting:
+            one.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_batch_that_fails_is_told_to_those_in_it_and_the_next_is_computed():
+    def fails_on_seven(pixels, heat_maps):
+        if (pixels == 7).any():
+            raise ModelError("Seven.")
+        return look(pixels, heat_maps)
+
+    async def run():
+        batcher = Batcher(fails_on_seven, most=1, longest_queue=9)
+        work = asyncio.create_task(batcher.work())
+        asked = (batcher.ask(image(value), False) for value in (7, 1))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        work.cancel()
+        return answers
+
+    failed, answered = asyncio.run(run())
+    assert isinstance(failed, ModelError) and float(answered.probs[0, 0]) == 1
+
+
+def test_whoever_left_while_waiting_is_not_computed_for():
+    sizes = []
+
+    async def run():
+        batcher = Batcher(look, most=4, longest_queue=9, watch=sizes.append)
+        left = asyncio.create_task(batcher.ask(image(0), False))
+        stayed = asyncio.create_task(batcher.ask(image(1), False))
+        await asyncio.sleep(0)
+        left.cancel()
+        work = asyncio.create_task(batcher.work())
+        answer = await stayed
+        work.cancel()
+        return answer
+
+    assert float(asyncio.run(run()).probs[0, 0]) == 1 and sizes == [1]
