@@ -29,6 +29,7 @@ ENVIRONMENTS = {
     "cleanvision": Environment(
         "CleanVision", "its checks of photos, which Thaw's are held against", [("cleanvision",)]
     ),
+    "locust": Environment("locust", "asks a served model, as many callers at once", [("locust",)]),
     "resvg": Environment("resvg", "draws the decks of the set `cards`, which are SVG files", [("resvg-py==0.5.0",)]),
 }
 

@@ -1,0 +1,36 @@
+"""A load on a served model, for locust: `locust -f ask_server.py -u USERS --host ADDRESS`. Settings are environment variables.
+
+PICTURES  a folder of JPEGs, of which each request sends one
+RATE      requests a second of all users together, at random moments; 0: each asks again as soon as it is answered
+TIMES     a file that gets a line for each answer: when it came (s), how long it took (s), the status
+"""
+
+import itertools
+import os
+import random
+import time
+from pathlib import Path
+
+from locust import HttpUser, events, task
+
+PHOTOS = [path.read_bytes() for path in sorted(Path(os.environ["PICTURES"]).glob("*.jpg"))]
+RATE = float(os.environ["RATE"])
+TIMES = Path(os.environ["TIMES"]).open("a", encoding="utf-8", buffering=1)
+NEXT = itertools.count()
+
+
+@events.request.add_listener
+def keep(response_time, response, **_):
+    TIMES.write(f"{time.time()} {response_time / 1000} {response.status_code}\n")
+
+
+class Caller(HttpUser):
+    """One program that asks."""
+
+    def wait_time(self):
+        return random.expovariate(RATE / self.environment.runner.target_user_count) if RATE else 0
+
+    @task
+    def ask(self):
+        photo = PHOTOS[next(NEXT) % len(PHOTOS)]
+        self.client.post("/v1/predict", data=photo, headers={"Content-Type": "image/jpeg"})
