@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from learner.api import dataset_named, export_with_progress
-from learner.cli import asking, exporting, operations, predicting, reporting, serving
+from learner.cli import asking, exporting, operations, predicting, reporting, serving, watching
 from learner.cli.cache import cache
 from learner.cli.data import data
 from learner.cli.plans import forecast, plan_dict, print_plan
@@ -149,5 +149,6 @@ predicting.add_to(app)
 asking.add_to(app)
 exporting.add_to(app)
 serving.add_to(app)
+watching.add_to(app)
 reporting.add_to(results)
 operations.add_to(app)

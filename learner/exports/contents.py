@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from learner.evaluation.results import load_result
 from learner.models.checkpoint import USUAL_COVERAGE, ModelSpec, load_model, load_reference
 
 
@@ -39,12 +40,16 @@ class Contents:
     golden: list[GoldenPhoto]
     coverage: float = USUAL_COVERAGE
     """Share of images like the validation images that are still answered."""
+    validation_images: int = 0
+    """How many there were; 0 where the run has no result."""
 
     @classmethod
     def read(cls, checkpoint: Path, coverage: float = USUAL_COVERAGE) -> "Contents":
         """Out of a run's folder, the golden photos where there are some. Raises ModelError."""
         model, spec = load_model(checkpoint)
-        return cls(model.float(), spec, load_reference(checkpoint), read_golden(checkpoint.parent / "golden"), coverage)
+        folder = checkpoint.parent
+        images = (load_result(folder) or {}).get("images", 0)
+        return cls(model.float(), spec, load_reference(checkpoint), read_golden(folder / "golden"), coverage, images)
 
     @property
     def supports_none_of_these(self) -> bool:
@@ -68,6 +73,7 @@ class Contents:
             "neighbours": self.spec.neighbours if self.supports_none_of_these else 0,
             "coverage": self.coverage,
             "threshold": self.threshold,
+            "validation_images": self.validation_images,
             "distances": self.spec.distances if self.supports_none_of_these else [],
             "golden": [
                 {"file": photo.file, "label": photo.label, "probs": photo.probs, "distance": photo.distance}

@@ -18,6 +18,8 @@ INPUT = "pixels"
 OUTPUTS = ["probabilities", "distance", "none_of_these"]
 HEAT_MAP = "heat_map"
 _NEEDED = ("classes", "image_size", "coverage", "threshold")
+_NEWER = ("distances", "validation_images")
+"""What exports of an older Thaw do not tell."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ServedModel:
                 f"{path} was not exported by Thaw: it does not say which classes it knows. Export a run with "
                 "python -m learner export RUN --format onnx --to model.onnx"
             )
-        told = {name: json.loads(about[name]) for name in (*_NEEDED, "distances") if name in about}
+        told = {name: json.loads(value) for name, value in about.items() if name in (*_NEEDED, *_NEWER)}
         self.classes: list[str] = told["classes"]
         self.image_size: int = told["image_size"]
         self.coverage: float = told["coverage"]
@@ -75,6 +77,8 @@ class ServedModel:
         self._threshold: float | None = told["threshold"]
         self.distances: list[float] = told.get("distances", [])
         """Of the validation images from the training images: 101 quantiles; empty in exports of an older Thaw."""
+        self.validation_images: int = told.get("validation_images", 0)
+        """How many these quantiles are of; 0 in exports of an older Thaw."""
         self.has_heat_maps = HEAT_MAP in outputs
 
     @property
