@@ -79,6 +79,7 @@ def test_every_answer_says_who_may_show_it_and_what_it_may_load(client, path):
 def test_names_that_the_operator_adds_are_answered(tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_HOME", str(tmp_path))
     monkeypatch.setenv("THAW_HOSTS", "thaw.school.example, other.example")
+    monkeypatch.setenv("THAW_FRAMED_BY", "https://spaces.example")
     monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
     monkeypatch.setenv("THAW_OPEN", "yes")
     with processes() as start:

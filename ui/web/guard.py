@@ -30,6 +30,8 @@ from ui.web.entering import entered_by
 
 HOSTS_SETTING = "THAW_HOSTS"
 """More names under which the server may be reached, with commas between them."""
+FRAMES_SETTING = "THAW_FRAMED_BY"
+"""Sites whose pages may show Thaw in a frame, with spaces between them: a Space's page does."""
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -185,7 +187,8 @@ def _with_headers(send: Send, host: str) -> Send:
             headers["Content-Security-Policy"] = _policy(host)
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
-            headers["X-Frame-Options"] = "SAMEORIGIN"
+            if not os.environ.get(FRAMES_SETTING):  # the header knows no list; browsers that know the policy ignore it
+                headers["X-Frame-Options"] = "SAMEORIGIN"
         await send(message)
 
     return send_
@@ -211,7 +214,7 @@ def _policy(host: str) -> str:
             "object-src 'none'",
             "base-uri 'self'",
             "form-action 'self'",
-            "frame-ancestors 'self'",
+            f"frame-ancestors 'self' {os.environ.get(FRAMES_SETTING, '')}".rstrip(),
         ]
     )
 
