@@ -76,7 +76,7 @@ def test_every_answer_says_who_may_show_it_and_what_it_may_load(client, path):
     assert headers["referrer-policy"] == "no-referrer"
 
 
-def test_names_that_the_operator_adds_are_answered(tmp_path, monkeypatch):
+def test_names_that_the_operator_adds_are_answered_and_sites_that_they_name_may_frame_pages(tmp_path, monkeypatch):
     monkeypatch.setenv("THAW_HOME", str(tmp_path))
     monkeypatch.setenv("THAW_HOSTS", "thaw.school.example, other.example")
     monkeypatch.setenv("THAW_FRAMED_BY", "https://spaces.example")
@@ -93,7 +93,10 @@ def test_names_that_the_operator_adds_are_answered(tmp_path, monkeypatch):
             socket.gethostname(): 200,
         }
         told = {host: httpx.get(f"{address}/data", headers={"Host": host}).status_code for host in asked}
+        headers = httpx.get(f"{address}/data").headers
     assert told == asked
+    assert "frame-ancestors 'self' https://spaces.example" in headers["content-security-policy"]
+    assert "x-frame-options" not in headers
 
 
 def test_open_to_others_without_sign_in_it_answers_only_when_that_is_wanted(tmp_path, monkeypatch):
