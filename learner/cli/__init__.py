@@ -16,7 +16,7 @@ from learner.cli.data import data
 from learner.cli.plans import forecast, plan_dict, print_plan
 from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
-from learner.cli.runs import ending_claimed_run, runs, train_here
+from learner.cli.runs import ending_claimed_run, runs, train_here, write_for
 from learner.cli.studies import study
 from learner.errors import RunError, ThawError
 from learner.logs import set_up_logs
@@ -73,6 +73,10 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: key=value, e.g. phases.0.epochs=3.")
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Write figures for a tracker too: tensorboard, mlflow or wandb. Repeatable."),
+    ] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker instead of training here.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and train nothing.")] = False,
     as_json: AsJson = False,
@@ -82,6 +86,8 @@ def train(
         raise ThawError("--dry-run trains nothing, so it goes with neither --queue nor --model.")
     if queue and model:
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
+    if log:
+        write_for(log, queue)
     if model is not None:
         check_target(model)
     if budget is not None:

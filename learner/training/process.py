@@ -28,6 +28,7 @@ from learner.logs import set_up_logs
 from learner.store import Store
 from learner.store.claims import HEARTBEAT_S
 from learner.training.progress import Listener, ProgressReporter
+from learner.training.trackers import tracked
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ def execute(
     try:
         store.runs.take(run_id, claim)
         threading.Thread(target=_beat, args=(store, run_id, over), daemon=True).start()
-        while not _trained(store, run_id, listener):
-            _wait_for_database(store, run_id)
+        with tracked(store, run_id, listener) as listener:
+            while not _trained(store, run_id, listener):
+                _wait_for_database(store, run_id)
     except KeyboardInterrupt:
         if requeue:
             store.runs.requeue(run_id, WORKER_ENDED, died=False)

@@ -1,5 +1,7 @@
 """A Hugging Face hub that runs on this machine, and the ways in which a real one fails.
 
+Repositories of data sets are keyed `datasets/<owner>/<name>/<file>`; `/api/datasets/<owner>/<name>` lists their files.
+
 Each function is a context manager that gives the address to put into HF_ENDPOINT. Files are served as the hub serves
 large ones: `HEAD`/`GET /<repository>/resolve/<revision>/<file>` describes the file and redirects to another host (the
 same server under the name localhost), which sends it and understands `Range`.
@@ -7,6 +9,7 @@ same server under the name localhost), which sends it and understands `Range`.
 
 import contextlib
 import hashlib
+import json
 import re
 import socket
 import threading
@@ -120,7 +123,11 @@ class _Healthy(_Quiet):
         if self.path.startswith("/cdn/"):
             self.send_file(self.files[self.path.removeprefix("/cdn/")])
             return
-        match = re.fullmatch(r"/(?P<repository>[^/]+/[^/]+)/resolve/[^/]+/(?P<file>.+)", self.path)
+        asked = re.match(r"/api/(?P<repository>datasets/[^/]+/[^/?]+)", self.path)
+        if asked:
+            self.describe(asked["repository"])
+            return
+        match = re.fullmatch(r"/(?P<repository>(?:datasets/)?[^/]+/[^/]+)/resolve/[^/]+/(?P<file>.+)", self.path)
         key = f"{match['repository']}/{match['file']}" if match else self.path
         if key in self.files:
             digest = hashlib.sha256(self.files[key]).hexdigest()
@@ -137,6 +144,16 @@ class _Healthy(_Quiet):
             self.answer(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         else:
             self.answer(404, {"X-Error-Code": "RepoNotFound"})
+
+    def describe(self, repository: str) -> None:
+        """What the hub's API says of a repository."""
+        inside = {key.removeprefix(f"{repository}/"): len(self.files[key]) for key in self.files if repository in key}
+        if not inside:
+            self.answer(404, {"X-Error-Code": "RepoNotFound"})
+            return
+        files = [{"rfilename": name, "size": size} for name, size in inside.items()]
+        told = json.dumps({"id": repository.partition("/")[2], "sha": COMMIT, "siblings": files}).encode()
+        self.answer(200, {"Content-Type": "application/json"}, told)
 
     def send_file(self, content: bytes) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

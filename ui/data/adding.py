@@ -46,13 +46,17 @@ def drop(store: Store) -> None:
         st.session_state[state.ADDING] = True  # the first data set may come meanwhile, and the upload go on
     st.caption(
         "Any reasonable pile will do: one folder for each class, train and valid folders, labels in the file names or "
-        "in a table. You will see what was recognised before anything is imported."
+        "in a table, COCO, WebDataset or Parquet. You will see what was recognised before anything is imported."
     )
 
 
 def from_address(store: Store) -> None:
     with st.form("address", border=False):
-        url = st.text_input("Address of an archive or a photo", placeholder="https://example.org/photos.zip")
+        url = st.text_input(
+            "Address of an archive, a photo, or a data set on the Hugging Face hub",
+            placeholder="https://example.org/photos.zip",
+            help="Of the hub, the address of a data set's page, or hf:OWNER/NAME.",
+        )
         if st.form_submit_button("Fetch it"):
             with telling_errors():
                 start_look(store.workspace, url=url)

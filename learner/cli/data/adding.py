@@ -26,8 +26,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A folder, an archive (zip, tar, tar.gz …), an image, an http(s) address, `digits`, the sample, or "
-        "`gallery:KEY`.",
+        help="A folder, an archive (zip, tar, tar.gz …), a Parquet file, an image, an http(s) address, `digits`, the "
+        "sample, `gallery:KEY`, or `hf:OWNER/NAME` on the Hugging Face hub.",
     ),
 ]
 

@@ -11,7 +11,7 @@ from learner.datasets.gallery import KNOWN, fetch
 from learner.datasets.importing import ImportProgress, Report, about_disk
 from learner.datasets.layouts import Choice, Listing, Proposal, listing_of, preview, recognise
 from learner.datasets.samples import SAMPLE_NAME, SAMPLE_NOTE, DigitsSource
-from learner.datasets.sources import Source, open_source
+from learner.datasets.sources import Source, hub, open_source
 from learner.errors import DatasetError
 from learner.workspace import Workspace
 
@@ -32,7 +32,7 @@ class Arrival:
 
 @contextmanager
 def arrived(workspace: Workspace, source: str, report: Report) -> Iterator[Arrival]:
-    """Open `source`: a folder, an archive, an image, a web address, `digits` or `gallery:KEY`.
+    """Open `source`: a folder, an archive, an image, a web address, `digits`, `gallery:KEY` or `hf:OWNER/NAME`.
 
     What is downloaded or unpacked lies in a folder of its own that is gone at the end. Raises DatasetError when there
     is nothing that could be imported.
@@ -62,6 +62,9 @@ def _open(source: str, scratch: Path, report: Report) -> tuple[Source, Choice | 
         choice = Choice.from_dict(layout)
         known = KNOWN[source.removeprefix(GALLERY)]
         origin = f"{known.title}, {known.address}. Licence: {known.license}."
+    elif repository := hub.named(source):
+        path = hub.fetch(repository, scratch, _bytes(report, "Downloading."), None)
+        origin = f"{repository.name}, {repository.address}."
     elif "://" in source:
         from learner.datasets.sources.web import download  # brings an HTTP client
 

@@ -18,7 +18,7 @@ from learner.datasets.jobs.processes import Job
 from learner.datasets.layouts import Choice, listing_of, preview, recognise
 from learner.datasets.names import plural, sentence
 from learner.datasets.samples import add_sample
-from learner.datasets.sources import Source, open_source
+from learner.datasets.sources import Source, hub, open_source
 from learner.datasets.summary import summarize
 from learner.datasets.uploads import remove_upload
 from learner.errors import DatasetError, ImportCancelled
@@ -87,7 +87,9 @@ def _fetched(job: Job, tell: Report, cancelled: Callable[[], bool]) -> tuple[Pat
     """Where the files are, downloaded first where they must be, and the layout where it is known."""
     request, folder = job.request, job.folder / "download"
     telling = _telling_bytes(tell, "Downloading")
-    if request["url"]:
+    if repository := hub.named(request["url"]):
+        path, chosen = hub.fetch(repository, folder, telling, cancelled), None
+    elif request["url"]:
         from learner.datasets.sources.web import download
 
         path, chosen = download(request["url"], folder, telling, cancelled), None

@@ -5,6 +5,12 @@ from learner.datasets.layouts.numbers import KNOWN_COUNTS
 from learner.datasets.layouts.patterns import INNERMOST_FOLDER
 from learner.datasets.names import joined, plural
 
+_NO_TABLES = {
+    "Parquet": "A column of the Parquet file tells the classes",
+    "files beside the images": "Files beside the images tell the classes",
+    "COCO": "COCO files list the classes",
+}
+"""What is read as a table but is none to people, by the name it has among tables."""
 _SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 
 
@@ -14,6 +20,8 @@ def title_of(choice: Choice) -> str:
         return "The innermost folder is the class"
     if choice.kind == "numbered":
         return f"Numbered files, {choice.per_class} for each class"
+    if choice.table.rpartition("/")[2] in _NO_TABLES:
+        return _NO_TABLES[choice.table.rpartition("/")[2]]
     if choice.kind == "table":
         return f"The table {choice.table.rpartition('/')[2]} lists the classes"
     return KINDS[choice.kind]

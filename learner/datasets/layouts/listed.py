@@ -43,7 +43,7 @@ def read_listed(images: list[str], listing: Listing, choice: Choice) -> Reading:
     )
     folder_splits = {} if choice.split_column else flat_splits([tuple(path.split("/")) for path in images])
     probable = probabilities_in(table, choice.probability_columns)
-    reading = Reading(used={choice.table})
+    reading = Reading(used={choice.table, *listing.parts.get(choice.table, [])})
     odd: list[str] = []
     for path in images:
         rows = rows_of.get(path, [])

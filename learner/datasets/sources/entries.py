@@ -31,6 +31,8 @@ class Source(Protocol):
     set_aside: list[tuple[str, str]]
     """(path, reason) of what cannot be read at all."""
 
+    # What some have besides: `tables`, by name (columns, rows) that say more of the entries, all cells text.
+
     def read(self, entry: Entry) -> bytes:
         """The whole file. Raises ImageError when this one cannot be read, DatasetError when none should be."""
 

@@ -55,7 +55,7 @@ def is_archive_name(path: str) -> bool:
 def stem_of(file_name: str) -> str:
     """`pets` for `pets.zip`, `pets.tar.gz` and `pets`."""
     path = PurePosixPath(file_name)
-    while path.suffix.lower() in ARCHIVE_SUFFIXES and path.stem:
+    while path.suffix.lower() in ARCHIVE_SUFFIXES | {".parquet"} and path.stem:
         path = path.with_suffix("")
     return path.name or file_name
 

@@ -20,6 +20,7 @@ class SeveralSources:
         self.name = folder.name
         self.set_aside = list(folder.set_aside)
         self.entries: list[Entry] = []
+        self.tables: dict[str, tuple[list[str], list[list[str]]]] = {}
         self._places = Places()
         self._opened = ExitStack()
         try:
@@ -41,6 +42,7 @@ class SeveralSources:
             self.set_aside.append((path, str(error)))
             return
         stem = stem_of(path)
+        self.tables |= {f"{stem}/{name}": table for name, table in getattr(source, "tables", {}).items()}
         self.set_aside += [(f"{stem}/{inside}", reason) for inside, reason in source.set_aside]
         for entry in source.entries:
             self._add(source, entry, f"{stem}/{entry.path}")

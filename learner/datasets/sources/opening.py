@@ -23,6 +23,7 @@ _MAGIC = {
     "7z": (b"7z\xbc\xaf\x27\x1c",),
     "rar": (b"Rar!\x1a\x07",),
     "zst": (b"\x28\xb5\x2f\xfd",),
+    "parquet": (b"PAR1",),
 }
 _NOT_READ = {"7z", "rar", "zst"}
 _DOCUMENTS = {".xlsx", ".xlsm", ".docx", ".pptx", ".ods", ".odt", ".npz"}
@@ -37,9 +38,9 @@ def open_source(
 ) -> Source:
     """Open a folder, an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) or a single image for reading.
 
-    Archives that lie directly in a folder are opened too; what is in them comes under the archive's name, unless it is
-    all there is. Compressed .tar files are decompressed once, to the folder `scratch`, by default beside them, while
-    `progress` is told and `cancelled` is asked.
+    Archives that lie directly in a folder, and Parquet files anywhere in it, are opened too; what is in them comes
+    under their name, unless it is all there is. Compressed .tar files are decompressed once, to the folder `scratch`,
+    by default beside them, while `progress` is told and `cancelled` is asked.
 
     Raises DatasetError when there is nothing at `source` or it cannot be read, ImportCancelled.
     """
@@ -52,7 +53,7 @@ def open_source(
 
 
 def archive_kind(file: Path) -> str:
-    """`zip`, `tar`, `gz`, `bz2`, `xz`, `7z`, `rar`, `zst`, or empty, by the first bytes of `file`.
+    """`zip`, `tar`, `gz`, `bz2`, `xz`, `7z`, `rar`, `zst`, `parquet`, or empty, by the first bytes of `file`.
 
     Raises DatasetError when it cannot be opened.
     """
@@ -82,6 +83,10 @@ def _open_file(file: Path, scratch: Path | None, progress: Progress | None, canc
             f"{file.name} is a .{kind} archive, which cannot be opened here. Unpack it on your computer and add the "
             "folder, or make a .zip file of it."
         )
+    if kind == "parquet":
+        from learner.datasets.sources.parquet import ParquetSource  # brings pyarrow
+
+        return ParquetSource(file)
     if kind == "tar":
         return TarSource(file.name, file.open("rb"))
     if kind in ("gz", "bz2", "xz"):
@@ -98,7 +103,11 @@ def _open_file(file: Path, scratch: Path | None, progress: Progress | None, canc
 
 def _open_folder(folder: Path, open_file: Callable[[Path], Source]) -> Source:
     plain = FolderSource(folder)
-    archives = [entry for entry in plain.entries if "/" not in entry.path and _is_archive(entry.key)]
+    archives = [
+        entry
+        for entry in plain.entries
+        if entry.path.endswith(".parquet") or ("/" not in entry.path and _is_archive(entry.key))
+    ]
     if not archives:
         return plain
     if len(plain.entries) == 1 and not plain.set_aside:
