@@ -19,6 +19,7 @@ from learner.evaluation.results import SplitName, load_predictions, load_result
 from learner.exports import USUAL_COVERAGE, Export, export
 from learner.exports.formats import FORMATS
 from learner.jobs.process import use_patient_threads
+from learner.notebook import NotebookBar, in_notebook
 from learner.recipe import Recipe, read_recipe
 from learner.store import Run, Store
 from learner.terminal import RunBar, progress_bar, showing_progress, telling
@@ -48,7 +49,8 @@ def train(
     `data` is the name of a data set, or a folder or an archive of labelled photos, which becomes a data set first.
     `recipe` is a `Recipe`, the name of a recipe that ships with Thaw, or a YAML file; `changes` are `key=value`, as
     `--set` takes them. `model` is a file to write the model to: `.pkl` (fastai), `.safetensors` or `.onnx`. `workspace`
-    is the folder that keeps everything (`$THAW_HOME`, or the usual place). `progress` shows a bar on a terminal.
+    is the folder that keeps everything (`$THAW_HOME`, or the usual place). `progress` shows a bar, on a terminal
+    or in a notebook.
 
     Ctrl-C leaves the run as interrupted: `python -m learner runs resume` goes on with it. Raises RecipeError,
     DatasetError, WeightsError, ModelError, and RunError when the training failed, each with the way out.
@@ -205,6 +207,12 @@ class Result:
             self.store, self.run_id, kind or _kind_of(target), target, coverage, quiet=not progress
         )
 
+    def _repr_html_(self) -> str:
+        """In a notebook: accuracy, curves, confusion matrix, and the photos it was most wrong about."""
+        from learner.report import make_summary
+
+        return make_summary(self.store, self.run_id)
+
     def report(self, to: str | Path) -> Path:
         """Write the run's report, one HTML file that needs nothing else."""
         from learner.report import make_report
@@ -288,6 +296,9 @@ def train_run(store: Store, run_id: int, quiet: bool = False) -> str:
         return Recipe.from_dict(store.runs.get(run_id).recipe)
 
     try:
+        if in_notebook() and not quiet:
+            with NotebookBar(run_id, recipe_now) as cell:
+                return execute(store, run_id, cell)
         with progress_bar(disabled=quiet) as bar:
             task = bar.add_task(f"Run {run_id}", total=1.0)
             return execute(store, run_id, None if quiet else RunBar(bar, task, recipe_now))

@@ -41,6 +41,7 @@ ROOMS = [
     "training",
     "advice",
     "terminal",
+    "notebook",
     "api",
     "cli",
 ]

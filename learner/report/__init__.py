@@ -13,7 +13,7 @@ from learner.errors import ImageError
 from learner.evaluation.findings import findings
 from learner.evaluation.optimism import optimism_of, optimism_text
 from learner.evaluation.paired import verdict as paired_verdict
-from learner.evaluation.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text
+from learner.evaluation.results import SPLIT_TITLES, confused_pairs, figure_name, figure_text, has_result
 from learner.recipe import Phase
 from learner.report import figures
 from learner.report.collecting import Collected, collect
@@ -66,6 +66,32 @@ def make_report(store: Store, run_id: int) -> str:
         means=_means(told),
         limits=limits(told),
         written=time.strftime("%-d %B %Y"),
+        count=count,
+    )
+
+
+def make_summary(store: Store, run_id: int) -> str:
+    """What a notebook shows of a run, as HTML: accuracy, curves, confusion matrix, the photos it was most wrong about.
+
+    A sentence for a run without a result. Raises what `learner.report.collecting.collect` raises.
+    """
+    run = store.runs.get(run_id)
+    if not has_result(store.run_folder(run_id)):
+        return f"<p>Run {run_id} ({run.status}) has no result: one is written when it ends.</p>"
+    told = collect(store, run_id)
+    valid = told.results["valid"]
+    with figures.style():
+        training = figures.training(told.epochs, told.steps, told.recipe.phases) if told.epochs else ""
+        confusion = figures.confusion(valid["confusion"], told.classes)
+    environment = templates()
+    environment.filters["percent"] = lambda rate: percent(rate).replace(" ", "\u00a0")
+    return environment.get_template("summary.html").render(
+        told=told,
+        valid=valid,
+        training=training,
+        confusion=confusion,
+        headline=percent_with_interval(valid["accuracy"], valid["accuracy_interval"]),
+        wrong=[_photo(told, row) for row in told.wrong.itertuples()],
         count=count,
     )
 
