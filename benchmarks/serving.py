@@ -92,10 +92,10 @@ def report(options, rates, latencies, calm) -> list[str]:
         quiet = [milliseconds(calm[name], at) for at in (50, 99)] if name in calm else [None] * 2
         rows.append([title, figure(rate), spread, share(rate / best), *busy, *quiet])
     return [
-        f"{options.backbone} at {SIDE} px with random weights, photos of {PHOTO[0]} × {PHOTO[1]} px as JPEG, each sent in "
-        f"a request of its own; locust and server on the same cores, {options.rounds} rounds in turn. Full load: {USERS} "
-        f"callers for {options.seconds} s that ask again at once. Half load: half as many questions a second as the "
-        f"server answered at full load, at random moments, for {2 * options.seconds} s.",
+        f"{options.backbone} at {SIDE} px with random weights, photos of {PHOTO[0]} × {PHOTO[1]} px as JPEG, each sent "
+        f"in a request of its own; locust and server on the same cores, {options.rounds} rounds in turn. Full load: "
+        f"{USERS} callers for {options.seconds} s that ask again at once. Half load: half as many questions a second "
+        f"as the server answered at full load, at random moments, for {2 * options.seconds} s.",
         table(
             (
                 "",

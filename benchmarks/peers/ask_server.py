@@ -1,4 +1,4 @@
-"""A load on a served model, for locust: `locust -f ask_server.py -u USERS --host ADDRESS`. Settings are environment variables.
+"""A load on a served model: `locust -f ask_server.py -u USERS --host ADDRESS`. Settings are environment variables.
 
 PICTURES  a folder of JPEGs, of which each request sends one
 RATE      requests a second of all users together, at random moments; 0: each asks again as soon as it is answered
@@ -15,13 +15,14 @@ from locust import HttpUser, events, task
 
 PHOTOS = [path.read_bytes() for path in sorted(Path(os.environ["PICTURES"]).glob("*.jpg"))]
 RATE = float(os.environ["RATE"])
-TIMES = Path(os.environ["TIMES"]).open("a", encoding="utf-8", buffering=1)
+TIMES = Path(os.environ["TIMES"])
 NEXT = itertools.count()
 
 
 @events.request.add_listener
 def keep(response_time, response, **_):
-    TIMES.write(f"{time.time()} {response_time / 1000} {response.status_code}\n")
+    with TIMES.open("a", encoding="utf-8") as file:
+        file.write(f"{time.time()} {response_time / 1000} {response.status_code}\n")
 
 
 class Caller(HttpUser):
