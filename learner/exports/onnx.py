@@ -8,44 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from learner.exports.contents import Contents
-
-INPUT, OUTPUTS = "pixels", ["probabilities", "distance", "none_of_these"]
-
-
-class ExportedNetwork(nn.Module):
-    """Everything from pixels to answers.
-
-    Takes `pixels` (images, image_size, image_size, 3) of bytes, RGB, squished; gives `probabilities` (images, classes),
-    `distance` (images,) from the training images, and `none_of_these` (images,) of booleans. Where the model cannot
-    tell, the distance is 0 and none of these is false.
-    """
-
-    mean: Tensor
-    std: Tensor
-    reference: Tensor
-
-    def __init__(self, contents: Contents):
-        super().__init__()
-        self.body, self.head = contents.model
-        self.temperature, self.neighbours = contents.spec.temperature, contents.spec.neighbours
-        self.threshold = contents.threshold
-        self.register_buffer("mean", torch.tensor(contents.spec.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(contents.spec.std).view(1, 3, 1, 1))
-        self.register_buffer("reference", contents.reference)
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        maps = self.body(x)
-        probs = (self.head(maps) / self.temperature).softmax(1)
-        if self.threshold is None:
-            distance = probs[:, 0] * 0
-            return probs, distance, distance > 1
-        features = nn.functional.normalize(maps.mean((2, 3)))
-        distance = 1 - (features @ self.reference.T).topk(self.neighbours).values[:, -1]
-        return probs, distance, distance > self.threshold
+from learner.exports.network import INPUT, OUTPUTS, ExportedNetwork
 
 
 def write_onnx(contents: Contents, target: Path) -> None:
