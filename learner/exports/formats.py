@@ -41,8 +41,8 @@ class Format:
     is_measured: bool = False
     """Whether its accuracy and speed on the validation images are measured beside the run's own model's."""
     tolerance: float = TOLERANCE
-    """Most that a probability (0 to 1) of a golden photo may differ. Where that is more than `TOLERANCE`, the class must
-    be the run's, unless the run's own first two classes lie closer together than this."""
+    """Most that a probability (0 to 1) of a golden photo may differ. The class must be the run's, too, unless the run's
+    own first two classes lie closer together than this."""
     module: str = ""
     """What must be installed to write it, besides what Thaw needs anyway; empty for nothing."""
     install: str = ""

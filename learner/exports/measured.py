@@ -67,11 +67,12 @@ class Measured:
     @property
     def speed_sentence(self) -> str:
         """`5.5 ms a photo one by one (the run's model 42 ms) …`."""
-        text = f"{_ms(self.export.alone_ms)} a photo one by one (the run's model {_ms(self.original.alone_ms)})"
+        alone = milliseconds(self.original.alone_ms)
+        text = f"{milliseconds(self.export.alone_ms)} a photo one by one (the run's model {alone})"
         if self.export.batch_ms is not None and self.original.batch_ms is not None:
             text += (
-                f", {_ms(self.export.batch_ms)} in batches of {self.batch} (the run's model "
-                f"{_ms(self.original.batch_ms)})"
+                f", {milliseconds(self.export.batch_ms)} in batches of {self.batch} (the run's model "
+                f"{milliseconds(self.original.batch_ms)})"
             )
         return f"{text}; on this machine's processor, {count(self.threads, 'thread')}, without reading the files."
 
@@ -105,5 +106,6 @@ def points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-0.0", "+0.0")
 
 
-def _ms(value: float) -> str:
+def milliseconds(value: float) -> str:
+    """`5.5 ms`, `42 ms`."""
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"

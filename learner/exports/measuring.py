@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from learner.atomic import written_whole
-from learner.datasets import bring_images, dataset_folder, image_path, split_by
+from learner.datasets import bring_images, dataset_folder, split_by
 from learner.datasets.images import read_squished
 from learner.evaluation.intervals import Discordance
 from learner.exports.contents import Contents
@@ -131,7 +131,7 @@ def _original(predictor: Predictor, images: RunImages, tell: Tell) -> tuple[Answ
     kept = images.kept_answers
     try:
         with np.load(kept) as arrays:
-            return Answers(arrays["probs"], arrays["distances"] if "distances" in arrays else None), speed
+            return Answers(arrays["probs"], arrays.get("distances")), speed
     except (OSError, ValueError, KeyError):
         pass  # not kept yet, or not whole
     answers = _ask(predictor, images.valid, tell)

@@ -54,7 +54,7 @@ class Proof:
         if not self.did_run:
             return (
                 f"Not proven here: only a Mac runs {format_.name}. A fresh process read it by {used}, and found the "
-                f"classes, the input, the outputs and {count(self.photos, 'photo')} in it. On a Mac, export it again to "
+                f"classes, the input, the outputs and {count(self.photos, 'photo')} in it. Export it again on a Mac to "
                 "have it proven."
             )
         same = "named the same classes" if format_.is_reduced else "gave the same answers"

@@ -84,7 +84,9 @@ def _compare(format_: Format, golden: GoldenPhoto, answer: dict[str, Any], conte
     exact = max(_largest_difference(answer["expected"], golden.probs), answer.get("apart", 0.0))
     for worst, most in ((exact, TOLERANCE), (differs, format_.tolerance)):
         if not worst <= most:  # true of what is not a number, too
-            raise ModelError(f"{where} a probability differs by {figure(worst)}, and at most {figure(most)} is allowed.")
+            raise ModelError(
+                f"{where} a probability differs by {figure(worst)}, and at most {figure(most)} is allowed."
+            )
     first, *others = sorted(golden.probs, reverse=True)
     is_sure = not others or first - others[0] > format_.tolerance
     if is_sure and np.argmax(said) != np.argmax(golden.probs):
@@ -103,8 +105,8 @@ def _compare_distance(format_: Format, golden: GoldenPhoto, answer: dict[str, An
     apart = abs(answer["distance"] - golden.distance)
     if not apart <= format_.tolerance:
         raise ModelError(
-            f"{_not_proven(format_.name)}: on photo {golden.file} ({golden.label}) the distance from the training photos "
-            f"differs by {figure(apart)}, and at most {figure(format_.tolerance)} is allowed."
+            f"{_not_proven(format_.name)}: on photo {golden.file} ({golden.label}) the distance from the training "
+            f"photos differs by {figure(apart)}, and at most {figure(format_.tolerance)} is allowed."
         )
     if answer["none"] != (golden.distance > threshold) and abs(golden.distance - threshold) > format_.tolerance:
         photo = f"photo {golden.file} ({golden.label})"

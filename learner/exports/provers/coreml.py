@@ -31,14 +31,18 @@ about = {
     if not name.startswith("com.github.apple")
 }
 described = model.get_spec().description
-if [each.name for each in described.input] != ["pixels"] or sorted(each.name for each in described.output) != sorted(NAMES):
+if [each.name for each in described.input] != ["pixels"] or sorted(each.name for each in described.output) != sorted(
+    NAMES
+):
     sys.exit("It takes or gives other values than it should.")
 
 
 def ask(images):
     said = model.predict({"pixels": Image.fromarray(images[0])})
-    return [numpy.asarray(said[name], kind).reshape(1, -1)[:, slice(None) if name == NAMES[0] else 0]
-            for name, kind in zip(NAMES, (float, float, bool), strict=True)]
+    return [
+        numpy.asarray(said[name], kind).reshape(1, -1)[:, slice(None) if name == NAMES[0] else 0]
+        for name, kind in zip(NAMES, (float, float, bool), strict=True)
+    ]
 
 
 if runs_here:

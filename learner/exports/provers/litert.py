@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 if Path(sys.argv[-1]).is_dir():
     sys.path.append(sys.argv.pop())
 
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 target = Path(sys.argv[1])
 about = json.loads(target.with_suffix(".json").read_text("utf-8"))

@@ -144,7 +144,7 @@ def test_an_export_stands_at_its_place_with_its_proof(trained, contents, tmp_pat
     assert made.proof.threshold == contents.spec.threshold(0.9)
     assert made.proof.sentence.startswith("Proven: opened in a fresh process by ")
     assert told[0] == "Loading the model" and "fresh process" in told[-1]
-    beside = {"safetensors": ["model.json", "model.py"]}.get(kind, [])
+    beside = {"safetensors": ["model.json", "model.py"], "learner": ["learner.requirements.txt"]}.get(kind, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([made.path.name, *beside])
 
 
