@@ -1,7 +1,7 @@
 """What the formats of a run's model cost and lose: accuracy and speed on its validation images, beside its own model.
 
-`python -m benchmarks.formats RUN … --rounds 3 --to FILE.json` prints a table. The rounds go through all formats in turn,
-so that what else the machine does meets each alike; figures of speed are medians over the rounds, each timed beside
+`python -m benchmarks.formats RUN … --rounds 3 --to FILE.json` prints a table. The rounds go through all formats in
+turn, so that what else the machine does meets each alike; speeds are medians over the rounds, each timed beside
 the run's own model.
 """
 

@@ -107,7 +107,7 @@ def export(
                 sealed.stat().st_size,
                 time.time(),
                 finding.did_run,
-                finding.measured and finding.measured.to_dict(),
+                None if finding.measured is None else finding.measured.to_dict(),
             )
             size = _put(written, target)
     except OSError as error:

@@ -89,10 +89,11 @@ def _read(store: Store, dataset: str, side: int, tell: Tell, images: Sequence[Im
     bring_images(store, dataset, images, tell)
     base = dataset_folder(store.workspace, dataset)
     tell(f"Reading {len(images):,} {name} images")
-    chunks = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    chunks = [list(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
 
-    def read(chunk: Sequence[Image]) -> np.ndarray:
-        return np.stack([read_squished(base / image.file, side) for image in chunk])
+    def read(chunk: list[Image]) -> np.ndarray:
+        pixels = [read_squished(base / image.file, side) for image in chunk]
+        return np.stack(pixels)
 
     return np.concatenate(list(ahead(partial(read, chunk) for chunk in chunks)))
 
@@ -135,12 +136,14 @@ def _original(predictor: Predictor, images: RunImages, tell: Tell) -> tuple[Answ
     except (OSError, ValueError, KeyError):
         pass  # not kept yet, or not whole
     answers = _ask(predictor, images.valid, tell)
-    told = {"probs": answers.probs} | ({} if answers.distances is None else {"distances": answers.distances})
     kept.parent.mkdir(exist_ok=True)
     for older in kept.parent.glob("answers-*.npz"):
         older.unlink(missing_ok=True)
     with written_whole(kept) as temporary, temporary.open("wb") as file:
-        np.savez(file, **told)
+        if answers.distances is None:
+            np.savez(file, probs=answers.probs)
+        else:
+            np.savez(file, probs=answers.probs, distances=answers.distances)
     return answers, speed
 
 

@@ -1,6 +1,6 @@
-"""Write the `learner.pkl` in tests/pickles with the release of fastai before ours, as pip still installs it.
+"""Write the `learner.pkl` beside this with the release of fastai before ours, as pip still installs it.
 
-`python tools/old_pickle.py 2.8.11` after ours went up: the test beside it opens what this wrote.
+`python tests/pickles/write.py 2.8.11` after ours went up; tests/learner/exports/test_old_pickle.py opens it.
 """
 
 import subprocess
@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "tests" / "pickles"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
 SIDE = 32
 
 
@@ -21,7 +21,7 @@ def main() -> None:
         subprocess.run([*pip, f"fastai=={version}"], check=True)
         paths = f"import sys; sys.path[:0] = [{packages!r}, {str(ROOT)!r}]"
         subprocess.run(
-            [sys.executable, "-c", f"{paths}; from tools.old_pickle import write; write({version!r})"], check=True
+            [sys.executable, "-c", f"{paths}; from tests.pickles.write import write; write({version!r})"], check=True
         )
 
 
