@@ -58,4 +58,5 @@ $(VENV)/dev.ok: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo "Installing what Thaw and its tests need; the first time takes some minutes."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(BIN)/python tools/web_runtime.py
+	@$(BIN)/python tools/litert_converter.py
 	@touch $@ $(VENV)/app.ok

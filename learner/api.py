@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 
     from learner.inference.predictor import Prediction, Predictor
 
-KIND_OF_SUFFIX = {".pkl": "learner", ".safetensors": "safetensors", ".onnx": "onnx"}
+KIND_OF_SUFFIX = {
+    ".pkl": "learner",
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".xml": "openvino",
+    ".tflite": "litert",
+    ".mlpackage": "coreml",
+}
 """What a model's file is written as, by its name's ending."""
 
 

@@ -132,7 +132,7 @@ def test_commands_and_options_that_there_are_not_would_be_found():
 
 @by_page
 def test_files_and_modules_that_a_page_names_exist(page):
-    named = set(NAMED.findall(page.read_text("utf-8"))) - {"learner.pkl"}
+    named = set(NAMED.findall(page.read_text("utf-8"))) - {"learner.pkl", "learner.requirements.txt"}
     missing = sorted(name for name in named if not exists(name))
     assert missing == []
 

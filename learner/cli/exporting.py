@@ -12,9 +12,10 @@ from learner.exports import USUAL_COVERAGE, Export
 from learner.exports.formats import FORMATS
 from learner.exports.proofs import proof_dict
 from learner.store import Store
+from learner.terminal import err
 from learner.wording import file_size
 
-ExportFormat = StrEnum("ExportFormat", {kind.upper(): kind for kind in FORMATS})  # type: ignore[misc]  # as for `Kind`
+ExportFormat = StrEnum("ExportFormat", {kind.upper().replace("-", "_"): kind for kind in FORMATS})  # type: ignore[misc]  # as for `Kind`
 USUAL = ExportFormat("learner")
 
 
@@ -47,6 +48,11 @@ def print_export(made: Export, beginning: str = "") -> None:
     """Path and size, the proof in a sentence, the SHA-256."""
     out.print(f"{beginning}{made.path} ({file_size(made.bytes)})", markup=False)
     out.print(made.proof.sentence, markup=False)
+    if measured := made.proof.on_validation:
+        out.print(measured.sentence, markup=False)
+        out.print(f"Speed: {measured.speed_sentence}", markup=False)
+        if measured.warning:
+            err.print(f"[yellow]Warning:[/] {measured.warning}")
     if made.proof.kind == "learner":
         out.print("It is a pickle, which can run any program hidden in it: open only those you trust.", markup=False)
     out.print(f"SHA-256 of {made.proof.sealed}: {made.sha256}", markup=False)

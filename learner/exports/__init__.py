@@ -3,6 +3,7 @@
 Needs no torch until one is made.
 """
 
+import importlib
 import shutil
 import tempfile
 import time
@@ -19,8 +20,20 @@ from learner.store import Store
 
 if TYPE_CHECKING:
     from learner.exports.contents import Contents
+    from learner.exports.measuring import RunImages
 
 USUAL_COVERAGE = 0.95
+WRITERS = {
+    "learner": "learner.exports.learner_pkl:write_learner",
+    "safetensors": "learner.exports.safetensors:write_safetensors",
+    "onnx": "learner.exports.onnx:write_onnx",
+    "onnx-fp16": "learner.exports.onnx_reduced:write_fp16",
+    "openvino": "learner.exports.openvino:write_openvino",
+    "litert": "learner.exports.litert:write_litert",
+    "coreml": "learner.exports.coreml:write_coreml",
+    "web": "learner.exports.web:write_web",
+}
+"""The function that writes each kind, by name, as its module loads torch. int8 takes images besides."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,9 @@ def export(
     checkpoint = store.checkpoint(run_id)
     folder = store.run_folder(run_id)
     target = _full_name(FORMATS[kind].file, target)
-    if kind == "web" and target.suffix != ".zip" and target.exists():
+    if FORMATS[kind].missing:
+        raise ModelError(f"{FORMATS[kind].name} cannot be written. {FORMATS[kind].missing}")
+    if FORMATS[kind].holds == "folder" and target.suffix != ".zip" and target.exists():
         raise ModelError(f"{target} is already there. Name another folder, or remove it first.")
     tell("Loading the model")
     from learner.evaluation.results import is_complete
@@ -67,15 +82,16 @@ def export(
 
     before = sha256_of(checkpoint)
     contents = Contents.read(checkpoint, coverage)
+    images = _images(store, run_id, kind, contents, before, tell)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".thaw-") as temporary:
-            written = write(contents, kind, Path(temporary), target.name, tell)
+            written = write(contents, kind, Path(temporary), target.name, tell, images)
             proven = _unpacked(kind, written)
             tell("Opening it in a fresh process without Thaw, to compare its answers")
 
             from learner.exports.proving import prove
 
-            finding = prove(kind, proven, contents)
+            finding = prove(kind, proven, contents, images, tell)
             sealed = written if written.is_file() else written / FORMATS[kind].sealed
             proof = Proof(
                 kind,
@@ -90,6 +106,8 @@ def export(
                 sha256_of(sealed),
                 sealed.stat().st_size,
                 time.time(),
+                finding.did_run,
+                None if finding.measured is None else finding.measured.to_dict(),
             )
             size = _put(written, target)
     except OSError as error:
@@ -111,24 +129,43 @@ def export_learner(checkpoint: Path, target: Path) -> Path:
     return target
 
 
-def write(contents: "Contents", kind: str, folder: Path, name: str, tell: Tell = lambda text: None) -> Path:
-    """Write an export of that kind into the empty `folder`, unproven, under `name`. Returns its path."""
-    tell(f"Writing {FORMATS[kind].name}")
-    packs, path = name.endswith(".zip"), folder / name
-    if kind == "learner":
-        from learner.exports.learner_pkl import write_learner as writer
-    elif kind == "safetensors":
-        from learner.exports.safetensors import write_safetensors as writer
+def write(
+    contents: "Contents",
+    kind: str,
+    folder: Path,
+    name: str,
+    tell: Tell = lambda text: None,
+    images: "RunImages | None" = None,
+) -> Path:
+    """Write an export of that kind into the empty `folder`, unproven, under `name`. Returns its path.
 
-        path = folder / FORMATS[kind].file if packs else path
-    elif kind == "onnx":
-        from learner.exports.onnx import write_onnx as writer
+    One in bytes needs `images` to know which ranges values take.
+    """
+    format_ = FORMATS[kind]
+    tell(f"Writing {format_.name}")
+    packs, path = name.endswith(".zip") and format_.holds != "file", folder / name
+    if packs:
+        path = folder / (Path(name).stem if kind == "web" else format_.file)
+    if kind == "onnx-int8":
+        from learner.exports.onnx_reduced import write_int8
+
+        assert images is not None  # `export` reads them
+        write_int8(contents, path, images.read_training())
     else:
-        from learner.exports.web import write_web as writer
+        module, _, function = WRITERS[kind].partition(":")
+        getattr(importlib.import_module(module), function)(contents, path)
+    return _packed(path, folder / name) if packs else path
 
-        path = folder / Path(name).stem if packs else path
-    writer(contents, path)
-    return _packed(path, folder / name) if packs and kind in ("safetensors", "web") else path
+
+def _images(
+    store: Store, run_id: int, kind: str, contents: "Contents", checkpoint_digest: str, tell: Tell
+) -> "RunImages | None":
+    """What an export of that kind is measured on; None where it is not."""
+    if not FORMATS[kind].is_measured:
+        return None
+    from learner.exports.measuring import read_images
+
+    return read_images(store, run_id, contents, checkpoint_digest, tell)
 
 
 def _full_name(usual: str, target: Path) -> Path:
@@ -157,7 +194,7 @@ def _unpacked(kind: str, written: Path) -> Path:
     folder = written.with_name("unpacked")
     with zipfile.ZipFile(written) as packed:
         packed.extractall(folder)
-    return folder / FORMATS[kind].file if kind == "safetensors" else next(folder.iterdir())
+    return folder / FORMATS[kind].file if FORMATS[kind].holds == "files" else next(folder.iterdir())
 
 
 def _siblings(path: Path) -> list[Path]:

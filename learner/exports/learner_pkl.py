@@ -17,6 +17,7 @@ from torch import nn
 
 from learner.atomic import written_whole
 from learner.exports.contents import Contents, with_temperature
+from learner.exports.requirements import requirements
 from learner.models.heads import as_plain_torch
 from learner.models.network import body_of, head_of
 
@@ -27,7 +28,7 @@ def write_learner(contents: Contents, target: Path) -> None:
     It is built anew from fastai's own blocks rather than pickled from training, whose transforms and callbacks are
     Thaw's. The temperature is in the last layer's weights. `learn.thaw` tells, in plain values, what the model is and
     what it says of a few photos. What fastai has no place for is left out: "none of these", and photos turned upright
-    by their EXIF mark.
+    by their EXIF mark. Beside it goes a `.requirements.txt` of the same stem: the versions it was written with.
     """
     spec = contents.spec
     with tempfile.TemporaryDirectory() as folder:
@@ -54,3 +55,4 @@ def write_learner(contents: Contents, target: Path) -> None:
         learn.path = target.parent.resolve()
         with written_whole(target) as temporary:
             learn.export(temporary.name)
+    target.with_suffix(".requirements.txt").write_text(requirements(), "utf-8")

@@ -4,14 +4,13 @@ import hashlib
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from learner.exports.formats import FORMATS
+from learner.exports.measured import Measured
 from learner.questions.answers import keep_answer, read_answer
 from learner.wording import count
 from learner.workspace import Workspace
-
-TOLERANCE = 1e-3
-"""Most that a probability (0 to 1) or a distance may differ."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,30 @@ class Proof:
     bytes: int
     at: float
     """When, in seconds since 1970."""
+    did_run: bool = True
+    """Whether it could be run here; where not, it was only read."""
+    measured: dict[str, Any] | None = None
+    """A `learner.exports.measured.Measured` as plain values, where it was measured."""
+
+    @property
+    def on_validation(self) -> Measured | None:
+        """How it does on the validation images beside the run's own model; None where that was not measured."""
+        return None if self.measured is None else Measured.from_dict(self.measured)
 
     @property
     def sentence(self) -> str:
         """For a person."""
+        format_ = FORMATS[self.kind]
         used = " and ".join(", ".join(f"{name} {version}" for name, version in self.versions.items()).rsplit(", ", 1))
+        if not self.did_run:
+            return (
+                f"Not proven here: only a Mac runs {format_.name}. A fresh process read it by {used}, and found the "
+                f"classes, the input, the outputs and {count(self.photos, 'photo')} in it. Export it again on a Mac to "
+                "have it proven."
+            )
+        same = "named the same classes" if format_.is_reduced else "gave the same answers"
         text = (
-            f"Proven: opened in a fresh process by {used}, it gave the same answers on {count(self.photos, 'photo')}; "
+            f"Proven: opened in a fresh process by {used}, it {same} on {count(self.photos, 'photo')}; "
             f"the largest difference of a probability was {figure(self.largest)}."
         )
         return f"{text} {self.note}" if self.note else text

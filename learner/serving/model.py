@@ -113,7 +113,7 @@ class ServedModel:
     def look(self, pixels: np.ndarray, heat_maps: bool = False) -> Outputs:
         """`pixels` is (images, image_size, image_size, 3) of bytes. Raises ModelError where there are no heat maps."""
         if heat_maps and not self.has_heat_maps:
-            raise ModelError("This file has no heat maps, as an older Thaw made it. Export it again.")
+            raise ModelError("This file has no heat maps. A whole ONNX export of this Thaw has them (--format onnx).")
         wanted = [*OUTPUTS[:2], HEAT_MAP] if heat_maps else OUTPUTS[:2]
         probs, distances, *maps = self._session.run(wanted, {INPUT: pixels})
         return Outputs(probs, distances, maps[0] if maps else None)

@@ -20,12 +20,12 @@ def provers_here(monkeypatch) -> None:
 
     from learner.exports import proving
 
-    def run(kind: str, path: Path) -> dict:
+    def run(kind: str, path: Path, *more: str) -> dict:
         said, before = io.StringIO(), Path.cwd()
-        monkeypatch.setattr(sys, "argv", [kind, str(path.resolve())])
+        monkeypatch.setattr(sys, "argv", [kind, str(path.resolve()), *more])
         try:
             with contextlib.redirect_stdout(said):
-                runpy.run_path(str(proving.PROVERS / f"{kind}.py"), run_name="__main__")
+                runpy.run_path(str(proving.PROVERS / f"{proving.FORMATS[kind].prover}.py"), run_name="__main__")
         finally:
             os.chdir(before)
         return json.loads(said.getvalue().splitlines()[-1])

@@ -9,6 +9,8 @@ import streamlit as st
 from learner.evaluation.results import is_complete, load_golden
 from learner.exports import USUAL_COVERAGE
 from learner.exports.formats import FORMATS, Format
+from learner.exports.litert_converter import converter_folder
+from learner.exports.measured import Measured, milliseconds
 from learner.exports.proofs import (
     Proof,
     download_file,
@@ -21,7 +23,7 @@ from learner.exports.proofs import (
 from learner.questions.process import ask
 from learner.store import Run, Store
 from learner.store.files import is_of_model
-from learner.wording import count, file_size
+from learner.wording import count, file_size, percent
 from ui import state
 from ui.names import plain
 from ui.questions import get_questions, show_question
@@ -33,11 +35,40 @@ ONNX_LINES = """\
 import numpy, onnxruntime
 from PIL import Image
 
-session = onnxruntime.InferenceSession("model.onnx")
+session = onnxruntime.InferenceSession("{file}")
 about = session.get_modelmeta().custom_metadata_map  # classes, image_size, coverage …, as JSON
 photo = Image.open("photo.jpg").convert("RGB").resize(({side}, {side}), Image.Resampling.BILINEAR)
 probabilities, distance, none_of_these = session.run(None, {{"pixels": numpy.asarray(photo)[None]}})
 """
+OPENVINO_LINES = """\
+import json, numpy, openvino
+from PIL import Image
+
+model = openvino.Core().read_model("model.xml")
+classes = json.loads(model.get_rt_info(["thaw", "classes"]).value)
+compiled = openvino.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})  # bf16 is quicker, and rounds
+photo = Image.open("photo.jpg").convert("RGB").resize(({side}, {side}), Image.Resampling.BILINEAR)
+said = compiled(numpy.asarray(photo)[None])
+probabilities, none_of_these = said["probabilities"], said["none_of_these"]
+"""
+LITERT_LINES = """\
+import json, numpy
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+classes = json.load(open("model.json", encoding="utf-8"))["classes"]
+run = Interpreter("model.tflite").get_signature_runner()
+photo = Image.open("photo.jpg").convert("RGB").resize(({side}, {side}), Image.Resampling.BILINEAR)
+said = run(pixels=numpy.asarray(photo)[None])
+probabilities, none_of_these = said["probabilities"], said["none_of_these"]
+"""
+LINES = {
+    "onnx": ONNX_LINES,
+    "onnx-fp16": ONNX_LINES,
+    "onnx-int8": ONNX_LINES,
+    "openvino": OPENVINO_LINES,
+    "litert": LITERT_LINES,
+}
 PKL_LINES = """\
 from fastai.learner import load_learner
 
@@ -47,7 +78,7 @@ label, _, probabilities = learn.predict("photo.jpg")
 
 
 def show_takeaway(store: Store, run: Run, result: dict[str, Any]) -> None:
-    """Four kinds of files: what each is for, its proof, its download."""
+    """Kinds of files: what each is for, its proof, how it does on the validation photos, its download."""
     st.caption(
         "Before a file is offered, it is opened in a fresh process that has nothing of Thaw, and must give the run's "
         "answers on a few validation photos that travel inside it."
@@ -58,7 +89,7 @@ def show_takeaway(store: Store, run: Run, result: dict[str, Any]) -> None:
         value=USUAL_COVERAGE,
         format_func=lambda share: f"{100 * share:.0f} %",
         help=f"Of pictures like the {count(result['images'], 'validation photo')}. The less, the more strangers are "
-        "noticed. It goes into every file that can hold it: safetensors, ONNX and the web demo.",
+        "noticed. It goes into every file that can hold it: all but learner.pkl.",
         key=f"coverage-{run.id}",
     )
     _begin(store, run, coverage)
@@ -91,6 +122,13 @@ def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
             return
         if read_proof(store.workspace, run.id, kind.kind) is not None:
             st.caption("The one that was made before is of another model or another share of answers.")
+    if kind.missing:
+        st.caption(plain(kind.missing))
+        return
+    if kind.kind == "litert" and not converter_folder().is_dir():
+        st.caption(
+            "The first time, its converter is fetched through pip: about 200 MB to download, 800 MB on the disk."
+        )
     show_question(
         file,
         partial(ask, store, "export", file, run.id, kind.kind, coverage),
@@ -102,7 +140,9 @@ def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
 
 
 def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
-    st.markdown(plain(proof.sentence))
+    (st.markdown if proof.did_run else st.warning)(plain(proof.sentence))
+    if measured := proof.on_validation:
+        _show_measured(measured)
     path = download_file(store.workspace, run.id, kind.kind)
     st.download_button(
         f"Download {kind.download} ({file_size(path.stat().st_size)})",
@@ -118,17 +158,57 @@ def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
             "learner.pkl is a pickle, which can run any program hidden in it: open only those you trust, and compare "
             'the SHA-256. It cannot hold "none of these", and does not turn photos upright by their EXIF mark.'
         )
+        st.download_button(
+            "Download its requirements.txt",
+            data=path.with_suffix(".requirements.txt").read_bytes,
+            file_name="requirements.txt",
+            mime="text/plain",
+            on_click="ignore",
+            help="The exact versions that it was written with; pip install -r requirements.txt brings them.",
+            key="download-requirements",
+        )
         _show_lines("Use it in Python", PKL_LINES)
     elif kind.kind == "safetensors":
         _show_lines("Load it without Thaw", read_loading_lines(path))
-    elif kind.kind == "onnx":
+    elif kind.kind in LINES:
         golden = load_golden(store.run_folder(run.id))
         assert golden is not None  # the export was proven with them
-        _show_lines("Use it in Python", ONNX_LINES.format(side=golden["image_size"]))
+        _show_lines("Use it in Python", LINES[kind.kind].format(side=golden["image_size"], file=kind.file))
+    elif kind.kind == "coreml":
+        st.caption("Unpack it and drag model.mlpackage into an Xcode project.")
     else:
         st.caption("Unpack it and open index.html; it needs no internet. It may also be put on any web site as it is.")
     st.caption(f"SHA-256 of {proof.sealed}")
     st.code(proof.sha256, language=None)
+
+
+def _show_measured(measured: Measured) -> None:
+    """Both beside each other, and what that says."""
+    before, now = measured.accuracies
+    rows = {
+        "The run's model": (before, measured.original),
+        "This file": (now, measured.export),
+    }
+    one, several = "A photo alone", f"A photo in batches of {measured.batch}"
+    table = [
+        {
+            "": name,
+            "Accuracy": percent(accuracy),
+            one: milliseconds(speed.alone_ms),
+            several: "–" if speed.batch_ms is None else milliseconds(speed.batch_ms),
+        }
+        for name, (accuracy, speed) in rows.items()
+    ]
+    alt = "Accuracy and speed of the run's model and of this file on the validation photos."
+    st.table(table, border="horizontal", width="content", hide_index=True, alt=alt)
+    st.caption(
+        plain(
+            f"{measured.sentence} Speed is this machine's processor's, {count(measured.threads, 'thread')}, without "
+            "reading the files."
+        )
+    )
+    if measured.warning:
+        st.warning(measured.warning)
 
 
 def _show_lines(title: str, lines: str) -> None:

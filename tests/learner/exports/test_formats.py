@@ -39,6 +39,8 @@ HEADS = {
 }
 
 
+PKL = ["learner.pkl", "learner.requirements.txt"]
+
 pytestmark = pytest.mark.usefixtures("provers_here")
 
 
@@ -122,7 +124,7 @@ def test_learner_pkl_keeps_the_order_of_classes_and_holds_calibrated_probabiliti
 ):
     store, run_id = trained
     pkl = export_learner(store.checkpoint(run_id), tmp_path)
-    assert pkl == tmp_path / "learner.pkl" and [path.name for path in tmp_path.iterdir()] == ["learner.pkl"]
+    assert pkl == tmp_path / "learner.pkl" and sorted(path.name for path in tmp_path.iterdir()) == PKL
     opened = Predictor.open(str(pkl), None, trust_pickle=True)
     assert opened.spec.classes == contents.spec.classes and opened.spec.temperature == 1
     files = [store.workspace.run_folder(run_id) / "golden" / photo.file for photo in contents.golden]
