@@ -31,6 +31,7 @@ WRITERS = {
     "openvino": "learner.exports.openvino:write_openvino",
     "litert": "learner.exports.litert:write_litert",
     "coreml": "learner.exports.coreml:write_coreml",
+    "hf": "learner.exports.hf:write_hf",
     "web": "learner.exports.web:write_web",
 }
 """The function that writes each kind, by name, as its module loads torch. int8 takes images besides."""

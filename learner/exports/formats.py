@@ -162,6 +162,17 @@ FORMATS = {
             install="coremltools",
         ),
         Format(
+            "hf",
+            "Hugging Face",
+            "huggingface",
+            "huggingface.zip",
+            "model.safetensors",
+            "A folder for the Hugging Face hub, which timm and Transformers open by its name there.",
+            "timm, or Transformers",
+            "hf",
+            "folder",
+        ),
+        Format(
             "web",
             "Web demo",
             "web-demo",

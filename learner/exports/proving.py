@@ -30,6 +30,7 @@ REFUSED = {
     "openvino": ["torch", "torchvision", "timm", "fastai", "onnx", "onnxruntime", "streamlit"],
     "litert": ["torch", "torchvision", "timm", "fastai", "onnx", "onnxruntime", "streamlit"],
     "coreml": ["torch", "torchvision", "timm", "fastai", "onnx", "onnxruntime", "streamlit"],
+    "hf": ["fastai", "onnxruntime", "onnx", "streamlit"],
     "web": ["torch", "torchvision", "timm", "fastai", "onnx", "streamlit"],
 }
 """What each prover must do without, although it may be installed here."""

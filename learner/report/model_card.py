@@ -24,8 +24,22 @@ from model import predict  # model.py, which lies beside model.safetensors and m
 probabilities, none_of_these, distance = predict("photo.jpg")"""
 
 
-def make_card(store: Store, run_id: int) -> str:
-    """The README.md: YAML, then Markdown. Raises what `learner.report.collecting.collect` raises."""
+HUB_LINES = """\
+import timm, torch
+from PIL import Image
+
+model = timm.create_model("hf-hub:{}", pretrained=True).eval()
+look = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+with torch.inference_mode():
+    probabilities = model(look(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1)[0]
+print(dict(zip(model.pretrained_cfg["label_names"], probabilities.tolist())))"""
+
+
+def make_card(store: Store, run_id: int, kind: str = "", repository: str = "") -> str:
+    """The README.md: YAML, then Markdown. Raises what `learner.report.collecting.collect` raises.
+
+    `kind` is the export that it lies beside, by default any of them; `repository` is `OWNER/NAME` on the hub.
+    """
     from huggingface_hub import ModelCard
 
     from learner.report import limits
@@ -38,7 +52,7 @@ def make_card(store: Store, run_id: int) -> str:
         "Training data": _data(told),
         "Training": _training(told),
         "Evaluation": _evaluation(told),
-        "How to use it": _use(),
+        "How to use it": _use(kind, repository or "OWNER/NAME"),
         "None of these": _strangers(load_golden(folder), load_predictions(folder)["distance"]),
         "Limits": "\n".join(f"- {escaped(sentence)}" for sentence in limits(told)),
         "Intended use": f"{NOT_STATED}",
@@ -160,7 +174,11 @@ def _evaluation(told: Collected) -> str:
     )
 
 
-def _use() -> str:
+def _use(kind: str, repository: str) -> str:
+    if kind == "hf":
+        return _fenced(HUB_LINES.format(repository), "python")
+    if kind == "safetensors":
+        return _fenced(TORCH_LINES, "python")
     return (
         "Both are exported by Thaw, and proven against the run's own answers.\n\nWith fastai and timm:\n\n"
         f"{_fenced(FASTAI_LINES, 'python')}\n\nWith torch and timm:\n\n{_fenced(TORCH_LINES, 'python')}"

@@ -7,6 +7,7 @@ large ones: `HEAD`/`GET /<repository>/resolve/<revision>/<file>` describes the f
 same server under the name localhost), which sends it and understands `Range`.
 """
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -25,6 +26,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def hub(files: dict[str, bytes], requests: list[str] | None = None) -> Iterator[str]:
     """A healthy hub holding `files`, keyed `<owner>/<name>/<file>`; each request is noted in `requests`."""
     with _serve(_Healthy, files=files, requests=requests if requests is not None else []) as url:
+        yield url
+
+
+@contextmanager
+def taking(files: dict[str, bytes], token: str, requests: list[str] | None = None) -> Iterator[str]:
+    """A hub that whoever has `token` can push to; what was pushed stands in `files`."""
+    with _serve(_Taking, files=files, token=token, requests=requests if requests is not None else []) as url:
         yield url
 
 
@@ -163,6 +171,63 @@ class _Healthy(_Quiet):
             self.answer(206, headers, content[start:])
         else:
             self.answer(200, {}, content)
+
+
+class _Taking(_Healthy):
+    """A hub that takes what is pushed into `files`, large files by LFS as the hub does."""
+
+    token: str
+
+    def do_GET(self) -> None:
+        asked = re.fullmatch(r"/api/models/([^/]+/[^/?]+).*", self.path)
+        if asked:
+            self.describe(asked[1])
+        else:
+            super().do_GET()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.requests.append(f"POST {self.path}")
+        if self.headers.get("Authorization") != f"Bearer {self.token}":
+            self.answer(401, {"X-Error-Message": "Invalid credentials"})
+        elif self.path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'ada'}/{asked['name']}"
+            self.say({"url": f"http://127.0.0.1:{self.server.server_port}/{name}", "name": name})
+        elif self.path == "/api/validate-yaml":
+            self.say({"errors": [], "warnings": []})
+        elif self.path.endswith("/preupload/main"):
+            modes = [(one["path"], one["size"] > 100_000) for one in json.loads(body)["files"]]
+            self.say({"files": [{"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+                                for path, large in modes]})  # fmt: skip
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            objects = json.loads(body)["objects"]
+            here = f"http://127.0.0.1:{self.server.server_port}/lfs"
+            links = [{**one, "actions": {"upload": {"href": f"{here}/{one['oid']}"}}} for one in objects]
+            self.say({"transfer": "basic", "objects": links}, "application/vnd.git-lfs+json")
+        elif "/commit/main" in self.path:
+            self.commit(re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main.*", self.path)[1], body)
+        else:
+            self.answer(404, {})
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        oid = self.path.rpartition("/")[2]
+        assert hashlib.sha256(content).hexdigest() == oid
+        self.files[f"lfs/{oid}"] = content
+        self.answer(200, {})
+
+    def commit(self, repository: str, body: bytes) -> None:
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                self.files[f"{repository}/{value['path']}"] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                self.files[f"{repository}/{value['path']}"] = self.files[f"lfs/{value['oid']}"]
+        self.say({"commitUrl": f"http://127.0.0.1/{repository}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def say(self, values: dict, kind: str = "application/json") -> None:
+        self.answer(200, {"Content-Type": kind}, json.dumps(values).encode())
 
 
 class _BreakingOff(_Healthy):

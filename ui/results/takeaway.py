@@ -77,6 +77,17 @@ label, _, probabilities = learn.predict("photo.jpg")
 """
 
 
+SERVED = ("onnx", "onnx-fp16", "onnx-int8")
+SERVE_LINES = """\
+python -m learner serve {file}  # listens on this machine; http://127.0.0.1:8600/docs is a page to try it on
+curl -F images=@photo.jpg http://127.0.0.1:8600/v1/predict
+"""
+PUSH_LINES = """\
+hf auth login  # once
+python -m learner export {run} --format hf --push OWNER/NAME  # with a model card; --private for your eyes only
+"""
+
+
 def show_takeaway(store: Store, run: Run, result: dict[str, Any]) -> None:
     """Kinds of files: what each is for, its proof, how it does on the validation photos, its download."""
     st.caption(
@@ -174,8 +185,12 @@ def _show_offer(store: Store, run: Run, kind: Format, proof: Proof) -> None:
         golden = load_golden(store.run_folder(run.id))
         assert golden is not None  # the export was proven with them
         _show_lines("Use it in Python", LINES[kind.kind].format(side=golden["image_size"], file=kind.file))
+        if kind.kind in SERVED:
+            _show_lines("Let it answer other programs", SERVE_LINES.format(file=kind.file), "bash")
     elif kind.kind == "coreml":
         st.caption("Unpack it and drag model.mlpackage into an Xcode project.")
+    elif kind.kind == "hf":
+        _show_lines("Put it on the hub", PUSH_LINES.format(run=run.id), "bash")
     else:
         st.caption("Unpack it and open index.html; it needs no internet. It may also be put on any web site as it is.")
     st.caption(f"SHA-256 of {proof.sealed}")
@@ -211,9 +226,9 @@ def _show_measured(measured: Measured) -> None:
         st.warning(measured.warning)
 
 
-def _show_lines(title: str, lines: str) -> None:
+def _show_lines(title: str, lines: str, language: str = "python") -> None:
     with st.expander(title):
-        st.code(lines, language="python")
+        st.code(lines, language=language)
 
 
 def _proof_that_fits(store: Store, run_id: int, kind: str, coverage: float) -> Proof | None:

@@ -17,6 +17,7 @@ from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
 from learner.recipe import Head
 from learner.training.prepare import map_size
+from tests.learner.cli.conftest import thaw  # noqa: F401
 from tests.samples import SMALL
 
 SIZE = 32
