@@ -36,7 +36,12 @@ def write_hf(contents: Contents, target: Path) -> None:
         if not torch.allclose(model(pixels), ours, atol=1e-3):
             raise _not_timms(contents, "timm's pools the feature map in another way")
     size = (3, spec.image_size, spec.image_size)
-    seen = {"input_size": size, "mean": tuple(spec.mean), "std": tuple(spec.std), "interpolation": "bilinear"}
+    seen: dict[str, Any] = {
+        "input_size": size,
+        "mean": tuple(spec.mean),
+        "std": tuple(spec.std),
+        "interpolation": "bilinear",
+    }
     seen |= {"crop_pct": 1.0, "crop_mode": "squash"}
     save_for_hf(
         model,
