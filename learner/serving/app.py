@@ -64,7 +64,7 @@ class ClassOut(BaseModel):
     """A class and how probable it is."""
 
     label: str
-    probability: Annotated[float, Field(ge=0, le=1.0001)]
+    probability: Annotated[float, Field(ge=0, le=1)]
 
 
 class PredictionOut(BaseModel):
@@ -175,13 +175,25 @@ class _Server:
             openapi_extra={"requestBody": described_body(self._settings.max_images)},
             responses=_problems(400, 401, 408, 413, 415, 422, 503),
             summary="Say what is on images",
+            tags=["Model"],
         )(self.predict)
         app.get(
-            "/v1/model", response_model=ModelOut, dependencies=known, responses=_problems(401), summary="What is served"
+            "/v1/model",
+            response_model=ModelOut,
+            dependencies=known,
+            responses=_problems(401),
+            summary="What is served",
+            tags=["Model"],
         )(self.about)
-        app.get("/health", response_class=PlainTextResponse, summary="Whether the process answers")(self.health)
+        app.get("/health", response_class=PlainTextResponse, summary="Whether the process answers", tags=["Server"])(
+            self.health
+        )
         app.get(
-            "/ready", response_class=PlainTextResponse, responses=_problems(503), summary="Whether the model answers"
+            "/ready",
+            response_class=PlainTextResponse,
+            responses=_problems(503),
+            summary="Whether images are taken on",
+            tags=["Server"],
         )(self.ready)
         app.get(
             "/metrics",
@@ -189,6 +201,7 @@ class _Server:
             dependencies=known,
             responses=_problems(401),
             summary="Figures for Prometheus",
+            tags=["Server"],
         )(self.metrics)
 
     def described(self, usual: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -261,7 +274,8 @@ class _Server:
             file=picture.name,
             error=None,
             classes=[
-                ClassOut(label=label, probability=prob) for label, prob in zip(answer.labels, answer.probs, strict=True)
+                ClassOut(label=label, probability=min(prob, 1.0))
+                for label, prob in zip(answer.labels, answer.probs, strict=True)
             ],
             none_of_these=answer.none_of_these,
             distance=answer.distance,
