@@ -32,6 +32,14 @@ def drop_zone(key: str, predict: bool = False) -> tuple[str | None, bool]:
     return zone.arrived, bool(zone.busy)
 
 
+def live_camera(run_id: int, side: int, coverage: float) -> None:
+    """What a camera sees and the run's model says of it; frames are sent with `side` pixels a side (`ui.web.live`)."""
+    _element("live")(
+        key="live-camera",
+        data={"run": run_id, "side": side, "coverage": str(coverage), "space": state.entered().space},
+    )
+
+
 @dataclass(frozen=True)
 class Tile:
     """One picture of a `picture_picker`."""
