@@ -79,7 +79,7 @@ def store_of(place: Entered) -> Store:
     return _store(place.workspace, place.for_reading, who, place.quotas.queued)
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def _store(workspace: Workspace, for_reading: str, who: str, most_queued: int) -> Store:
     return Store(workspace, for_reading, who, most_queued)
 

@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from learner import Store, ThawError
 from learner.datasets.uploads import clear_abandoned
 from learner.housekeeping import clean_up
+from learner.jobs.process import use_patient_threads
 from learner.logs import use_json, wants_json
 from ui import people
 from ui.web.guard import OPEN, Guard
@@ -29,6 +30,7 @@ routes = [*upload_routes, *picture_routes, *live_routes, *health_routes]
 @asynccontextmanager
 async def making_ready(_app: object) -> AsyncIterator[None]:
     """For as long as the server runs. What the first page needs is made ready while the browser fetches its scripts."""
+    use_patient_threads()  # models answer in this process, beside browsers and training
     if wants_json():
         use_json()
     if people.is_open_to_others() and not people.may_be_open():
