@@ -1,4 +1,4 @@
-"""What the server does beside showing pages: who may speak to it, uploads, thumbnails, a live camera, its health."""
+"""What the server does beside showing pages: who may speak to it, uploads, pictures, a live camera, its health."""
 
 import logging
 import threading
@@ -16,6 +16,7 @@ from ui import people
 from ui.web.guard import OPEN, Guard
 from ui.web.health import health_routes
 from ui.web.live import live_routes
+from ui.web.maps import map_routes
 from ui.web.pictures import picture_routes
 from ui.web.uploads import upload_routes
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 __all__ = ["making_ready", "middleware", "routes"]
 
 middleware = [Middleware(Guard)]
-routes = [*upload_routes, *picture_routes, *live_routes, *health_routes]
+routes = [*upload_routes, *picture_routes, *live_routes, *map_routes, *health_routes]
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """Parts of pages that Streamlit has none of: each is a little HTML, CSS and JavaScript beside this file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,6 +38,23 @@ def live_camera(run_id: int, side: int, coverage: float) -> None:
         key="live-camera",
         data={"run": run_id, "side": side, "coverage": str(coverage), "space": state.entered().space},
     )
+
+
+def photo_map(
+    url: str, thumbnail: str, pending: Mapping[str, str], cell: tuple[str, str] | None, key: str
+) -> list[str]:
+    """Photos as marks in the plane (`ui.web.maps`); returns the paths of those that are chosen, none under a new `key`.
+
+    `thumbnail` is an address with SHA256 in it, `pending` says by path what is to become of a photo, and `cell` are the
+    true and the predicted class of the validation photos that stand out.
+    """
+    result = _element("map")(
+        key=key,
+        data={"url": url, "thumbnail": thumbnail, "pending": dict(pending), "cell": cell},
+        default={"chosen": []},
+        on_chosen_change=lambda: None,
+    )
+    return list(result.chosen or [])
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Frames of a camera and what a real web process answers at once."""
+"""What a real web process answers of a model: frames of a camera at once, and the map of a run's photos."""
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from learner.evaluation.map_layout import make_map
 from learner.inference.predictor import Predictor
 from learner.store import Store
 from tests.samples import copy_workspace, make_photos
@@ -63,3 +65,12 @@ def test_what_cannot_be_looked_at_is_told(client, changes, content, status, said
 def test_only_pages_of_ours_may_ask(client, frame):
     del client.headers["X-Thaw"]
     assert client.post("/api/live", params=ASKED, content=frame).status_code == 403
+
+
+def test_a_map_comes_whole_once_it_was_made(client, workspace):
+    for run in (1, 7):
+        assert client.get(f"/api/maps/{run}").status_code == 404
+    made = make_map(Store(workspace), 1)
+    answer = client.get("/api/maps/1")
+    assert answer.status_code == 200 and answer.headers["content-encoding"] == "gzip"
+    assert answer.json() == asdict(made)
