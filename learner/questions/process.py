@@ -23,7 +23,7 @@ from learner.store import Store
 log = logging.getLogger(__name__)
 
 Question = Literal[
-    "layers", "previews", "speed", "rates", "strategy", "learning_curve", "results", "test", "export", "map"
+    "layers", "previews", "speed", "rates", "strategy", "learning_curve", "results", "test", "export", "map", "pool"
 ]
 
 ANSWERED_BY: dict[Question, str] = {
@@ -36,6 +36,7 @@ ANSWERED_BY: dict[Question, str] = {
     "results": "learner.evaluation.inspect:complete",
     "test": "learner.evaluation.inspect:look_at_test",
     "export": "learner.exports:prepare",
+    "pool": "learner.advice.pool_order:order_pool",
     "map": "learner.evaluation.map_layout:make_map",
 }
 """The function that answers, by name, as the rooms that import torch lie above this one. It is called with the store,
