@@ -34,7 +34,7 @@ async def _live(request: Request) -> Response:
     if "x-thaw" not in request.headers:
         return _refused("This address is for Thaw's own pages.", 403)
     asked = request.query_params
-    if not asked.get("run", "").isdecimal() or asked.get("coverage") not in map(str, COVERAGES):
+    if not asked.get("run", "").isdecimal() or asked.get("coverage", "") not in [str(share) for share in COVERAGES]:
         return _refused("The address names no run and coverage.", 400)
     frame = bytearray()
     try:
