@@ -59,9 +59,9 @@ def main() -> None:
         )
     text = [
         f"{options.seeds} seeds a set, {options.rounds} rounds of {options.step} labels after the first {STARTED_WITH} "
-        "a class. Accuracy on the judging photos after the last round; the gain over random labels is the mean over all "
-        "rounds, in points, with its 95 % interval over the seeds (paired, Student's t). The last column: labels that "
-        "chosen ones save, when as good as all the random ones.",
+        "a class. Accuracy on the judging photos after the last round; the gain over random labels is the mean over "
+        "all rounds, in points, with its 95 % interval over the seeds (paired, Student's t). The last column: labels "
+        "that chosen ones save, when as good as all the random ones.",
         table(
             ("set", "photos", "random", "least sure", "chosen", "gain, least sure", "gain, chosen", "labels saved"),
             rows,

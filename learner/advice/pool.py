@@ -82,6 +82,11 @@ def read_order(file: Path) -> PoolOrder | None:
 
 def runs_for(store: Store, dataset: str) -> list[Run]:
     """Runs whose model can order the pool, the newest first: those that ended, on any version of the data set."""
+    return [run for run in _ended(store, dataset) if store.files.has(store.workspace.checkpoint(run.id))]
+
+
+def _ended(store: Store, dataset: str) -> list[Run]:
+    """Runs on the data set with a result, the newest first, but those of studies."""
     return [
         run
         for run in store.runs.all()
@@ -171,7 +176,7 @@ def growth(store: Store, dataset: str) -> list[Grown]:
     would not compare.
     """
     rows: dict[int, Grown] = {}
-    for run in runs_for(store, dataset):
+    for run in _ended(store, dataset):
         version = store.runs.dataset_of(run)[1]
         result = load_result(store.run_folder(run.id))
         facts = run.facts

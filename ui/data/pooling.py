@@ -23,7 +23,7 @@ from learner.advice.pool import (
 from learner.datasets.exclusions import ImageRow
 from learner.errors import DatasetError
 from learner.questions.process import ask
-from learner.store import Run
+from learner.store import Run, Store
 from learner.wording import count, percent_with_interval
 from ui import state
 from ui.charts import INKS
@@ -183,14 +183,21 @@ def show_training_again(working: Working, run: Run | None, labels: int) -> None:
 
 def show_growth(working: Working) -> None:
     """How the accuracy grew with the labelled photos, once there are two runs to tell it."""
-    rows = growth(working.store, working.name)
+    runs = tuple(run.id for run in runs_for(working.store, working.name))
+    rows = _grown(working.name, runs, working.store)
     if len(rows) < 2:
         return
     st.subheader("What the labels brought")
-    show_chart(_growth, [vars(row) for row in rows], state.is_dark(), alt=_told(rows))
+    show_chart(growth_chart, [vars(row) for row in rows], state.is_dark(), alt=_told(rows))
     st.caption(
         f"{_told(rows)} All on the same {count(rows[-1].valid_images, 'validation photo')}; bars are 95 % intervals."
     )
+
+
+@state.cached(st.cache_data, max_entries=4, show_spinner=False)
+def _grown(name: str, runs: tuple[int, ...], _store: Store) -> list[Grown]:
+    """Read once for the runs there are: the page is drawn anew with every few labels."""
+    return growth(_store, name)
 
 
 def _told(rows: list[Grown]) -> str:
@@ -199,7 +206,7 @@ def _told(rows: list[Grown]) -> str:
     return f"With {photos} to learn from {first} were right, with {rows[-1].train_images:,} {last}."
 
 
-def _growth(rows: list[dict], dark: bool) -> alt.LayerChart | alt.FacetChart:
+def growth_chart(rows: list[dict], dark: bool) -> alt.LayerChart | alt.FacetChart:
     """Accuracy over the photos that a run learnt from, with its 95 % interval."""
     ink = INKS[dark]
     plain_rows = [{**row, "low": row["interval"][0], "high": row["interval"][1]} for row in rows]
