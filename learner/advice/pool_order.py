@@ -11,11 +11,13 @@ from learner.inference.batches import model_key
 from learner.inference.predictor import Predictor
 from learner.inference.seen import Tell, see
 from learner.models.checkpoint import load_model
-from learner.questions.answers import keep_answer
+from learner.questions.answers import forget_oldest, keep_answer
 from learner.store import Store
 
 CHOSEN = 300
 """Photos that are chosen to differ from each other; the rest follow by how unsure the model is of them."""
+KEPT = 20
+"""Orders that a workspace keeps: one of 25,000 photos has some megabytes."""
 PROPOSALS = 3
 """Classes that are kept of each photo, the most probable ones."""
 
@@ -61,4 +63,5 @@ def order_pool(store: Store, run_id: int, dataset: str, tell: Tell = lambda text
         pool=len(rows),
     )
     keep_answer(file, made)
+    forget_oldest(file.parent, KEPT)
     return made

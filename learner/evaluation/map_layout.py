@@ -16,13 +16,15 @@ from learner.inference.batches import model_key
 from learner.inference.predictor import Predictor
 from learner.inference.seen import Tell, see
 from learner.models.checkpoint import load_model
-from learner.questions.answers import keep_answer
+from learner.questions.answers import forget_oldest, keep_answer
 from learner.recipe import Recipe
 from learner.store import Image, Run, Store
 from learner.wording import duration
 
 MOST = 25_000
 """Photos of a map: beyond, laying out takes minutes. Those of validation come first, then every class in turn."""
+KEPT = 20
+"""Maps that a workspace keeps: one of 25,000 photos has some megabytes."""
 COMPONENTS = 50
 """Principal components that t-SNE starts from, as its authors advise: distances lose little, and it is far faster."""
 PERPLEXITY = 30
@@ -76,6 +78,7 @@ def make_map(store: Store, run_id: int, tell: Tell = lambda text: None) -> Photo
         y=[round(float(value), 5) for value in xy[:, 1]],
     )
     keep_answer(file, made)
+    forget_oldest(file.parent, KEPT)
     return made
 
 

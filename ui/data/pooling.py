@@ -203,7 +203,7 @@ def _grown(name: str, runs: tuple[int, ...], _store: Store) -> list[Grown]:
 def _told(rows: list[Grown]) -> str:
     first, last = (percent_with_interval(row.accuracy, row.interval) for row in (rows[0], rows[-1]))
     photos = count(rows[0].train_images, "photo")
-    return f"With {photos} to learn from {first} were right, with {rows[-1].train_images:,} {last}."
+    return f"{first} right after learning from {photos}, {last} after {rows[-1].train_images:,}."
 
 
 def growth_chart(rows: list[dict], dark: bool) -> alt.LayerChart | alt.FacetChart:
@@ -211,7 +211,12 @@ def growth_chart(rows: list[dict], dark: bool) -> alt.LayerChart | alt.FacetChar
     ink = INKS[dark]
     plain_rows = [{**row, "low": row["interval"][0], "high": row["interval"][1]} for row in rows]
     base = alt.Chart(alt.Data(values=plain_rows)).encode(
-        x=alt.X("train_images:Q", title="Photos learnt from", scale=alt.Scale(zero=False, padding=20)),
+        x=alt.X(
+            "train_images:Q",
+            title="Photos learnt from",
+            scale=alt.Scale(zero=False, padding=20),
+            axis=alt.Axis(format=",d", tickMinStep=1, tickCount=6, grid=False),
+        ),
         tooltip=[
             alt.Tooltip("run:Q", title="Run"),
             alt.Tooltip("train_images:Q", title="Learnt from", format=","),

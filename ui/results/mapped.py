@@ -38,7 +38,7 @@ def show_map(shown: Shown) -> None:
     working = working_on(shown.store, shown.dataset)
     show_corrections(shown, working)
     if len(made.classes) <= BESIDE:
-        left, right = st.columns([2, 5], gap="medium")
+        left, right = st.columns([2 if len(made.classes) < charts.FEW_CLASSES else 3, 5], gap="medium")
     else:
         left, right = st.expander("Confusion matrix: choose a cell to see its photos on the map"), st.container()
     with left:

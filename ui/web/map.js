@@ -53,6 +53,7 @@ function show(root, kept, part) {
   const { photos, view } = kept;
   const total = photos.path.length;
   const X = Float32Array.from(photos.x), Y = Float32Array.from(photos.y);
+  const spread = [X, Y].map((axis) => Math.max(0.05, axis.reduce((a, b) => Math.max(a, b), 0) - axis.reduce((a, b) => Math.min(a, b), 1)));
   const screenX = new Float32Array(total), screenY = new Float32Array(total);
   const picked = new Set();
   const [points, over, field, card] = ['points', 'over', 'field', 'card'].map(part);
@@ -178,7 +179,7 @@ function show(root, kept, part) {
     if (!pixels) return;
     if (!stamps || stamps.zoom !== view.zoom) makeStamps();
     pixels.fill(0);
-    const side = Math.min(width, height) * 0.94 * view.zoom;
+    const side = fitted() * view.zoom;
     const [left, top] = [width / 2 - view.x * side, height / 2 - view.y * side];
     const paint = groups.kinds.map(({ colour }) => packed(colour));
     const [faint, ring] = [packed(dark ? '#2f3b42' : '#dbe2e6'), packed(dark ? '#ffffff' : '#15232c')];
@@ -206,6 +207,10 @@ function show(root, kept, part) {
     points.getContext('2d').putImageData(image, 0, 0);
     mark();
   }
+  // Pixels for the whole of an axis where all marks just fit in; they lie around the middle.
+  function fitted() {
+    return 0.92 * Math.min(width / spread[0], height / spread[1]);
+  }
   function redraw() {
     if (!frame) frame = requestAnimationFrame(draw);
   }
@@ -228,16 +233,16 @@ function show(root, kept, part) {
     part('move').setAttribute('aria-checked', mode === 'move');
   }
   function zoom(factor, x = width / 2, y = height / 2) {
-    const before = Math.min(width, height) * 0.94 * view.zoom;
+    const before = fitted() * view.zoom;
     const [px, py] = [view.x + (x - width / 2) / before, view.y + (y - height / 2) / before];
     view.zoom = Math.min(Math.max(view.zoom * factor, 1), MOST_ZOOM);
-    const after = Math.min(width, height) * 0.94 * view.zoom;
+    const after = fitted() * view.zoom;
     view.x = px - (x - width / 2) / after;
     view.y = py - (y - height / 2) / after;
     bound();
   }
   function pan(dx, dy) {
-    const side = Math.min(width, height) * 0.94 * view.zoom;
+    const side = fitted() * view.zoom;
     view.x -= dx / side;
     view.y -= dy / side;
     bound();
