@@ -56,7 +56,7 @@ def show_page() -> None:
     labelling = st.session_state.get(state.DATA_VIEW, st.query_params.get(state.VIEW)) == "pool"
     show_bar(working, primary=not waiting and not labelling)
     if not working.edits and not waiting and len(working.counts()) > 1:
-        next_step("train", f"Plan the training on {plain(name)}")
+        next_step("train", f"Plan the training on {plain(name)}", primary=not labelling)
     show_view(working)
 
 

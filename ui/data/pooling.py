@@ -51,6 +51,11 @@ def show_pool(working: Working) -> None:
         )
         show_adding(working)
         return
+    if not state.entered().may_change:
+        st.markdown(f"{count(len(waiting), 'photo waits', 'photos wait')} for a class.")
+        st.caption(state.entered().for_reading)
+        show_growth(working)
+        return
     run = choose_model(working)
     order = show_order(working, run) if run else []
     if order is not None:
