@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from learner.advice.pool import pool_of
 from learner.store import Store
 from learner.wording import count
 from ui import state
@@ -11,6 +12,7 @@ from ui.data.card import show_card
 from ui.data.checking import show_checks
 from ui.data.imports import show_arrivals
 from ui.data.pictures import show_pictures
+from ui.data.pooling import show_pool
 from ui.data.splitting import show_split
 from ui.data.versions import show_versions
 from ui.data.working import Working, working_on
@@ -20,6 +22,7 @@ from ui.names import plain
 VIEWS = {
     "pictures": ("Images", show_pictures),
     "checks": ("Checks", show_checks),
+    "pool": ("To label", show_pool),
     "split": ("Split", show_split),
     "card": ("Data card", show_card),
     "versions": ("Versions", show_versions),
@@ -50,9 +53,10 @@ def show_page() -> None:
         return
     working = working_on(store, name)
     show_summary(working)
-    show_bar(working, primary=not waiting)
+    labelling = st.session_state.get(state.DATA_VIEW, st.query_params.get(state.VIEW)) == "pool"
+    show_bar(working, primary=not waiting and not labelling)
     if not working.edits and not waiting and len(working.counts()) > 1:
-        next_step("train", f"Plan the training on {plain(name)}")
+        next_step("train", f"Plan the training on {plain(name)}", primary=not labelling)
     show_view(working)
 
 
@@ -89,6 +93,8 @@ def show_view(working: Working) -> None:
     titles = {key: title for key, (title, _) in VIEWS.items()}
     if findings:
         titles["checks"] = f"Checks ({len(findings):,}{', ' + count(serious, 'serious', 'serious') if serious else ''})"
+    if waiting := len(pool_of(working.rows)):
+        titles["pool"] = f"To label ({waiting:,})"
     VIEWS[state.choose_view(titles, "pictures", state.DATA_VIEW)][1](working)
 
 

@@ -24,7 +24,7 @@ def show_page() -> None:
     batch_id = st.query_params.get(state.BATCH)
     if batch_id is None:
         show_classes(run)
-        show_ways(store)
+        show_ways(store, run)
         show_recent(store)
         return
     try:

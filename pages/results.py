@@ -10,6 +10,7 @@ from ui.frame import empty, next_step, page
 from ui.results.compare import show_compare
 from ui.results.documents import show_keeping
 from ui.results.learning_curve import show_help
+from ui.results.mapped import show_map
 from ui.results.mistakes import show_mistakes
 from ui.results.overview import show_overview
 from ui.results.shown import Shown
@@ -25,6 +26,7 @@ def show_to_take(shown: Shown) -> None:
 VIEWS = {
     "overview": ("Overview", show_overview),
     "mistakes": ("Mistakes", show_mistakes),
+    "map": ("Map", show_map),
     "compare": ("Compare", show_compare),
     "help": ("What would help", show_help),
     "takeaway": ("Take away", show_to_take),

@@ -70,12 +70,16 @@ def enter(place: Entered) -> None:
 
 def get_store() -> Store:
     """The store of the workspace that this page may work in, opened once a server."""
-    place = entered()
+    return store_of(entered())
+
+
+def store_of(place: Entered) -> Store:
+    """As `get_store`, for a request that is no page's."""
     who = place.person.name if place.person else ""
     return _store(place.workspace, place.for_reading, who, place.quotas.queued)
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def _store(workspace: Workspace, for_reading: str, who: str, most_queued: int) -> Store:
     return Store(workspace, for_reading, who, most_queued)
 

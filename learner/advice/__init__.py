@@ -1,1 +1,1 @@
-"""What to try next: the coach, strategies, learning curves, doubtful labels and their corrections."""
+"""What to try next: the coach, strategies, learning curves, doubtful labels and their corrections, what to label."""

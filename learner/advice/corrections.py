@@ -22,20 +22,20 @@ def correct(store: Store, run_id: int, *edits: Edit) -> None:
     split another way, and nothing could be compared. Raises DatasetError when an edit cannot be done.
     """
     name, _ = store.runs.dataset_of(store.runs.get(run_id))
-    add_edit(store, name, *_pinned(store, run_id), *edits)
+    add_edit(store, name, *pinned(store, run_id), *edits)
 
 
 def revert(store: Store, dataset: str) -> None:
     """Undo the last correction; with the first one goes the split that was written for its sake."""
     undo(store, dataset)
-    if _is_pin_alone(edits_of(store, dataset)):
+    if is_pin_alone(edits_of(store, dataset)):
         undo(store, dataset)
 
 
 def reapply(store: Store, dataset: str) -> None:
     """Redo what `revert` took back last."""
     redo(store, dataset)
-    if _is_pin_alone(edits_of(store, dataset)):
+    if is_pin_alone(edits_of(store, dataset)):
         redo(store, dataset)
 
 
@@ -67,12 +67,12 @@ def _as_decided(run: Run) -> Recipe:
     return replace(Recipe.from_dict(run.facts["recipe"]), phases=asked.phases) if "recipe" in run.facts else asked
 
 
-def _is_pin_alone(edits: list[Edit]) -> bool:
+def is_pin_alone(edits: list[Edit]) -> bool:
     """Whether nothing but a whole split is left."""
     return len(edits) == 1 and edits[0].action == "move" and bool(edits[0].each)
 
 
-def _pinned(store: Store, run_id: int) -> list[Edit]:
+def pinned(store: Store, run_id: int) -> list[Edit]:
     """An edit that writes the run's split into its data set; none where it has one, in a version or in its draft."""
     run = store.runs.get(run_id)
     name, _ = store.runs.dataset_of(run)

@@ -12,13 +12,24 @@ from rich.text import Text
 
 from learner.advice.corrections import correct
 from learner.advice.corrections import retrain as submit_again
-from learner.cli.printing import AsJson, out, print_findings, print_json, print_result, run_dict, table_of, write_csv
+from learner.cli.printing import (
+    AsJson,
+    check_target,
+    out,
+    print_findings,
+    print_json,
+    print_result,
+    run_dict,
+    table_of,
+    write_csv,
+)
 from learner.cli.runs import ending_claimed_run, train_here
 from learner.datasets.editing import Edit, edits_of, summary_of
 from learner.errors import DatasetError, ModelError, RunError
 from learner.evaluation.intervals import holm
 from learner.evaluation.optimism import optimism_of, optimism_text
 from learner.evaluation.paired import pair_predictions, verdict
+from learner.evaluation.photo_map import COLUMNS, map_file, read_map, require_ended
 from learner.evaluation.results import (
     confused_pairs,
     figure_name,
@@ -208,6 +219,30 @@ def compare(
                 f"  Left out: {found.relabelled:,} relabelled in between, {found.only_first:,} checked by run {other} "
                 f"alone, {found.only_second:,} by run {run} alone."
             )
+
+
+@results.command(name="map")
+def map_(
+    run: RunId,
+    to: Annotated[Path, typer.Option("--to", "--csv", help="The table to write, as CSV.")],
+) -> None:
+    """Lay out a run's photos in the plane, those that its model finds alike near to each other, and write a table.
+
+    One row a photo: path, label, prediction, probability, split, whether it is wrong, and its place, x and y.
+    """
+    check_target(to)
+    store = Store()
+    told = store.runs.get(run)
+    require_ended(told)
+    made = read_map(map_file(store, told))
+    if made is None:
+        with _looking() as tell:
+            from learner.evaluation.map_layout import make_map
+
+            made = make_map(store, run, tell)
+    write_csv(to, list(COLUMNS), made.rows())
+    left_out = f" {count(made.left_out, 'photo is', 'photos are')} left out." if made.left_out else ""
+    out.print(f"Wrote the places of {count(len(made), 'photo')} to {to}.{left_out}", markup=False)
 
 
 # Fix, retrain, prove

@@ -102,12 +102,12 @@ class Difference:
 
 def edits_of(store: Store, name: str) -> list[Edit]:
     """The edits that are not yet a version, oldest first."""
-    return [_edit(row) for row in store.datasets.draft(name).edits]
+    return [edit_of(row) for row in store.datasets.draft(name).edits]
 
 
 def undone_of(store: Store, name: str) -> list[Edit]:
     """The edits that were taken back, the one that `redo` would do last."""
-    return [_edit(row) for row in store.datasets.draft(name).undone]
+    return [edit_of(row) for row in store.datasets.draft(name).undone]
 
 
 def add_edit(store: Store, name: str, *edits: Edit) -> None:
@@ -115,7 +115,7 @@ def add_edit(store: Store, name: str, *edits: Edit) -> None:
 
     Raises DatasetError when one cannot be done, naming the reason; the draft is as it was then.
     """
-    more = [_tidy(edit) for edit in edits]
+    more = [tidy(edit) for edit in edits]
     edited(rows_of(store, store.datasets.version(name)), [*edits_of(store, name), *more])  # raises what saving would
     store.datasets.change_draft(name, lambda there, _: ([*there, *map(asdict, more)], []))
 
@@ -153,7 +153,7 @@ def save(store: Store, name: str, note: str = "") -> VersionInfo:
             raise DatasetError(f"{name} is being imported into. Save your edits when that has ended; they are kept.")
         draft = store.datasets.draft(name)
         newest = store.datasets.version(name)
-        edits = [_edit(row) for row in draft.edits]
+        edits = [edit_of(row) for row in draft.edits]
         if not edits:
             return newest
         before = rows_of(store, newest)
@@ -265,7 +265,7 @@ def _change(rows: dict[str, ImageRow], edit: Edit, chosen: list[ImageRow]) -> Ca
     return lambda row: replace(row, split=value[row.path])
 
 
-def _tidy(edit: Edit) -> Edit:
+def tidy(edit: Edit) -> Edit:
     """`edit` with tidy names. Raises DatasetError when it makes no sense whatever the images are."""
     if edit.action in ("relabel", "rename"):
         edit = replace(edit, to=_label(edit.to) if not edit.each else "", each=tuple(map(_label, edit.each)))
@@ -285,7 +285,8 @@ def _label(name: str) -> str:
     return label
 
 
-def _edit(row: dict[str, Any]) -> Edit:
+def edit_of(row: dict[str, Any]) -> Edit:
+    """An edit as a draft keeps it."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     return Edit(**values)
 

@@ -23,6 +23,13 @@ def keep_answer(file: Path, answer: Any) -> None:
     write_json(file, asdict(answer) if hasattr(answer, "__dataclass_fields__") else answer)
 
 
+def forget_oldest(folder: Path, most: int) -> None:
+    """Of large answers keep the newest `most`; what is asked for again is found again."""
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    for file in files[:-most]:
+        file.unlink(missing_ok=True)
+
+
 def read_answer(file: Path, kind: type[T]) -> T | None:
     """What was kept there; None where nothing was, or by another version of Thaw."""
     try:

@@ -88,3 +88,27 @@ def test_a_picture_is_taken_by_the_camera(model, serve, page, workspace):
     photograph(page, page.get_by_text("Most similar training photos"))
     [batch] = batches.recent(workspace)
     assert (batch.kind, len(batch.pictures())) == ("camera", 1)
+
+
+def test_the_model_looks_through_a_live_camera_until_it_is_stopped(model, serve, page):
+    page.context.grant_permissions(["camera"])
+    open_predict(page, serve())
+    page.get_by_text("Live camera", exact=True).click()
+    live = page.get_by_role("group", name="Live camera")
+    start, stop = (live.get_by_role("button", name=f"{verb} the camera") for verb in ("Start", "Stop"))
+    expect(stop).to_be_hidden()
+    start.click()
+    expect(live.locator(".verdict")).to_have_text(re.compile(r"None of these|(cat|dog), \d+\.\d %"))
+    expect(live.get_by_role("listitem")).to_have_count(2)
+    expect(live.locator(".rate")).to_have_text(re.compile(r"\d+\.\d pictures a second; the model took \d+ ms"))
+    stop.click()
+    expect(start).to_be_visible()
+    expect(live.get_by_role("listitem")).to_have_count(0)
+    assert live.locator("video").evaluate("film => film.srcObject") is None
+
+    page.evaluate(
+        "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError')) }"
+    )
+    start.click()
+    expect(live.get_by_role("alert")).to_have_text(re.compile("The camera was refused. Allow it for this page"))
+    expect(start).to_be_visible()

@@ -6,9 +6,13 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1.element_tree import Block
 
+from learner.advice.pool import label
+from learner.advice.pool_order import order_pool
 from learner.datasets import add_dataset, dataset_folder
 from learner.datasets.editing import Edit, add_edit
 from learner.datasets.jobs import start_look
+from learner.datasets.layouts import Choice
+from learner.evaluation.map_layout import make_map
 from learner.inference.batches import begin_with, model_key
 from learner.recipe import Phase, Recipe
 from learner.training.process import execute
@@ -79,7 +83,7 @@ def check(app) -> None:
         assert OTHER not in text, text
 
 
-@pytest.mark.parametrize("view", ["pictures", "checks", "split", "card", "versions"])
+@pytest.mark.parametrize("view", ["pictures", "checks", "pool", "split", "card", "versions"])
 def test_data(hostile, open_page, view):
     check(open_page("data", **{state.VIEW: view}))
 
@@ -120,6 +124,20 @@ def test_predict_with_and_without_pictures(hostile, open_page):
         time.sleep(0.2)
     check(app.run())
     assert any("x.png" in text for text in markdown_of(app))
+
+
+def test_the_map_and_the_pool_of_a_model(hostile, open_page, tmp_path):
+    store, _ = hostile
+    run_id = store.submit(small_recipe(), running=True)
+    assert execute(store, run_id) == "finished", store.runs.get(run_id).reason
+    make_map(store, run_id)
+    check(open_page("results", **{state.VIEW: "map", state.RUN: str(run_id)}))
+    found = make_photos(tmp_path / "found", {PICTURE: 2, OTHER: 2}, size=(48, 40), seed=5)
+    add_dataset(store, found, "pets", choice=Choice("unlabelled"), mode="add")
+    label(store, "pets", {order_pool(store, run_id, "pets").paths[0]: PICTURE}, run_id)
+    app = open_page("data", **{state.VIEW: "pool"})
+    check(app)
+    assert any(button.label.startswith("Save and train again with 1 label") for button in app.button)
 
 
 def test_what_was_found_in_an_arriving_file(workspace, tmp_path, open_page):

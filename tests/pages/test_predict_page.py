@@ -79,6 +79,7 @@ def test_it_opens_with_the_ways_in_and_what_the_model_knows(open_page, trained):
     assert [option.content for option in ways.proto.options] == [
         "From this computer",
         "Camera",
+        "Live camera",
         "Web address",
         "From a data set",
     ]

@@ -4,6 +4,7 @@ import altair as alt
 import pytest
 
 from learner.evaluation.findings import checked_rows
+from ui.data.pooling import growth_chart
 from ui.results import charts
 
 
@@ -94,3 +95,9 @@ def test_calibration_shows_every_bin_beside_the_diagonal():
     spec = charts.calibration(bins, dark=False).to_dict()
     assert bins in spec["datasets"].values()
     alt.LayerChart.from_dict(spec)
+
+
+def test_what_labels_brought_is_drawn_with_its_intervals():
+    run = {"run": 1, "version": 1, "train_images": 100, "accuracy": 0.8, "interval": [0.75, 0.85], "valid_images": 500}
+    spec = growth_chart([run, run | {"run": 2, "train_images": 120, "accuracy": 0.85}], dark=False).to_dict()
+    assert [row["low"] for row in spec["data"]["values"]] == [0.75, 0.75]

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from learner.datasets import jobs
+from learner.datasets import add_dataset, jobs
+from learner.datasets.rows import rows_of
+from learner.store import Store
 from learner.workspace import Workspace
 from tests.disks import disk_of
 from tests.learner.datasets.waiting import rested
@@ -55,6 +58,19 @@ class TestTheWayIn:
         assert job.findings[0].counts == {"Hündchen": {"": 3}, "Kätzchen": {"": 3}}
         jobs.dismiss(workspace, job.id)
         assert lying_about(workspace, upload) == []
+
+    def test_photos_for_a_pool_come_into_the_data_set_without_a_class(self, client, workspace, tmp_path):
+        store = Store(workspace)
+        add_dataset(store, make_photos(tmp_path / "first"), "pool pets")
+        packed = make_zip(make_photos(tmp_path / "found", seed=5), tmp_path / "found.zip").read_bytes()
+        upload = begin(client)
+        put(client, upload, "found.zip", packed)
+        wrong = client.post(f"/api/uploads/{upload}/done", params={"for": "pool", "data": "birds"})
+        assert wrong.status_code == 400 and "There is no data set 'birds'" in wrong.json()["error"]
+        answer = client.post(f"/api/uploads/{upload}/done", params={"for": "pool", "data": "pool pets"})
+        assert rested(workspace, answer.json()["job"]).status == "done"
+        rows = rows_of(store, store.datasets.version("pool pets"))
+        assert Counter(row.label for row in rows) == {"cat": 6, "dog": 6, "": 12}
 
     def test_names_that_lead_elsewhere_stay_inside(self, client, workspace):
         upload = begin(client)

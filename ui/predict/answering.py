@@ -137,7 +137,7 @@ class Asker:
         batch_work.predict_batch(work.batch, predictor, work.run_id, work.model, tell, stopped)
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def get_asker() -> Asker:
     """This server's one."""
     return Asker()

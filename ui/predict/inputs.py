@@ -9,26 +9,34 @@ from learner.datasets.names import natural_key
 from learner.datasets.rows import rows_of
 from learner.inference import batches
 from learner.inference.batches import KEPT_DAYS, Batch
-from learner.store import Store
+from learner.store import Run, Store
 from learner.wording import count, duration
 from ui import state
 from ui.components import pager
 from ui.frame import telling_errors
 from ui.names import plain
-from ui.web.elements import Tile, drop_zone, picture_picker
+from ui.predict.unknown import coverage_box
+from ui.web.elements import Tile, drop_zone, live_camera, picture_picker
 from ui.web.pictures import preview_url, thumbnail_url
 
-COMPUTER, CAMERA, ADDRESS, DATASET = "From this computer", "Camera", "Web address", "From a data set"
+COMPUTER, CAMERA, LIVE = "From this computer", "Camera", "Live camera"
+ADDRESS, DATASET = "Web address", "From a data set"
 PICTURES_A_PAGE = 48
+USUAL_SIDE = 224
+"""Pixels of a frame's side, for a run that does not say what its model takes."""
 SPLITS = {"": "All splits", "train": "train", "valid": "valid", "test": "test"}
 ANY = "All classes"
 
 
-def show_ways(store: Store) -> None:
-    """One of the ways in; what arrives opens as a batch."""
+def show_ways(store: Store, run: Run) -> None:
+    """One of the ways in; what arrives opens as a batch, but for a live camera, which the run's model looks through."""
     ways = {COMPUTER: drop, CAMERA: from_camera, ADDRESS: from_address, DATASET: from_dataset}
-    way = st.segmented_control("Where are the pictures?", list(ways), default=COMPUTER, key="predict-way") or COMPUTER
-    ways[way](store)
+    every = [COMPUTER, CAMERA, LIVE, ADDRESS, DATASET]
+    way = st.segmented_control("Where are the pictures?", every, default=COMPUTER, key="predict-way") or COMPUTER
+    if way == LIVE:
+        look_through(run)
+    else:
+        ways[way](store)
 
 
 def open_batch(batch_id: str | None) -> None:
@@ -54,6 +62,13 @@ def from_camera(store: Store) -> None:
     batch = batches.begin(store.workspace, "Camera", "camera")
     batch.add("camera 1.jpg", taken.getvalue())
     open_batch(batch.id)
+
+
+def look_through(run: Run) -> None:
+    """The camera's film with the model's answers beside it, as fast as the model is."""
+    coverage = coverage_box()
+    live_camera(run.id, run.facts.get("image_size", USUAL_SIDE), coverage)
+    st.caption("Each picture is looked at and forgotten. To keep one, or to see why the model says so, use Camera.")
 
 
 def one_more_shot(batch: Batch) -> None:

@@ -33,7 +33,17 @@ def choose_coverage(folder: Path, asked: AnswersInfo) -> float:
     if not asked.knows_none:
         st.caption(CANNOT_TELL)
         return USUAL
-    coverage = st.selectbox(
+    coverage = coverage_box()
+    rows = trade_off(folder)
+    if rows:
+        with st.expander("What that costs and brings"):
+            show_trade_off(rows, asked.thresholds[str(coverage)])
+    return coverage
+
+
+def coverage_box() -> float:
+    """How many of the known pictures shall be answered, 0 to 1."""
+    return st.selectbox(
         "Say “none of these” when a picture is unlike the training photos",
         COVERAGES,
         index=COVERAGES.index(USUAL),
@@ -42,11 +52,6 @@ def choose_coverage(folder: Path, asked: AnswersInfo) -> float:
         help="A picture that lies farther from the training photos than this share of the validation images is none of "
         "the classes. Lower it where a wrong answer costs more than no answer.",
     )
-    rows = trade_off(folder)
-    if rows:
-        with st.expander("What that costs and brings"):
-            show_trade_off(rows, asked.thresholds[str(coverage)])
-    return coverage
 
 
 def trade_off(folder: Path) -> list[tuple[float, float, float]]:

@@ -69,8 +69,14 @@ def redo_button(shown: Shown) -> None:
         st.rerun()
 
 
-def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[str], split: SplitName) -> None:
-    """What can be done with the chosen photos."""
+MOVES = {
+    "train": ("Move to training", "So that the model learns from it; it is no longer checked on it."),
+    "valid": ("Move to validation", "So that the model is checked on it; it no longer learns from it."),
+}
+
+
+def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[str], split: SplitName | None) -> None:
+    """What can be done with the chosen photos; `split` is theirs, or None where they are of several."""
     none, some = not paths, tuple(paths)
     key = f"{working.key}-{split}"
     with st.container(horizontal=True, vertical_alignment="bottom", key="fixes"):
@@ -82,16 +88,11 @@ def show_fixes(shown: Shown, working: Working, paths: list[str], classes: list[s
             "Set aside", disabled=none, key=f"fix-aside-{key}", help="Kept, but used for nothing: blurred, twice, odd."
         ):
             _correct(shown, Edit("exclude", some, to=f"Set aside after run {shown.run.id}."))
-        to = {"valid": "train", "train": "valid", "test": "train"}[split]
-        if split != "test" and st.button(
-            "Move to training" if to == "train" else "Move to validation",
-            disabled=none,
-            key=f"fix-move-{key}",
-            help="So that the model learns from it; it is no longer checked on it."
-            if to == "train"
-            else "So that the model is checked on it; it no longer learns from it.",
-        ):
-            _correct(shown, Edit("move", some, to=to))
+        ways = {"valid": ["train"], "train": ["valid"], None: ["train", "valid"]}.get(split, [])
+        for to in ways:
+            title, what_for = MOVES[to]
+            if st.button(title, disabled=none, key=f"fix-move-{to}-{key}", help=what_for):
+                _correct(shown, Edit("move", some, to=to))
 
 
 def corrected_runs(shown: Shown) -> list[Run]:

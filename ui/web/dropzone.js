@@ -6,7 +6,7 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   const root = parentElement.querySelector('.drop');
   if (!root.dataset.ready) {
     root.dataset.ready = 'yes';
-    listen(root, data?.predict, data?.space, (id) => setTriggerValue('arrived', id), (busy) => setStateValue('busy', busy));
+    listen(root, data || {}, (id) => setTriggerValue('arrived', id), (busy) => setStateValue('busy', busy));
   }
   if (root.pasted) document.addEventListener('paste', root.pasted);
   return () => {
@@ -15,9 +15,10 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   };
 }
 
-function listen(root, predict, space, arrived, working) {
+function listen(root, { predict, space, pool }, arrived, working) {
   const at = (address) =>
     space ? `${address}${address.includes('?') ? '&' : '?'}space=${encodeURIComponent(space)}` : address;
+  const whither = predict ? '?for=predict' : pool ? `?for=pool&data=${encodeURIComponent(pool)}` : '';
   const part = (name) => root.querySelector(`.${name}`);
   const [files, folder] = [part('files'), part('folder')];
   part('choose-files').onclick = () => files.click();
@@ -166,7 +167,7 @@ function listen(root, predict, space, arrived, working) {
       await Promise.all(Array.from({ length: AT_ONCE }, () => worker(queue)));
       if (!stopped) {
         tell('Everything has arrived; looking at it');
-        const { job, batch } = await post(at(`api/uploads/${id}/done${predict ? '?for=predict' : ''}`));
+        const { job, batch } = await post(at(`api/uploads/${id}/done${whither}`));
         id = null;
         arrived(job || batch);
         show('idle');

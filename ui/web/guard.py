@@ -68,6 +68,7 @@ RATES = {
     ("GET", "/auth/login"): "120/minute",  # a class behind one address comes at once
     ("GET", "/oauth2callback"): "120/minute",
     ("POST", "/api/uploads"): "120/minute",
+    ("POST", "/api/live"): "1800/minute",  # two cameras of one person, as fast as they go
 }
 """How often a person, or an address that has not signed in, may ask for what costs much or can be guessed at."""
 

@@ -4,6 +4,8 @@ POST /api/uploads                          begin one; answers {"id"}
 PUT  /api/uploads/{id}/files?name=a/1.jpg  one file, its bytes as the body
 POST /api/uploads/{id}/done                all are here; answers {"job"}: what arrived is looked at next
 POST /api/uploads/{id}/done?for=predict    all are here; answers {"batch"}: pictures for the Predict page
+POST /api/uploads/{id}/done?for=pool&data=pets   all are here; answers {"job"}: they come into that data set without a
+                                           class at once
 DELETE /api/uploads/{id}                   throw it away
 
 Errors are {"error": sentence}. The header `X-Thaw` is required: no page of another site can send it, as browsers let
@@ -22,10 +24,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from learner.datasets.disk import is_full, why_not_kept
-from learner.datasets.jobs import start_look
+from learner.datasets.jobs import start_import, start_look
+from learner.datasets.layouts import Choice
 from learner.datasets.uploads import Upload, begin_upload, clear_abandoned, delete, find_upload
 from learner.errors import DatasetError
 from learner.inference.batches import begin_upload as begin_batch
+from ui import state
 from ui.web.entering import entered_by
 
 log = logging.getLogger(__name__)
@@ -90,13 +94,29 @@ async def _put(request: Request) -> Response:
 async def _done(request: Request) -> Response:
     place = entered_by(request)
     workspace = place.workspace
-    to_predict = request.query_params.get("for") == "predict"
+    to_predict, to_pool = (request.query_params.get("for") == what for what in ("predict", "pool"))
     if not (to_predict or place.may_change):
         raise DatasetError(place.for_reading)
+    name = request.query_params.get("data", "")
+    if to_pool:
+        await run_in_threadpool(lambda: state.store_of(place).datasets.version(name))  # raises where it is not there
     source = await run_in_threadpool(_find(request).finish)
     if to_predict:
         batch = await run_in_threadpool(begin_batch, workspace, source)
         return JSONResponse({"batch": batch.id})
+    if to_pool:
+        job_id = await run_in_threadpool(
+            lambda: start_import(
+                workspace,
+                source,
+                name,
+                delete_source_after=True,
+                note="Photos without a class.",
+                choice=Choice("unlabelled"),
+                mode="add",
+            )
+        )
+        return JSONResponse({"job": job_id})
     job_id = await run_in_threadpool(lambda: start_look(workspace, source, delete_source_after=True))
     return JSONResponse({"job": job_id})
 

@@ -136,6 +136,25 @@ class TestCompare:
         assert "Left out: 0 relabelled in between, 1 checked by run 1 alone, 0 by run 3 alone." in said
 
 
+class TestMap:
+    def test_a_table_has_a_place_for_each_photo_and_what_the_run_said(self, home, thaw, tmp_path):
+        said = thaw("results", "map", 1, "--to", tmp_path / "map.csv")
+        with (tmp_path / "map.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert said.out.strip() == f"Wrote the places of {len(rows)} photos to {tmp_path / 'map.csv'}."
+        table = load_predictions(home / "runs" / "1")
+        told = {row["path"]: row["predicted"] for row in rows if row["split"] == "valid"}
+        assert told == dict(zip(table["path"], table["predicted"], strict=True))
+        assert all(0 <= float(row["x"]) <= 1 and 0 <= float(row["y"]) <= 1 for row in rows)
+        assert all(row["wrong"] == str(int(row["label"] != row["predicted"])) for row in rows)
+
+    def test_what_cannot_be_mapped_is_told_in_a_line(self, pets, thaw, tmp_path):
+        waiting = pets.submit(small_recipe())
+        assert f"Run {waiting} is queued" in thaw("results", "map", waiting, "--to", tmp_path / "map.csv").err
+        assert "There is no run 9" in thaw("results", "map", 9, "--to", tmp_path / "map.csv").err
+        assert "does not exist" in thaw("results", "map", waiting, "--to", tmp_path / "no" / "map.csv").err
+
+
 class TestCorrecting:
     def test_photos_are_relabelled_set_aside_and_moved_for_the_next_version(self, run, pets, thaw):
         said = thaw("results", "relabel", run, CAT, CAT_1, "--to", "dog")

@@ -2,11 +2,12 @@
 
 import importlib
 import logging
+import os
 
 import pytest
 
 from learner.planning.estimate import resolve_recipe
-from learner.questions.answers import answer_file, keep_answer, read_answer, read_progress
+from learner.questions.answers import answer_file, forget_oldest, keep_answer, read_answer, read_progress
 from learner.questions.layers import layers_file
 from learner.questions.process import ANSWERED_BY, ask, why_it_failed
 from learner.recipe import Head, Recipe
@@ -68,3 +69,12 @@ def test_a_damaged_answer_is_none(workspace, text):
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert read_answer(file, Recipe) is None
+
+
+def test_of_large_answers_only_the_newest_are_kept(tmp_path):
+    for age, name in enumerate(["new", "old", "oldest"]):
+        keep_answer(tmp_path / f"{name}.json", {})
+        os.utime(tmp_path / f"{name}.json", (1000 - age, 1000 - age))
+    forget_oldest(tmp_path, 2)
+    assert sorted(file.stem for file in tmp_path.iterdir()) == ["new", "old"]
+    forget_oldest(tmp_path / "nowhere", 2)
