@@ -92,7 +92,7 @@ def _read(store: Store, dataset: str, side: int, tell: Tell, images: Sequence[Im
     chunks = [list(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
 
     def read(chunk: list[Image]) -> np.ndarray:
-        pixels = [read_squished(base / image.file, side) for image in chunk]
+        pixels = [np.asarray(read_squished(base / image.file, side)) for image in chunk]
         return np.stack(pixels)
 
     return np.concatenate(list(ahead(partial(read, chunk) for chunk in chunks)))
