@@ -17,7 +17,7 @@ from learner.importing.foreign import Foreign, network_of
 from learner.jobs.process import Tell
 from learner.models.checkpoint import ModelSpec, save_model
 from learner.models.layers import layers_of
-from learner.models.network import Network
+from learner.models.network import Network, body_of, head_of
 from learner.models.precision import Precision
 from learner.recipe import Augment, Phase, Recipe
 from learner.store import Store, VersionInfo
@@ -66,7 +66,8 @@ def write_run(
         for path in (store.workspace.checkpoint(run_id), store.workspace.phase_end(run_id, 0)):
             path.parent.mkdir(exist_ok=True)
             save_model(model, spec, path)
-        network = Network(copy.deepcopy(model[0]), copy.deepcopy(model[1]), Precision("fp32", "It was imported."))
+        copied = copy.deepcopy(model)
+        network = Network(body_of(copied), head_of(copied), Precision("fp32", "It was imported."))
         reason = f"Imported from {file.name}, which {foreign.made_by} wrote."
         store.runs.add_facts(
             run_id,
@@ -93,8 +94,8 @@ def write_run(
         store.runs.forget(run_id)
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise ModelError(f"{folder} cannot be written: {reason}. Make room, and try again.") from error
+            why = error.strerror or str(error)
+            raise ModelError(f"{folder} cannot be written: {why}. Make room, and try again.") from error
         raise
     store.files.keep_changes(run_id)
     return run_id

@@ -55,7 +55,7 @@ def network_of(foreign: Foreign, classes: int) -> tuple[nn.Sequential, list[str]
 
     Raises ModelError where a tensor has another shape than its layer.
     """
-    backbone = build(foreign.arch, "random")
+    backbone = build(foreign.arch, "random", two_scales=foreign.head.two_scales)
     map_size = map_size_of(backbone.body, foreign.image_size)
     head = build_head(foreign.head, backbone.num_features, classes, map_size)
     fill(backbone.body, foreign.body, "The body")

@@ -25,7 +25,9 @@ MOST_BYTES = 4 * 10**9
 MOST_ARRAYS = 5000
 MOST_CONFIG_BYTES = 20_000_000
 MOST_DEPTH = 40
-"""Of groups within groups, and of models within models."""
+"""Of groups within groups."""
+MOST_MODELS = 6
+"""Within each other; each doubles the places where a layer's arrays are looked for."""
 _OLD_NAME = re.compile(r"(?P<layer>.+)_(?P<what>W|b)(_\d+)?")
 _OF_VAR = {
     "Dense": ("kernel", "bias"),
@@ -177,7 +179,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 def _layers(model: dict[str, Any], places: tuple[str, ...] = ("",), depth: int = 0) -> Iterator[Layer]:
     """The layers of a model, and of the models in it, in order. Raises ModelError."""
-    if depth > MOST_DEPTH:
+    if depth > MOST_MODELS:
         raise ModelError("Its models lie deeper in each other than those of any network.")
     config = model.get("config")
     rows = config if isinstance(config, list) else (config or {}).get("layers")

@@ -1,8 +1,8 @@
 """A program of its own: open the fastai pickle in the argument, and write its tensors to standard output.
 
-It imports nothing of Thaw. Before the pickle is opened the process gives up what it can: writing files (Landlock, and a
-limit of no bytes), a network (a namespace of its own, Landlock), starting others (a limit). What it writes is a
-safetensors file: the body's tensors, the head's, noise with what the network says of it, and the rest as JSON.
+It imports nothing of Thaw. Before the pickle is opened the process gives up what it can: writing anywhere but in the
+folder that it was started in (Landlock, else a limit of no bytes), and a network (a namespace of its own, Landlock).
+What it writes is a safetensors file: the body's tensors, the head's, noise with what the network says of it, the rest.
 """
 
 import ctypes
@@ -14,18 +14,21 @@ import sys
 import tempfile
 import warnings
 from contextlib import suppress
+from pathlib import Path
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_NO_NEW_PRIVS = 38
-CREATE_RULESET, RESTRICT_SELF = 444, 446
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF, PATH_BENEATH = 444, 445, 446, 1
 WRITES = 0b111_1111_1110_0010 & ~0b1100  # of Landlock: write, remove, make whatever; not read and execute
 TRUNCATE = 1 << 14
+AS_THEY_ARE = {"mean": [0.0] * 3, "std": [1.0] * 3}
+"""Of images that are not normalised: fastai only scales them to 0 to 1."""
 NETWORK = 0b11
 """Bind and connect over TCP, from Landlock's fourth version on."""
 
 
 def keep_from_writing(libc) -> bool:
-    """Whether Landlock keeps this process from changing any file."""
+    """Whether Landlock keeps this process from changing anything but what lies in its folder."""
     version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     if version < 1:
         return False
@@ -33,7 +36,10 @@ def keep_from_writing(libc) -> bool:
     handled &= ~(1 << 13) if version < 2 else ~0
     rules = struct.pack("QQ", handled, NETWORK)[: 16 if version >= 4 else 8]
     ruleset = libc.syscall(CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint32(0))
-    if ruleset < 0 or libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+    own = struct.pack("=Qi", handled, os.open(".", os.O_PATH))
+    if ruleset < 0 or libc.syscall(ADD_RULE, ctypes.c_int(ruleset), PATH_BENEATH, own, ctypes.c_uint32(0)) < 0:
+        return False
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
     return libc.syscall(RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)) == 0
 
@@ -49,12 +55,16 @@ def give_up_what_it_can() -> str:
             kept.append("had no network")
         if sys.platform == "linux" and keep_from_writing(libc):
             kept.append("could change no file")
+            return _sentence(kept)
     with suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         kept.append("could write nothing into files")
+    return _sentence(kept)
+
+
+def _sentence(kept: list) -> str:
     if not kept:
         return "The pickle was opened in a process of its own, which this system could not keep from anything."
     return f"The pickle was opened in a process of its own, which {' and '.join(kept)}."
@@ -69,13 +79,16 @@ def main() -> None:
     from fastai.learner import load_learner
     from safetensors.torch import save
 
-    tempfile.tempdir = os.getcwd()  # else some libraries look for one by writing
+    tempfile.tempdir = str(Path.cwd())  # else some libraries look for one by writing
     kept = give_up_what_it_can()
     learn = load_learner(sys.argv[1])
     model = learn.model.eval().float()
     body, head = (part.state_dict() for part in model[:2])
     resize = next(each for each in learn.dls.after_item.fs if type(each).__name__ == "Resize")
-    normalize = next(each for each in learn.dls.after_batch.fs if type(each).__name__ == "Normalize")
+    norms = [each for each in learn.dls.after_batch.fs if type(each).__name__ == "Normalize"]
+    statistics = (
+        {name: getattr(norms[0], name).flatten().tolist() for name in ("mean", "std")} if norms else AS_THEY_ARE
+    )
     side = int(min(resize.size))
     probe = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -83,8 +96,7 @@ def main() -> None:
     about = {
         "kept": kept,
         "classes": [str(name) for name in learn.dls.vocab],
-        "mean": normalize.mean.flatten().tolist(),
-        "std": normalize.std.flatten().tolist(),
+        **statistics,
     }
     tensors = {f"body:{name}": tensor for name, tensor in body.items()}
     tensors |= {f"head:{name}": tensor for name, tensor in head.items()}

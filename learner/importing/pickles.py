@@ -29,7 +29,7 @@ PROGRAM = Path(__file__).with_name("pickle_program.py")
 LONGEST_S = 300
 MOST_BYTES = 4 * 10**9
 MOST_DIFFERENCE = 1e-3
-HEADS = (Head(kind="fastai"), Head(kind="linear"), Head(kind="solved"))
+HEADS = tuple(Head(kind=kind) for kind in ("fastai", "multiscale", "solved", "linear"))
 """Kinds of head that a pickle may hold, beside those with hidden layers."""
 
 
@@ -66,7 +66,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         process = subprocess.Popen(
             [sys.executable, "-I", str(PROGRAM), str(path.resolve())],
             cwd=folder,
-            env={"PATH": os.environ.get("PATH", ""), "HOME": folder, "HF_HUB_OFFLINE": "1"},
+            env={"PATH": os.environ.get("PATH", ""), "HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -96,23 +96,20 @@ def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _fitted(arch: str, body: list[Tensor], head: dict[str, Tensor], about: dict[str, Any], side: int) -> Foreign | None:
     """The network, where every tensor of the body has the shape that `arch` has at its place; else None."""
-    try:
-        backbone = build(arch, "random")
-    except BackboneError as error:
-        raise ModelError(str(error)) from None
-    own = backbone.body.state_dict()
-    if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in body]:
-        return None
-    maps, classes = map_size_of(backbone.body, side), len(about["classes"])
     hidden = [len(tensor) for tensor in head.values() if tensor.ndim == 2][:-1]
     kinds = [*HEADS]
     if 0 < len(hidden) <= 5:
-        kinds += [
-            Head(kind="fc", widths=hidden, dropout=0.0),
-            Head(kind="fc", pool="flatten", widths=hidden, dropout=0.0),
-        ]
+        kinds += [Head(kind="fc", pool=pool, widths=hidden, dropout=0.0) for pool in ("average", "flatten")]
     for kind in kinds:
-        state = build_head(kind, backbone.num_features, classes, maps).state_dict()
+        try:
+            backbone = build(arch, "random", two_scales=kind.two_scales)
+        except BackboneError as error:
+            raise ModelError(str(error)) from None
+        own = backbone.body.state_dict()
+        if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in body]:
+            return None
+        maps = map_size_of(backbone.body, side)
+        state = build_head(kind, backbone.num_features, len(about["classes"]), maps).state_dict()
         if [tensor.shape for tensor in state.values()] == [tensor.shape for tensor in head.values()]:
             return Foreign(
                 arch,
