@@ -3,6 +3,8 @@
 Needs no torch until one is read.
 """
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 from learner.datasets.summary import summarize
 from learner.errors import ModelError
 from learner.jobs.process import Tell
+from learner.questions.answers import keep_answer
 from learner.store import Store
 from learner.wording import count
 
@@ -61,6 +64,24 @@ def import_model(store: Store, file: Path, asked: Asked, tell: Tell = lambda tex
     from learner.importing.as_run import write_run
 
     return write_run(store, file, foreign, asked.dataset, version, classes, tell)
+
+
+def uploaded_file(answer: Path, name: str) -> Path:
+    """Where what the page was given lies while it is imported, for the question whose answer that file is."""
+    return answer.with_suffix(".model") / name
+
+
+def import_uploaded(store: Store, path: str, said: str, tell: Tell = lambda text: None) -> None:
+    """Import what the page was given: `said` is an `Asked` as JSON. The answer, beside it, has the run's id.
+
+    Raises what `import_model` raises. The file goes in any case.
+    """
+    file = Path(path)
+    try:
+        run_id = import_model(store, file, Asked(**json.loads(said)), tell)
+    finally:
+        shutil.rmtree(file.parent, ignore_errors=True)
+    keep_answer(file.parent.with_suffix(".json"), {"run": run_id})
 
 
 def read_foreign(file: Path, asked: Asked, tell: Tell = lambda text: None) -> "Foreign":

@@ -22,7 +22,9 @@ from learner.store import Store
 
 log = logging.getLogger(__name__)
 
-Question = Literal["layers", "previews", "speed", "rates", "strategy", "learning_curve", "results", "test", "export"]
+Question = Literal[
+    "layers", "previews", "speed", "rates", "strategy", "learning_curve", "results", "test", "export", "import"
+]
 
 ANSWERED_BY: dict[Question, str] = {
     "layers": "learner.models.layers:list_layers",
@@ -34,6 +36,7 @@ ANSWERED_BY: dict[Question, str] = {
     "results": "learner.evaluation.inspect:complete",
     "test": "learner.evaluation.inspect:look_at_test",
     "export": "learner.exports:prepare",
+    "import": "learner.importing:import_uploaded",
 }
 """The function that answers, by name, as the rooms that import torch lie above this one. It is called with the store,
 what `ask` was given, and `tell`, which takes a sentence on how far it is; it keeps the answer itself."""
