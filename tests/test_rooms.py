@@ -53,7 +53,7 @@ SAYS_SO = "Needs no torch"
 @cache
 def modules(folder: str = "learner") -> dict[str, Path]:
     """Every module of a package by its name, database migrations and programs of their own apart."""
-    apart = ("migrations", "provers", "sheet_program.py", "__main__.py")
+    apart = ("migrations", "provers", "sheet_program.py", "pickle_program.py", "__main__.py")
     files = [path for path in (ROOT / folder).rglob("*.py") if not set(apart) & set(path.relative_to(ROOT).parts)]
     return {name_of(path): path for path in sorted(files)}
 

@@ -23,6 +23,7 @@ from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, WeightsError
+from learner.models.keras_resnet import with_keras_strides
 from learner.models.scales import carried_channels, with_last_larger_map
 from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
 from learner.recipe.backbones import KERAS_RESNET50, KNOWN_BACKBONES, SMALL_CNN
@@ -193,7 +194,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _create(arch: str) -> TimmModel:
     """timm's model with its own random initialisation and no classifier."""
     if arch == KERAS_RESNET50:
-        return as_keras_has_it(_create("resnet50"))
+        return with_keras_strides(_create("resnet50"))
     if not timm.is_model(arch):
         near = difflib.get_close_matches(arch.lower(), timm.list_models(), n=4)
         hint = f"Did you mean {', '.join(near)}?" if near else _what_works()
@@ -204,17 +205,6 @@ def _create(arch: str) -> TimmModel:
         return timm.create_model(arch, num_classes=0, **slim)
     except RuntimeError as error:
         raise BackboneError(f"backbone: timm cannot make {arch!r}: {_first_line(error)}. {_what_works()}") from error
-
-
-def as_keras_has_it(resnet50: TimmModel) -> TimmModel:
-    """The same network, whose blocks take every second pixel at their first convolution instead of the second."""
-    for number in (2, 3, 4):
-        block = resnet50.get_submodule(f"layer{number}.0")
-        for name, stride in (("conv1", 2), ("conv2", 1)):
-            conv = block.get_submodule(name)
-            assert isinstance(conv, nn.Conv2d)
-            conv.stride = (stride, stride)
-    return resnet50
 
 
 def _check_side(model: TimmModel) -> int:

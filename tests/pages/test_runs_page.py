@@ -133,3 +133,6 @@ def test_a_model_that_was_trained_elsewhere_is_imported_from_a_file(own, open_pa
     assert ask(own, "import", file, str(model), said).wait(GIVE_UP_S) == 0
     assert read_json(file) == {"run": 2} and not model.exists()
     assert own.runs.get(2).best_accuracy == own.runs.get(1).best_accuracy
+    for page in ("runs", "results"):
+        opened = open_page(page, run="2")
+        assert not opened.exception and "learner.pkl, which fastai wrote" in words(opened)
