@@ -13,6 +13,7 @@ from ui.live.coach import show_coach
 from ui.live.comparing import show_comparing
 from ui.live.control import show_control
 from ui.live.curves import show_curves, show_folded_curves
+from ui.live.importing import show_import
 from ui.live.listing import show_list
 from ui.live.naming import took
 from ui.live.photos import show_photos
@@ -38,6 +39,7 @@ def show_page() -> None:
         return
     if not runs:
         empty("**No runs yet.** A run is one training, from a recipe to a model.", "train", "Plan a run")
+        show_import(store)
         return
     chosen = state.current_run(runs)
     assert chosen is not None  # there are some
@@ -51,6 +53,7 @@ def show_page() -> None:
     st.fragment(show_run, run_every=REFRESH_S if active else None)(store, chosen.id, chosen.status, series)
     st.fragment(show_details, run_every=CURVES_REFRESH_S if active else None)(store, chosen.id)
     st.fragment(show_comparing, run_every=slowly)(store)
+    show_import(store)
 
 
 @telling_errors()

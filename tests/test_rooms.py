@@ -36,6 +36,7 @@ ROOMS = [
     "studies",
     "exports",
     "serving",
+    "importing",
     "report",
     "operations",
     "training",
@@ -46,7 +47,7 @@ ROOMS = [
     "cli",
 ]
 """From the ground up: each imports from rooms above it in this list only."""
-HEAVY_ROOMS = {"models", "features", "inference", "evaluation", "exports", "training", "advice"}
+HEAVY_ROOMS = {"models", "features", "inference", "evaluation", "exports", "importing", "training", "advice"}
 """Their files may load torch; one that does not says so. No file of another room does."""
 SAYS_SO = "Needs no torch"
 
@@ -54,7 +55,7 @@ SAYS_SO = "Needs no torch"
 @cache
 def modules(folder: str = "learner") -> dict[str, Path]:
     """Every module of a package by its name, database migrations and programs of their own apart."""
-    apart = ("migrations", "provers", "sheet_program.py", "__main__.py")
+    apart = ("migrations", "provers", "sheet_program.py", "pickle_program.py", "__main__.py")
     files = [path for path in (ROOT / folder).rglob("*.py") if not set(apart) & set(path.relative_to(ROOT).parts)]
     return {name_of(path): path for path in sorted(files)}
 

@@ -13,6 +13,7 @@ from learner.api import dataset_named, export_with_progress
 from learner.cli import asking, exporting, operations, predicting, reporting, serving, watching
 from learner.cli.cache import cache
 from learner.cli.data import data
+from learner.cli.models import models
 from learner.cli.plans import forecast, plan_dict, print_plan
 from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")
+app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 app.add_typer(results, name="results")
 app.add_typer(study, name="study")

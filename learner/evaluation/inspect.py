@@ -185,7 +185,12 @@ def complete(store: Store, run_id: int, tell: Tell = lambda text: None) -> None:
 
     The run's status stays. Raises RunError, ModelError, DatasetError or ImageError.
     """
-    run, checkpoint = _ended_run(store, run_id), store.checkpoint(run_id)
+    make_results(store, _ended_run(store, run_id), tell)
+
+
+def make_results(store: Store, run: Run, tell: Tell = lambda text: None) -> None:
+    """The same of a run that this process works on. Raises ModelError, DatasetError or ImageError."""
+    run_id, checkpoint = run.id, store.checkpoint(run.id)
     version = store.datasets.version_by_id(run.dataset_version_id)
     train, valid = split_by(Recipe.from_dict(run.recipe), store.datasets.images(version.id))
     sides = {"validation": valid, "training": reference_images(train)}

@@ -16,7 +16,7 @@ from learner.models.checkpoint import save_model
 from learner.models.heads import AttentionPool
 from learner.models.network import body_of
 from learner.models.scales import Carry
-from learner.recipe.backbones import SMALL_CNN
+from learner.recipe.backbones import KERAS_RESNET50, SMALL_CNN
 
 _SIZES = {
     "AdaptiveConcatPool2d": None,  # pooling is a line of its own; Identity keeps the numbers of what follows
@@ -36,6 +36,10 @@ _BOTH = "torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)"
 _LOOK_BACK = (
     "larger = []  # the input of that layer is the last feature map of a larger size\n"
     'body.get_submodule(about["larger_map_enters"]).register_forward_pre_hook(lambda _, x: larger.append(x[0]))'
+)
+_KERAS_STRIDES = (
+    "for block in (body.layer2[0], body.layer3[0], body.layer4[0]):  # as Keras's ResNet50 has them\n"
+    "    block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)"
 )
 _TWO_SCALES = [
     '    smaller = nn.functional.avg_pool2d(larger.pop(), about["larger_map_factor"], ceil_mode=True)',
@@ -63,7 +67,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
     head, own = contents.spec.head, contents.spec.arch == SMALL_CNN
     attends, contains_name = head["kind"] == "attention", contents.supports_none_of_these
     pooling = _POOLING.get(head["kind"] if head["kind"] != "fc" else head["pool"], _POOLING["average"])
-    create = 'timm.create_model(about["arch"], num_classes=0, **about["timm_options"])'
+    create = 'timm.create_model(about["timm_arch"], num_classes=0, **about["timm_options"])'
     lines = [
         f"import json, numpy, {'' if own else 'timm, '}torch",
         "from PIL import Image, ImageOps",
@@ -72,6 +76,7 @@ def loading_lines(contents: Contents, stem: str = "model") -> str:
         "",
         f'about, tensors = json.load(open("{stem}.json", encoding="utf-8")), load_file("{stem}.safetensors")',
         f"body = {_sequence('body_layers') if own else create}",
+        *([_KERAS_STRIDES] if contents.spec.arch == KERAS_RESNET50 else []),
         'body.load_state_dict({name: tensors[ours] for ours, name in about["body_names"].items()}, strict=False)',
         *([f"look = {_sequence('look_layers')}", ATTENTION] if attends else []),
         *([_LOOK_BACK] if _carrying(contents) else []),
@@ -130,7 +135,8 @@ def _architecture(contents: Contents) -> dict[str, Any]:
     else:
         names = {f"0.{ours}": theirs for ours, theirs in backbone.timm_names.items()}
         slim = arch.split(".")[0] in timm.list_models(module="vgg")  # its two widest layers are no part of its features
-        architecture = {"timm_options": {"mlp_ratio": 1 / 4096} if slim else {}}
+        timm_arch = "resnet50" if arch == KERAS_RESNET50 else arch
+        architecture = {"timm_arch": timm_arch, "timm_options": {"mlp_ratio": 1 / 4096} if slim else {}}
     attention = [part for part in head.children() if isinstance(part, AttentionPool)]
     if attention:
         architecture["look_layers"] = _listed(attention[0].look)

@@ -5,6 +5,7 @@ It knows nothing of heads, training or images beyond the statistics its inputs a
 """
 
 import difflib
+import json
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -16,14 +17,16 @@ from typing import Any
 import safetensors.torch
 import timm
 import torch
+from safetensors import safe_open
 from timm.models import group_parameters
 from timm.models.vgg import VGG
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, WeightsError
+from learner.models.keras_resnet import with_keras_strides
 from learner.models.scales import carried_channels, with_last_larger_map
 from learner.models.weights import WeightsSource, choose_backbone, find_weights, local_file
-from learner.recipe.backbones import KNOWN_BACKBONES, SMALL_CNN
+from learner.recipe.backbones import KERAS_RESNET50, KNOWN_BACKBONES, SMALL_CNN
 from learner.workspace import Workspace
 
 CHECK_PIXELS = 96
@@ -99,7 +102,7 @@ def build(
     source = (
         weights
         if isinstance(weights, WeightsSource)
-        else find_weights(arch, weights, workspace, hub_id=config.get("hf_hub_id"))
+        else find_weights(arch, weights, workspace, hub_id=config.get("hf_hub_id") if arch != KERAS_RESNET50 else None)
     )
     timm_name = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
     backbone = Backbone(
@@ -190,6 +193,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _create(arch: str) -> TimmModel:
     """timm's model with its own random initialisation and no classifier."""
+    if arch == KERAS_RESNET50:
+        return with_keras_strides(_create("resnet50"))
     if not timm.is_model(arch):
         near = difflib.get_close_matches(arch.lower(), timm.list_models(), n=4)
         hint = f"Did you mean {', '.join(near)}?" if near else _what_works()
@@ -362,7 +367,7 @@ def _load_in_order(backbone: Backbone, path: Path) -> None:
 
 
 def _load_from_run(backbone: Backbone, path: Path) -> None:
-    """Load the body out of a run's `model.safetensors`, whatever its head was."""
+    """Load the body out of a run's `model.safetensors`, whatever its head was, and take images as that run did."""
     body = {name[2:]: tensor for name, tensor in _flatten(_read(path), str(path)).items() if name.startswith("0.")}
     targets = backbone.body.state_dict()
     if {name: tensor.shape for name, tensor in body.items()} != {name: t.shape for name, t in targets.items()}:
@@ -371,6 +376,10 @@ def _load_from_run(backbone: Backbone, path: Path) -> None:
             "with, or leave backbone: auto."
         )
     _copy([(target, body[name]) for name, target in targets.items()])
+    with safe_open(path, framework="pt") as file:
+        described = json.loads((file.metadata() or {}).get("thaw", "{}"))
+    backbone.mean = tuple(described.get("mean", backbone.mean))
+    backbone.std = tuple(described.get("std", backbone.std))
 
 
 def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:

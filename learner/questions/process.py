@@ -23,7 +23,18 @@ from learner.store import Store
 log = logging.getLogger(__name__)
 
 Question = Literal[
-    "layers", "previews", "speed", "rates", "strategy", "learning_curve", "results", "test", "export", "map", "pool"
+    "layers",
+    "previews",
+    "speed",
+    "rates",
+    "strategy",
+    "learning_curve",
+    "results",
+    "test",
+    "export",
+    "map",
+    "pool",
+    "import",
 ]
 
 ANSWERED_BY: dict[Question, str] = {
@@ -38,6 +49,7 @@ ANSWERED_BY: dict[Question, str] = {
     "export": "learner.exports:prepare",
     "pool": "learner.advice.pool_order:order_pool",
     "map": "learner.evaluation.map_layout:make_map",
+    "import": "learner.importing:import_uploaded",
 }
 """The function that answers, by name, as the rooms that import torch lie above this one. It is called with the store,
 what `ask` was given, and `tell`, which takes a sentence on how far it is; it keeps the answer itself."""

@@ -6,6 +6,8 @@ VGG16_HUB_ID = "timm/vgg16.tv_in1k"
 
 SMALL_CNN = "small_cnn"
 """Three convolutions that nobody has pretrained, as a baseline; see `learner.models.backbones`."""
+KERAS_RESNET50 = "keras_resnet50"
+"""timm's ResNet-50, but for where its blocks take every second pixel: at their first convolution, as Keras has it."""
 FALLBACK_ARCH = "tf_efficientnet_lite0"
 
 

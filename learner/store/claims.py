@@ -149,6 +149,11 @@ class ClaimedRuns:
         with self.session() as session, session.begin():
             change_held(session, run_id, recipe=recipe)
 
+    def forget(self, run_id: int) -> None:
+        """Take a run that this process holds out of the store, as if it had never been."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(Run).where(Run.id == run_id, _is_mine()))
+
     def add_step(self, run_id: int, **figures: Any) -> None:
         """Append one sample inside an epoch (the columns of `Step`)."""
         with self.session() as session, session.begin():

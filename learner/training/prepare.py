@@ -115,6 +115,7 @@ class PreparedRun:
             "rates": [phase.group_rates(stages, batch_norm) for phase in self.recipe.phases],
             "classes": self.spec.classes,
             "image_size": self.recipe.image_size,
+            "statistics": {"mean": list(self.backbone.mean), "std": list(self.backbone.std)},
             "train_images": len(self.images.train),
             "valid_images": len(self.images.valid),
             "sample_images": [image.id for image in self.images.samples],
@@ -146,15 +147,24 @@ class Built:
 
 
 def build_network(
-    store: Store, recipe: Recipe, train: list[Path], valid: int, classes: list[str], weights: str
+    store: Store,
+    recipe: Recipe,
+    train: list[Path],
+    valid: int,
+    classes: list[str],
+    weights: str,
+    statistics: Mapping[str, Any] | None = None,
 ) -> Built:
     """Build the network of a recipe whose image size is decided, in the precision that is fastest for these images.
 
-    `train` are files to learn from, `valid` is the number of images to check on. Measures this machine where it has to.
+    `train` are files to learn from, `valid` is the number of images to check on. `statistics` (`mean` and `std`) are
+    what an earlier process took images by. Measures this machine where it has to.
     Raises WeightsError, BackboneError, RecipeError and ImageError.
     """
     set_seed(recipe.seed, reproducible=True)
     backbone = build(recipe.backbone, weights, store.workspace, recipe.head.two_scales)
+    if statistics:
+        backbone = replace(backbone, mean=tuple(statistics["mean"]), std=tuple(statistics["std"]))
     recipe = replace(recipe, backbone=backbone.arch)
     recipe.check(backbone.stages)
     device = pick_device()
@@ -191,7 +201,7 @@ def prepare(store: Store, run: Run, has_begun: bool, tell: Tell = lambda _: None
     image_size = choose_image_size(recipe.image_size, max(summary.median_width, summary.median_height))
     recipe = replace(recipe, version=version.number, image_size=image_size).with_epochs(len(train))
     files, weights = [file.path for file in images.train_files], "random" if has_begun else recipe.weights
-    built = build_network(store, recipe, files, len(valid), summary.classes, weights)
+    built = build_network(store, recipe, files, len(valid), summary.classes, weights, before.get("statistics"))
     if recipe.augment.auto:
         tell("Trying whether mirror images are like the others")
         decided = augment_for(store.workspace, built, images)

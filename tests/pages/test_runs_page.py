@@ -1,12 +1,19 @@
 """The Runs page lists all runs, orders the queue, brings back what was deleted, and compares."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from learner.atomic import read_json
+from learner.importing import uploaded_file
+from learner.questions.answers import answer_file
+from learner.questions.process import ask
 from tests.pages.reading import press, words
 from tests.pages.shown_runs import LONG, finished, keep, learn
-from tests.samples import TWO_PHASES
+from tests.patience import GIVE_UP_S
+from tests.samples import SMALL, TWO_PHASES
 
 # The list and the queue
 
@@ -112,3 +119,20 @@ def test_runs_are_compared_in_one_chart_and_a_table(open_page, store, pets):
 def test_comparing_is_not_offered_with_a_single_run(open_page, store, pets):
     finished(store)
     assert not open_page("runs").multiselect
+
+
+def test_a_model_that_was_trained_elsewhere_is_imported_from_a_file(own, open_page):
+    app = open_page("runs")
+    [form] = [each for each in app.expander if each.label == "Import a model that was trained elsewhere"]
+    assert form is not None
+    file = answer_file(own.workspace, "imports", {"file": "1"})
+    model = uploaded_file(file, "learner.pkl")
+    model.parent.mkdir(parents=True)
+    shutil.copyfile(own.run_folder(1) / "learner.pkl", model)
+    said = json.dumps({"dataset": "pets", "arch": SMALL, "trusts_pickle": True})
+    assert ask(own, "import", file, str(model), said).wait(GIVE_UP_S) == 0
+    assert read_json(file) == {"run": 2} and not model.exists()
+    assert own.runs.get(2).best_accuracy == own.runs.get(1).best_accuracy
+    for page in ("runs", "results"):
+        opened = open_page(page, run="2")
+        assert not opened.exception and "learner.pkl, which fastai wrote" in words(opened)
