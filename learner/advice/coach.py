@@ -119,7 +119,9 @@ def advise(
 
 
 def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> list[Advice]:
-    """What the coach says of a run, from its epochs and from what it left on the disk."""
+    """What the coach says of a run, from its epochs and from what it left on the disk; nothing of an imported one."""
+    if run.facts.get("weights", {}).get("kind") == "import":
+        return []
     kept = [index for index in range(len(recipe.phases)) if store.files.has(store.workspace.phase_end(run.id, index))]
     result = load_result(store.run_folder(run.id)) if run.status == "finished" else None
     return advise(

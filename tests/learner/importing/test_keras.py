@@ -156,6 +156,10 @@ def test_it_becomes_a_finished_run_that_says_what_keras_says_and_is_trained_furt
     for said, (dog, cat) in zip(predictor.predict(files), expected, strict=True):
         assert dict(zip(said.classes, said.probs, strict=True)) == pytest.approx({"cat": cat, "dog": dog}, abs=1e-3)
 
+    assert advice_about(store, run, Recipe.from_dict(run.recipe), store.runs.epochs(run_id)) == []
+    assert "a model that was trained elsewhere, model.keras" in make_card(store, run_id)
+    assert "trained elsewhere" in make_report(store, run_id)
+
     phases = [*Recipe.from_dict(run.recipe).phases, Phase("Further", trainable="head", epochs=1, lr=1e-9)]
     further = store.submit(Recipe.from_dict({**run.recipe, "phases": phases}), running=True, parent=(run_id, 0))
     assert execute(store, further) == "finished", store.runs.get(further).reason
