@@ -15,6 +15,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # read when keras loads
 import keras
 from keras import layers
 
+from learner.advice.coach import advice_about
 from learner.errors import ModelError
 from learner.exports import write
 from learner.exports.contents import Contents
@@ -24,6 +25,8 @@ from learner.importing.foreign import network_of
 from learner.importing.keras_models import read_keras
 from learner.inference.predictor import Predictor
 from learner.recipe import Phase, Recipe
+from learner.report import make_report
+from learner.report.model_card import make_card
 from learner.training.process import execute
 
 SIDE = 32
