@@ -119,12 +119,12 @@ def advise(
 
 
 def advice_about(store: Store, run: Run, recipe: Recipe, epochs: Sequence[Epoch]) -> list[Advice]:
-    """What the coach says of a run, from its epochs and from what it left on the disk."""
+    """What the coach says of a run, from its epochs and from what it left on the disk; nothing of an imported one."""
     kept = [index for index in range(len(recipe.phases)) if store.files.has(store.workspace.phase_end(run.id, index))]
     result = load_result(store.run_folder(run.id)) if run.status == "finished" else None
     return advise(
         recipe,
-        epochs,
+        [] if run.facts.get("weights", {}).get("kind") == "import" else epochs,
         has_batch_norm(run.facts),
         recalls=recalls_of(result) if result else None,
         ended=run.status == "finished",

@@ -205,13 +205,17 @@ def _phases(told: Collected) -> list[dict[str, str]]:
     found = []
     for phase, rates in zip(told.recipe.phases, told.run.facts["rates"], strict=True):
         learning = [rate for rate in rates if rate]
-        low, high = min(learning), max(learning)
+        low, high = (min(learning), max(learning)) if learning else (0.0, 0.0)  # none in a model that was imported
         found.append(
             {
                 "name": phase.name,
                 "trains": phase.learning_text,
                 "epochs": phase.length_text,
-                "rate": "–" if phase.solve else f"{high:.2g}" if low == high else f"{low:.2g} to {high:.2g}",
+                "rate": "–"
+                if phase.solve or not learning
+                else f"{high:.2g}"
+                if low == high
+                else f"{low:.2g} to {high:.2g}",
                 "how": _how(phase),
             }
         )

@@ -137,6 +137,7 @@ def weights_text(facts: dict[str, Any]) -> str:
         "file": f"weights from a file, {Path(source['location']).name}",
         "run": "the body of another run",
         "random": "random weights",
+        "import": f"a model that was trained elsewhere, {source['location']}",
     }[source["kind"]]
 
 

@@ -111,10 +111,12 @@ def base_model(facts: dict[str, Any]) -> str | None:
 
 def _description(told: Collected) -> str:
     facts = told.run.facts
+    made = f"begun with {escaped(told.weights)}, with a new head, trained by Thaw {told.versions['Thaw']}"
+    if facts["weights"]["kind"] == "import":
+        made = f"{escaped(told.weights)}, imported by Thaw {told.versions['Thaw']}"
     return (
         f"An image classifier of {count(len(told.classes), 'class', 'classes')}: {escaped(facts['backbone'])} from "
-        f"timm at {facts['image_size']} px, begun with {escaped(told.weights)}, with a new head, trained by Thaw "
-        f"{told.versions['Thaw']}. SHA-256 of model.safetensors: `{told.model_sha256}`"
+        f"timm at {facts['image_size']} px, {made}. SHA-256 of model.safetensors: `{told.model_sha256}`"
     )
 
 

@@ -15,6 +15,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # read when keras loads
 import keras
 from keras import layers
 
+from learner.advice.coach import advice_about
 from learner.errors import ModelError
 from learner.exports import write
 from learner.exports.contents import Contents
@@ -24,6 +25,8 @@ from learner.importing.foreign import network_of
 from learner.importing.keras_models import read_keras
 from learner.inference.predictor import Predictor
 from learner.recipe import Phase, Recipe
+from learner.report import make_report
+from learner.report.model_card import make_card
 from learner.training.process import execute
 
 SIDE = 32
@@ -155,6 +158,10 @@ def test_it_becomes_a_finished_run_that_says_what_keras_says_and_is_trained_furt
     expected /= expected.sum(1, keepdims=True)
     for said, (dog, cat) in zip(predictor.predict(files), expected, strict=True):
         assert dict(zip(said.classes, said.probs, strict=True)) == pytest.approx({"cat": cat, "dog": dog}, abs=1e-3)
+
+    assert advice_about(store, run, Recipe.from_dict(run.recipe), store.runs.epochs(run_id)) == []
+    assert "a model that was trained elsewhere, model.keras" in make_card(store, run_id)
+    assert "trained elsewhere" in make_report(store, run_id)
 
     phases = [*Recipe.from_dict(run.recipe).phases, Phase("Further", trainable="head", epochs=1, lr=1e-9)]
     further = store.submit(Recipe.from_dict({**run.recipe, "phases": phases}), running=True, parent=(run_id, 0))
