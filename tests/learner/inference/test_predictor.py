@@ -58,7 +58,7 @@ def test_classes_that_were_held_out_of_training_lie_farther_and_known_images_are
     is_new = np.r_[np.zeros(len(near)), np.ones(len(far))]
     assert roc_auc_score(is_new, np.r_[near, far]) > 0.75  # by chance 0.5 ± 0.06
     for coverage in (0.8, 0.9, 0.95, 1.0):
-        kept = np.mean(near <= predictor.spec.threshold(coverage))
+        kept = np.mean(near <= predictor.spec.threshold(coverage) + 1e-6)  # the table has fewer digits
         assert kept == pytest.approx(coverage, abs=1 / len(near))
     turned_away = [
         prediction.is_none_of_these(predictor.spec.threshold(0.9)) for prediction in predictor.predict(held_out)

@@ -2,6 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,12 @@ import pytest
 from learner.errors import ModelError
 from learner.serving.batching import Batcher, Busy
 from learner.serving.model import Outputs
+
+
+def ran(work: Coroutine) -> Any:
+    """What it returns, in a thread of its own, as a browser of another test may have a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def image(value: int) -> np.ndarray:
@@ -42,7 +51,7 @@ def test_what_arrives_while_a_batch_is_computed_becomes_the_next_one_up_to_its_l
         work.cancel()
         return answers
 
-    answers = asyncio.run(run())
+    answers = ran(run())
     assert sizes == [1, 3, 2]
     assert [float(one.probs[0, 0]) for one in answers] == [0, 1, 2, 3, 4, 5]
     assert [one.heat_maps is not None for one in answers] == [False, False, False, True, False, False]
@@ -58,7 +67,7 @@ def test_more_than_may_wait_are_refused_at_once():
         for one in waiting:
             one.cancel()
 
-    asyncio.run(run())
+    ran(run())
 
 
 def test_a_batch_that_fails_is_told_to_those_in_it_and_the_next_is_computed():
@@ -75,7 +84,7 @@ def test_a_batch_that_fails_is_told_to_those_in_it_and_the_next_is_computed():
         work.cancel()
         return answers
 
-    failed, answered = asyncio.run(run())
+    failed, answered = ran(run())
     assert isinstance(failed, ModelError) and float(answered.probs[0, 0]) == 1
 
 
@@ -93,4 +102,4 @@ def test_whoever_left_while_waiting_is_not_computed_for():
         work.cancel()
         return answer
 
-    assert float(asyncio.run(run()).probs[0, 0]) == 1 and sizes == [1]
+    assert float(ran(run()).probs[0, 0]) == 1 and sizes == [1]

@@ -10,6 +10,7 @@ from learner.errors import RunError
 from learner.store import Store
 from learner.training import trackers
 from learner.training.process import execute
+from tests.patience import until
 from tests.samples import small_recipe
 
 
@@ -64,8 +65,9 @@ def test_weights_and_biases_keeps_an_offline_run_in_the_runs_folder(run, monkeyp
     store, run_id = run
     assert execute(store, run_id) == "finished"
     [file] = {path.resolve() for path in store.workspace.run_folder(run_id).rglob("run-*.wandb")}
-    content = file.read_bytes()
-    assert b"valid_loss" in content and b"final_accuracy" in content
+    until(
+        lambda: b"valid_loss" in file.read_bytes() and b"final_accuracy" in file.read_bytes()
+    )  # its own process writes
 
 
 def test_what_a_tracker_cannot_take_is_logged_and_the_run_finishes(run, monkeypatch, caplog):
