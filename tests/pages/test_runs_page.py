@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from streamlit import config
 
 from learner.atomic import read_json
 from learner.importing import uploaded_file
@@ -136,3 +137,19 @@ def test_a_model_that_was_trained_elsewhere_is_imported_from_a_file(own, open_pa
     for page in ("runs", "results"):
         opened = open_page(page, run="2")
         assert not opened.exception and "learner.pkl, which fastai wrote" in words(opened)
+
+
+def test_where_others_reach_the_page_a_pickle_is_imported_by_the_command_only(own, open_page, monkeypatch):
+    def form(app) -> str:
+        app.session_state["import-model"] = True
+        return words(app.run())
+
+    assert "by the command" not in form(open_page("runs"))
+    address = config.get_option("server.address")
+    config.set_option("server.address", "0.0.0.0")
+    monkeypatch.setenv("THAW_OPEN", "yes")
+    try:
+        said = form(open_page("runs"))
+    finally:
+        config.set_option("server.address", address)
+    assert "A learner.pkl can run programs" in said and "python -m learner models import" in said

@@ -12,19 +12,23 @@ from learner.importing.pixels import PIXELS
 from learner.questions.answers import answer_file
 from learner.questions.process import ask
 from learner.store import Store
-from ui import state
+from ui import people, state
 from ui.names import plain
 from ui.questions import show_question
 
 MOST_MB = 1000
 SAYS_ITSELF = "The file says it"
-KINDS = [suffix.removeprefix(".") for suffix in (*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES, *PICKLE_SUFFIXES)]
+
+
+def takes_pickles() -> bool:
+    """Whether only people on this machine reach the page: what a pickle runs may read what the server may read."""
+    return not people.sign_in_is_on() and not people.is_open_to_others()
 
 
 def show_import(store: Store) -> None:
-    """Closed until somebody opens it, as most people train here."""
+    """Closed until somebody opens it, as most people train here. Viewers do not get it."""
     names = list(store.datasets.names())
-    if not names:
+    if not names or not state.entered().may_change:
         return
     with st.expander("Import a model that was trained elsewhere", key="import-model", on_change="rerun") as opened:
         if opened.open:
@@ -36,7 +40,16 @@ def _show_form(store: Store, names: list[str]) -> None:
         "VGG16, VGG19 or ResNet50 from Keras, a checkpoint of timm or torchvision, or fastai's learner.pkl. It becomes "
         "a run: look at its results, compare it, train it further, take it away."
     )
-    file = st.file_uploader("Model file", type=KINDS, max_upload_size=MOST_MB, key="import-file")
+    suffixes = (*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES)
+    if takes_pickles():
+        suffixes += PICKLE_SUFFIXES
+    else:
+        st.caption(
+            "A learner.pkl can run programs, which could read what others keep on this server. So whoever runs it "
+            "imports one by the command: python -m learner models import"
+        )
+    kinds = [suffix.removeprefix(".") for suffix in suffixes]
+    file = st.file_uploader("Model file", type=kinds, max_upload_size=MOST_MB, key="import-file")
     dataset = st.selectbox("Data set with the same classes, to check it on", names, key="import-dataset")
     left, right = st.columns(2)
     pixels = left.selectbox(
@@ -60,6 +73,8 @@ def _show_form(store: Store, names: list[str]) -> None:
         return
     trusts = False
     if Path(file.name).suffix in PICKLE_SUFFIXES:
+        if not takes_pickles():
+            return
         trusts = st.checkbox(
             "I trust whoever made this file: a pickle can run any program hidden in it. It is opened in a process "
             "without network that cannot change files, as far as this system can keep it from that.",
