@@ -32,6 +32,12 @@ def components_found_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def without_keras() -> None:
+    """Where another test has loaded Keras, Streamlit empties its session before each script, which takes seconds."""
+    sys.modules.pop("keras", None)
+
+
+@pytest.fixture(autouse=True)
 def fresh_caches(workspace):
     """The pages keep one store a server; each test is a server of its own."""
     st.cache_resource.clear()
