@@ -40,7 +40,7 @@ def _show_form(store: Store, names: list[str]) -> None:
         "VGG16, VGG19 or ResNet50 from Keras, a checkpoint of timm or torchvision, or fastai's learner.pkl. It becomes "
         "a run: look at its results, compare it, train it further, take it away."
     )
-    suffixes = (*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES)
+    suffixes = [*KERAS_SUFFIXES, *CHECKPOINT_SUFFIXES]
     if takes_pickles():
         suffixes += PICKLE_SUFFIXES
     else:
