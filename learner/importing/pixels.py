@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from learner.errors import ModelError
-from learner.importing.keras_files import Layer
+
+if TYPE_CHECKING:
+    from learner.importing.keras_files import Layer  # brings h5py
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ PIXELS = {
 """By the names that a person gives them. Source: keras.applications.imagenet_utils.preprocess_input."""
 
 
-def pixels_of_rescaling(layers: Sequence[Layer]) -> Pixels:
+def pixels_of_rescaling(layers: "Sequence[Layer]") -> Pixels:
     """What layers `Rescaling` make of values 0 to 255, one after the other. Raises ModelError."""
     scale, offset = 1.0, 0.0
     for layer in layers:
