@@ -1,5 +1,6 @@
 """Memory that runs out, a full disk, a loss that is no number, images that vanish: a clear end, and nothing is lost."""
 
+import ctypes
 import resource
 import shutil
 from dataclasses import replace
@@ -50,6 +51,7 @@ def _limit_memory(room: int) -> None:
     glibc frees addresses, other than memory, only of blocks that it maps one by one, which Thaw turns off for speed.
     """
     learner.training.process.retain_memory = lambda: None
+    ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX: else each thread that has to wait reserves addresses of its own
     limit = psutil.Process().memory_info().vms + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
