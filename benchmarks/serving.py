@@ -29,6 +29,7 @@ from benchmarks.report import ROOT, BenchmarkError, figure, parser, publish, sha
 
 SIDE, PHOTO, PHOTOS, BATCH = 224, (640, 480), 32, 8
 USERS, CALM_USERS = 16, 64
+MOMENTS = ("even", "random")
 PEERS = Path(__file__).parent / "peers"
 
 
@@ -58,7 +59,7 @@ def main() -> None:
             "hand": [],
         }
         latencies: dict[str, list[float]] = {"served": [], "hand": []}
-        calm: dict[str, list[float]] = {"served": [], "hand": []}
+        calm = {name: {moments: [] for moments in MOMENTS} for name in latencies}
         for number in range(options.rounds):
             for size, name in ((1, "alone, one by one"), (BATCH, f"alone, {BATCH} at a time")):
                 rates[name].append(alone(models["onnx"], size, options.seconds))
@@ -71,8 +72,9 @@ def main() -> None:
                     full = load(address, photos, USERS, 0, options.seconds)
                     rates[name].append(full.rate)
                     latencies[name] += full.seconds
-                    half = load(address, photos, CALM_USERS, full.rate / 2, 2 * options.seconds)
-                    calm[name] += half.seconds
+                    for moments, seconds in calm[name].items():
+                        half = load(address, photos, CALM_USERS, full.rate / 2, 2 * options.seconds, moments)
+                        seconds += half.seconds
             print(f"Round {number + 1} of {options.rounds} is done.", file=sys.stderr, flush=True)
     publish("serving", "A served model", report(options, rates, latencies, calm), options.write)
 
@@ -88,14 +90,15 @@ def report(options, rates, latencies, calm) -> list[str]:
     ):
         rate = statistics.median(rates[name])
         spread = f"{figure(min(rates[name]))} to {figure(max(rates[name]))}"
-        busy = [milliseconds(latencies[name], at) for at in (50, 99)] if name in latencies else [None] * 2
-        quiet = [milliseconds(calm[name], at) for at in (50, 99)] if name in calm else [None] * 2
-        rows.append([title, figure(rate), spread, share(rate / best), *busy, *quiet])
+        loads = [latencies[name], *calm[name].values()] if name in latencies else [None] * 3
+        times = [seconds and milliseconds(seconds, at) for seconds in loads for at in (50, 99)]
+        rows.append([title, figure(rate), spread, share(rate / best), *times])
     return [
         f"{options.backbone} at {SIDE} px with random weights, photos of {PHOTO[0]} × {PHOTO[1]} px as JPEG, each sent "
         f"in a request of its own; locust and server on the same cores, {options.rounds} rounds in turn. Full load: "
         f"{USERS} callers for {options.seconds} s that ask again at once. Half load: half as many questions a second "
-        f"as the server answered at full load, at random moments, for {2 * options.seconds} s.",
+        f"as the server answered at full load, for {2 * options.seconds} s: one as long after the other, or at random "
+        "moments (a Poisson process).",
         table(
             (
                 "",
@@ -104,7 +107,9 @@ def report(options, rates, latencies, calm) -> list[str]:
                 "of the best",
                 "full: p50 (ms)",
                 "p99",
-                "half: p50 (ms)",
+                "half, even: p50 (ms)",
+                "p99",
+                "half, random: p50 (ms)",
                 "p99",
             ),
             rows,
@@ -112,7 +117,7 @@ def report(options, rates, latencies, calm) -> list[str]:
     ]
 
 
-def milliseconds(seconds: list[float], percentile: float) -> str | None:
+def milliseconds(seconds: list[float], percentile: float) -> str:
     return figure(1000 * float(np.percentile(seconds, percentile)), 0)
 
 
@@ -203,7 +208,7 @@ def server(name: str, command: list[str], home: Home) -> Iterator[str]:
         process.wait()
 
 
-def load(address: str, photos: Path, users: int, rate: float, seconds: int) -> Load:
+def load(address: str, photos: Path, users: int, rate: float, seconds: int, moments: str = "random") -> Load:
     """Answers that came after the first second, when all users have begun."""
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times"
@@ -211,7 +216,7 @@ def load(address: str, photos: Path, users: int, rate: float, seconds: int) -> L
         words += ["-u", str(users), "-r", str(users), "-t", f"{seconds + 1}s", "--host", address]
         done = subprocess.run(
             [str(python_of("locust")), *words],
-            env={**os.environ, "PICTURES": str(photos), "RATE": str(rate), "TIMES": str(times)},
+            env={**os.environ, "PICTURES": str(photos), "RATE": str(rate), "MOMENTS": moments, "TIMES": str(times)},
             capture_output=True,
             text=True,
             check=False,

@@ -9,6 +9,7 @@ from learner.datasets import Summary, summarize
 from learner.errors import DatasetError, RecipeError
 from learner.recipe import Recipe, choose_image_size
 from learner.store import Store
+from learner.training import trackers
 from learner.wording import count
 from ui import drafts, state
 from ui.frame import empty, next_step, page, telling_errors
@@ -176,11 +177,28 @@ def start(store: Store, recipe: Recipe, parent: tuple[int, int] | None, weights:
             "No worker is running, so a run would wait. `make app` starts one with the page; by hand it is "
             "`python -m learner worker`."
         )
+    chosen = choose_trackers()
     if not st.button(start_label(recipe.repeats), type="primary", disabled=weights.arch is None):
         return
     with telling_errors():
-        st.session_state[state.RUN] = run_id = store.submit(recipe, parent=parent)
+        st.session_state[state.RUN] = run_id = store.submit(recipe, parent=parent, trackers=chosen)
         st.switch_page("pages/runs.py", query_params={state.RUN: str(run_id)})
+
+
+def choose_trackers() -> list[str]:
+    """Where the figures go, too; nothing is shown where no tracker is installed."""
+    there = trackers.installed()
+    if not there:
+        return []
+    return st.pills(
+        "Write the figures for a tracker, too",
+        there,
+        selection_mode="multi",
+        format_func=trackers.TITLES.__getitem__,
+        help="TensorBoard's files lie in the run's folder. MLflow and Weights & Biases get them with the settings of "
+        "the machine that trains.",
+        key="trackers",
+    )
 
 
 def show_as_file(recipe: Recipe, parent: tuple[int, int] | None) -> None:

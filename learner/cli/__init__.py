@@ -17,7 +17,7 @@ from learner.cli.models import models
 from learner.cli.plans import forecast, plan_dict, print_plan
 from learner.cli.printing import AsJson, check_target, out, print_json, print_result, run_dict
 from learner.cli.results import results
-from learner.cli.runs import ending_claimed_run, runs, train_here, write_for
+from learner.cli.runs import ending_claimed_run, runs, train_here
 from learner.cli.studies import study
 from learner.errors import RunError, ThawError
 from learner.logs import set_up_logs
@@ -88,8 +88,9 @@ def train(
         raise ThawError("--dry-run trains nothing, so it goes with neither --queue nor --model.")
     if queue and model:
         raise ThawError("--model needs the run to be done: with --queue, export it later with `learner export`.")
-    if log:
-        write_for(log, queue)
+    from learner.training.trackers import checked
+
+    trackers = checked(log or [])
     if model is not None:
         check_target(model)
     if budget is not None:
@@ -112,7 +113,7 @@ def train(
         else:
             print_plan(*foreseen)
         return
-    run_id = store.submit(plan, running=not queue)
+    run_id = store.submit(plan, running=not queue, trackers=trackers)
     if plan.repeats > 1 and not as_json:
         others = count(plan.repeats - 1, "more run")
         out.print(f"{others} with the next seeds wait in the queue; `learner runs` lists them.")

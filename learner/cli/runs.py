@@ -1,6 +1,5 @@
 """`python -m learner runs …`: list, show, control and compare runs; `train_here` trains one in this process."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -233,17 +232,6 @@ def runs_compare(
         gained = ", ".join(f"{100 * gain:+.1f}" for gain in gains[row.run_id] if gain is not None) or "–"
         table.add_row(str(row.run_id), best, str(row.epochs), duration(row.seconds), there, gained)
     out.print(table)
-
-
-def write_for(trackers: list[str], queue: bool) -> None:
-    """Let runs of this process be written for trackers, too. Raises ThawError."""
-    from learner.training.trackers import SETTING, wanted
-
-    if queue:
-        names = ",".join(trackers)
-        raise ThawError(f"--log is for runs that train here. For those of a worker: {SETTING}={names} where it starts.")
-    os.environ[SETTING] = ",".join(trackers)
-    wanted()
 
 
 def train_here(store: Store, run_id: int, quiet: bool) -> str:

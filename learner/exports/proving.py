@@ -15,7 +15,7 @@ import numpy as np
 from learner.errors import ModelError
 from learner.exports.contents import Contents, GoldenPhoto
 from learner.exports.formats import FORMATS, MOST_ACCURACY_LOST, PROVERS, TOLERANCE, Format
-from learner.exports.litert_converter import converter_folder
+from learner.exports.litert_converter import CONVERTER
 from learner.exports.measured import Measured, points
 from learner.exports.measuring import Answers, RunImages, measure
 from learner.exports.proofs import figure
@@ -127,7 +127,7 @@ def _check_accuracy(format_: Format, measured: Measured) -> None:
 
 def _ask(kind: str, path: Path, images: RunImages | None) -> tuple[dict[str, Any], Answers | None]:
     """What the prover prints, and what it answers for the validation images, where it could be asked."""
-    extra = [str(converter_folder())] if kind == "litert" and converter_folder().is_dir() else []
+    extra = [str(CONVERTER.folder)] if kind == "litert" and CONVERTER.folder.is_dir() else []
     if images is None:
         return _run(kind, path, *extra), None
     with tempfile.TemporaryDirectory() as folder:

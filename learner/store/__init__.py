@@ -1,5 +1,6 @@
 """What Thaw remembers: data sets, runs, metrics, the queue. SQLite in the workspace, or `$DATABASE_URL`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -81,12 +82,13 @@ class Store:
         running: bool = False,
         parent: tuple[int, int] | None = None,
         baseline: int | None = None,
+        trackers: Sequence[str] = (),
     ) -> int:
         """Check the recipe, pin its data set's version, and write a run: queued, or (`running`) this process's own.
 
         A recipe with `repeats` becomes as many runs, with one seed after the other; only the first can be `running`.
         `parent` is a run and the index of its phase from whose end the new one begins; `baseline` is a run that it is
-        to be compared with.
+        to be compared with. `trackers` (of `learner.training.trackers`) get the run's figures, too.
         The page's button and the command line both call this. Returns the (first) run's id; raises RecipeError,
         DatasetError, RunError or ModelError.
         """
@@ -95,10 +97,12 @@ class Store:
         self.require_room_in_queue(repeats)
         if parent:
             self._check_parent(recipe, *parent)
-        run_id = self.runs.submit(recipe.to_dict(), version.id, running, parent=parent, baseline=baseline)
+        run_id = self.runs.submit(
+            recipe.to_dict(), version.id, running, parent=parent, baseline=baseline, trackers=trackers
+        )
         for number in range(1, repeats):
             again = replace(recipe, seed=recipe.seed + number)
-            self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent)
+            self.runs.submit(again.to_dict(), version.id, series=run_id, parent=parent, trackers=trackers)
         return run_id
 
     def require_room_in_queue(self, runs: int) -> None:

@@ -1,5 +1,6 @@
 """Runs: submitting them, what people ask of them, and all that is read of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, insert, literal, select, update
@@ -39,16 +40,19 @@ class Runs(ClaimedRuns):
         series: int | None = None,
         parent: tuple[int, int] | None = None,
         baseline: int | None = None,
+        trackers: Sequence[str] = (),
     ) -> int:
         """Write a run and return its id: queued for a worker, or (`running`) claimed by this process at once.
 
         `parent` is a run and the index of its phase from whose end this one begins; its epochs until then are copied.
-        `baseline` is the run that this one is to be compared with.
+        `baseline` is the run that this one is to be compared with. `trackers` are what it is written for, too.
         """
         run = self.new(recipe, dataset_version_id, series=series, baseline=baseline)
         if running:
             for column, value in {"status": "running", "started_at": now(), **new_claim()}.items():
                 setattr(run, column, value)
+        if trackers:
+            run.facts = {"trackers": list(trackers)}
         if parent:
             run.parent, run.parent_phase = parent
         with self.session() as session, session.begin():

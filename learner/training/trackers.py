@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,9 +22,9 @@ from learner.training.progress import Listener, Progress
 log = logging.getLogger(__name__)
 
 SETTING = "THAW_TRACKERS"
-"""Which to write for, with commas between them; `train --log` sets it."""
-NEEDED = {"tensorboard": ("tensorboard", "tensorboard"), "mlflow": ("mlflow", "mlflow"), "wandb": ("wandb", "wandb")}
-"""By name, the module that is imported and the package to install."""
+"""What all runs of a worker are written for, with commas between them, besides what was asked for each."""
+TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
+"""What people call them, by the name of the module and of its package."""
 FIGURES = ("train_loss", "valid_loss", "accuracy", "error_rate", "grad_norm", "images_per_s", "seconds")
 
 
@@ -133,30 +133,34 @@ class WeightsAndBiases(Tracker):
 TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WeightsAndBiases}
 
 
-def wanted() -> list[str]:
-    """The names in `THAW_TRACKERS`. Raises RunError for one that there is not, or whose package is not installed."""
-    names = [name.strip().lower() for name in os.environ.get(SETTING, "").split(",") if name.strip()]
+def installed() -> list[str]:
+    """The trackers whose packages are there."""
+    return [name for name in TITLES if importlib.util.find_spec(name) is not None]
+
+
+def checked(names: Iterable[str]) -> list[str]:
+    """The names, each once. Raises RunError for one that there is not, or whose package is not installed."""
+    names = list(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
     for name in names:
         if name not in TRACKERS:
             raise RunError(f"There is no tracker {name!r}. Choose of {', '.join(TRACKERS)}.")
-        module, package = NEEDED[name]
-        if importlib.util.find_spec(module) is None:
-            raise RunError(f"To write for {name} its package is needed: pip install {package}")
+        if name not in installed():
+            raise RunError(f"To write for {name} its package is needed: pip install {name}")
     return names
 
 
 @contextmanager
 def tracked(store: Store, run_id: int, listener: Listener | None) -> Iterator[Listener | None]:
     """A listener that also writes for the wanted trackers, and closes them at the end of the block."""
+    run, done = store.runs.get(run_id), len(store.runs.epochs(run_id))
     try:
-        names = wanted()
+        names = checked([*run.facts.get("trackers", []), *os.environ.get(SETTING, "").split(",")])
     except RunError as error:
         log.warning("%s", error)
         names = []
     if not names:
         yield listener
         return
-    run, done = store.runs.get(run_id), len(store.runs.epochs(run_id))
     tracking = _Tracking(listener or Listener())
     for name in names:
         tracking.add(name, lambda name=name: TRACKERS[name](store, run, done + 1))

@@ -284,8 +284,10 @@ class TestGoingOn:
         assert "1. **Warm-up**, 1 epoch: the head learned" in words(app)
         assert app.selectbox(key="backbone 1").disabled and app.selectbox(key="kind 1").disabled
         assert not app.error
+        app.button_group(key="trackers").set_value(["wandb"]).run()
         press(app, "Start training")
         run = store.runs.all()[0]
+        assert run.facts == {"trackers": ["wandb"]}
         assert (run.parent, run.parent_phase, run.status) == (parent, 0, "queued")
         assert [phase["name"] for phase in run.recipe["phases"]] == ["Warm-up", "Slower"]
 

@@ -9,7 +9,7 @@ import streamlit as st
 from learner.evaluation.results import is_complete, load_golden
 from learner.exports import USUAL_COVERAGE
 from learner.exports.formats import FORMATS, Format
-from learner.exports.litert_converter import converter_folder
+from learner.exports.litert_converter import CONVERTER
 from learner.exports.measured import Measured, milliseconds
 from learner.exports.proofs import (
     Proof,
@@ -136,7 +136,7 @@ def _show_kind(store: Store, run: Run, kind: Format, coverage: float) -> None:
     if kind.missing:
         st.caption(plain(kind.missing))
         return
-    if kind.kind == "litert" and not converter_folder().is_dir():
+    if kind.kind == "litert" and not CONVERTER.folder.is_dir():
         st.caption(
             "The first time, its converter is fetched through pip: about 200 MB to download, 800 MB on the disk."
         )

@@ -17,10 +17,11 @@ from learner.datasets.images import read_squished
 from learner.errors import ModelError
 from learner.evaluation.intervals import Discordance
 from learner.evaluation.results import load_result
-from learner.exports import export, formats, litert_converter, write
+from learner.exports import export, formats, write
 from learner.exports.contents import Contents
 from learner.exports.formats import FORMATS
 from learner.exports.litert import write_litert
+from learner.exports.litert_converter import CONVERTER
 from learner.exports.measured import Measured, Speed
 from learner.exports.measuring import RunImages
 from learner.exports.proofs import keep_proof, proof_file, read_proof
@@ -162,12 +163,12 @@ def test_a_format_whose_package_is_missing_says_what_to_install(trained, tmp_pat
 
 
 def test_a_converter_that_pip_cannot_bring_is_told(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(litert_converter, "converter_folder", lambda: tmp_path / "share" / "litert")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(ModelError, match=r"pip could not bring litert-torch .*connect to the internet and try again"):
         write_litert(small, tmp_path / "model.tflite")
-    assert not (tmp_path / "share" / "litert").exists()
+    assert not CONVERTER.folder.exists()
 
 
 # What is told

@@ -7,17 +7,15 @@ import tarfile
 import pytest
 
 from learner.errors import ModelError
-from learner.exports import web_runtime
-from learner.exports.web_runtime import FILES, require_runtime
+from learner.exports.web_runtime import FILES, RUNTIME, require_runtime
 from tests.samples import ROOT
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An environment that has nothing yet."""
-    folder = tmp_path / "share" / "runtime"
-    monkeypatch.setattr(web_runtime, "runtime_folder", lambda: folder)
-    return folder
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    return RUNTIME.folder
 
 
 def test_what_is_there_is_used_without_asking_anybody(folder, monkeypatch):
@@ -54,8 +52,7 @@ def test_another_archive_than_the_one_that_is_known_is_thrown_away(folder, tmp_p
 
 
 def test_set_up_goes_on_without_it(tmp_path):
-    code = "import runpy, sys, learner.exports.web_runtime as w; from pathlib import Path\n"
-    code += "place = Path(sys.argv[1]) / 'share' / 'runtime'; w.runtime_folder = lambda: place\n"
+    code = "import runpy, sys; sys.path.insert(0, '.'); sys.prefix = sys.argv[1]\n"
     code += "sys.argv = ['web_runtime.py']; runpy.run_path('tools/web_runtime.py', run_name='__main__')"
     settings = {"PATH": "/usr/bin:/bin", "npm_config_offline": "true", "npm_config_cache": str(tmp_path / "empty")}
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from learner.errors import ModelError
-from learner.serving.batching import Batcher, Busy
+from learner.serving.batching import LEARNT_ANEW, Batcher, BatchSizes, Busy
 from learner.serving.model import Outputs
 
 
@@ -103,3 +103,37 @@ def test_whoever_left_while_waiting_is_not_computed_for():
         return answer
 
     assert float(ran(run()).probs[0, 0]) == 1 and sizes == [1]
+
+
+def sizes_chosen(seconds, batches: int, waiting: int = 8) -> list[int]:
+    """Sizes of batches that follow each other, where one of `n` images takes `seconds(n)`."""
+    sizes, chosen = BatchSizes(8), []
+    for _ in range(batches):
+        chosen.append(sizes.choose(waiting))
+        sizes.saw(chosen[-1], seconds(chosen[-1]))
+    return chosen
+
+
+def test_batches_are_no_larger_than_what_makes_an_image_cheaper():
+    same_price = sizes_chosen(lambda images: 0.06 * images, 50)
+    assert set(same_price[10:]) == {1}  # together they only wait for each other
+    assert set(sizes_chosen(lambda images: 0.01 + 0.001 * images, 50)[10:]) == {8}
+    assert set(sizes_chosen(lambda images: 0.01 * max(images, 4), 50)[10:]) == {4}  # four at a time on four cores
+    assert set(sizes_chosen(lambda images: 0.01 + 0.001 * images, 50, waiting=3)) == {1, 2}  # more are not there
+
+
+def test_a_size_is_tried_anew_when_the_machine_may_have_changed():
+    slow = iter([9.0] * 2)  # something else ran while large batches were tried
+    chosen = sizes_chosen(lambda images: next(slow, 0.1) if images == 8 else 0.1 * images, LEARNT_ANEW + 50)
+    assert set(chosen[20:900]) == {1} and set(chosen[-20:]) == {8}
+
+
+def test_the_first_batch_of_a_size_does_not_count_as_room_is_made_then():
+    first: set[int] = set()
+
+    def seconds(images: int) -> float:
+        known = images in first
+        first.add(images)
+        return 0.01 + 0.001 * images + (0 if known else 5)
+
+    assert set(sizes_chosen(seconds, 50)[10:]) == {8}

@@ -1,5 +1,6 @@
 """Runs as trackers keep them, read back with the trackers' own libraries."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -19,15 +20,19 @@ def run(pets) -> tuple[Store, int]:
     return pets, pets.submit(small_recipe(), running=True)
 
 
+@pytest.fixture
+def run_with_tensorboard(pets) -> tuple[Store, int]:
+    return pets, pets.submit(small_recipe(), running=True, trackers=["tensorboard"])
+
+
 def lines(store: Store, run_id: int) -> list[tuple[int, float]]:
     return [(epoch.epoch, epoch.valid_loss) for epoch in store.runs.epochs(run_id)]
 
 
-def test_tensorboard_has_every_epoch_the_recipe_and_the_end(run, monkeypatch):
+def test_tensorboard_has_every_epoch_the_recipe_and_the_end(run_with_tensorboard):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setenv(trackers.SETTING, "TensorBoard")
-    store, run_id = run
+    store, run_id = run_with_tensorboard
     assert execute(store, run_id) == "finished"
     events = EventAccumulator(str(store.workspace.run_folder(run_id) / "tensorboard"))
     events.Reload()
@@ -80,14 +85,13 @@ def test_what_a_tracker_cannot_take_is_logged_and_the_run_finishes(run, monkeypa
     assert "Nothing is written for mlflow" in caplog.text and "Nothing is written for tensorboard" in caplog.text
 
 
-def test_a_name_that_there_is_not_and_a_package_that_is_missing_are_told_before_anything_is_trained(monkeypatch):
-    monkeypatch.setenv(trackers.SETTING, "sheet")
+def test_a_name_that_there_is_not_and_a_package_that_is_missing_are_told(monkeypatch):
     with pytest.raises(RunError, match=r"no tracker 'sheet'. Choose of tensorboard, mlflow, wandb"):
-        trackers.wanted()
-    monkeypatch.setattr(trackers, "NEEDED", {"mlflow": ("no_such_module", "mlflow")})
-    monkeypatch.setenv(trackers.SETTING, "mlflow")
+        trackers.checked(["sheet"])
+    assert trackers.checked(["TensorBoard", " mlflow", "tensorboard", ""]) == ["tensorboard", "mlflow"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RunError, match="pip install mlflow"):
-        trackers.wanted()
+        trackers.checked(["mlflow"])
 
 
 def test_by_default_no_tracker_is_imported():
