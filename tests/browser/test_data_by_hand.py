@@ -105,6 +105,15 @@ def test_an_upload_goes_on_while_the_first_data_set_comes_in(serve, page, tmp_pa
     expect(page.get_by_role("heading", name="Found in pets.zip")).to_be_visible()
 
 
+STEADY = """() => {
+  const film = document.querySelector('[data-testid="stCameraInput"] video');
+  const stream = film?.readyState === 4 && film.srcObject?.active ? film.srcObject.id : null;
+  if (!stream || window.camera?.stream !== stream) window.camera = { stream, since: performance.now() };
+  return stream && performance.now() - window.camera.since > 1000;
+}"""
+"""Whether the camera shows one film for a second."""
+
+
 def photograph(page: Page, photo: Locator) -> None:
     """Press the camera's button until the photo is there.
 
@@ -115,7 +124,7 @@ def photograph(page: Page, photo: Locator) -> None:
     def taken() -> bool:
         button = page.get_by_role("button", name="Take Photo")
         expect(button).to_be_visible()
-        page.wait_for_timeout(1000)
+        page.wait_for_function(STEADY)
         with suppress(PlaywrightTimeout):
             button.click(timeout=5000)
         with suppress(AssertionError):

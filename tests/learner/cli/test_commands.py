@@ -102,7 +102,8 @@ def test_train_leaves_the_work_to_a_worker_when_asked(pets, thaw):
     assert said.err == "No worker is running. Start one: python -m learner worker\n"
     assert thaw("train", "--dataset", "pets", *ONE_EPOCH, "--queue", "--json").json == {"run": 2, "status": "queued"}
     assert [run.status for run in pets.runs.all()] == ["queued", "queued"]
-    assert thaw("train", "--dataset", "pets", *ONE_EPOCH, "--queue", "--log", "TensorBoard", "--log", "mlflow").code == 0
+    log = ["--log", "TensorBoard", "--log", "mlflow"]
+    assert thaw("train", "--dataset", "pets", *ONE_EPOCH, "--queue", *log).code == 0
     assert pets.runs.get(3).facts == {"trackers": ["tensorboard", "mlflow"]}
     refused = thaw("train", "--dataset", "pets", *ONE_EPOCH, "--log", "sheet")
     assert refused.code == 2 and "There is no tracker 'sheet'" in refused.err and len(pets.runs.all()) == 3

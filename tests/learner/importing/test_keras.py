@@ -17,7 +17,7 @@ from learner.errors import ModelError
 from learner.exports import write
 from learner.exports.contents import Contents
 from learner.exports.proving import prove
-from learner.importing import Asked, import_model
+from learner.importing import Asked, import_model, keras_files
 from learner.importing.foreign import network_of
 from learner.importing.keras_models import read_keras
 from learner.inference.predictor import Predictor
@@ -275,6 +275,22 @@ def test_hdf5_that_asks_for_much_or_for_other_files_is_refused_before_it_is_read
         fill(file)
     with pytest.raises(ModelError, match=reason):
         read_keras(tmp_path / "model.h5", "caffe", None)
+
+
+@pytest.mark.parametrize(
+    ("most", "reason"),
+    [("MOST_CONFIG_BYTES", "Its configuration has more than"), ("MOST_BYTES", "unpacks to more than")],
+)
+def test_an_archive_that_unpacks_to_more_than_any_model_is_refused_while_it_is_unpacked(
+    saved, tmp_path, monkeypatch, most, reason
+):
+    _, folder = saved(tutorial)
+    file = rewritten(folder / "model.keras", tmp_path / "model.keras", lambda config: None)
+    with zipfile.ZipFile(file) as archive:
+        name = "config.json" if most == "MOST_CONFIG_BYTES" else "model.weights.h5"
+        monkeypatch.setattr(keras_files, most, archive.getinfo(name).file_size - 1)
+    with pytest.raises(ModelError, match=reason):
+        read_keras(file, "0-1", None)
 
 
 def test_other_files_are_told(tmp_path):
