@@ -2,7 +2,7 @@
 # make test   set up, with a browser, and run every test; JOBS=4 as so many processes
 # make test-fast  in under 90 seconds, for while one works: what needs no process, no browser and no training
 # make bench  measure, in under 20 minutes; WEIGHTS=vgg16.safetensors where no hub can be reached
-# make pictures  take the pictures in docs/pictures again, from a real run, in five to ten minutes
+# make pictures  take the pictures in docs/pictures again, from a real run, in about three minutes
 PYTHON ?= python3
 JOBS ?= 3
 VENV := .venv

@@ -203,8 +203,11 @@ class Tour:
         """Runs: live, and finished."""
         self.button("Start training").click()
         expect(self.page.get_by_role("heading", name="Run 1: training")).to_be_visible()
-        expect(self.page.get_by_text(re.compile(r"epoch [23] of 3")).first).to_be_visible(timeout=LONG_MS)
-        self.page.wait_for_timeout(5000)  # a refresh of the curves
+        thawing = self.page.get_by_text(re.compile(r"Fine-tuning: .*epoch ([4-9]|\d\d) of"))
+        over = self.page.get_by_role("heading", name="Run 1: finished")
+        expect(thawing.or_(over).first).to_be_visible(timeout=LONG_MS)
+        if over.count():
+            raise SystemExit("The run was over before its picture could be taken; choose a larger IMAGE_SIZE.")
         self.shot("runs-live", self.page.get_by_role("heading", name="Run 1: training"), live=True)
         self.finished(1)
         self.shot("runs-finished")
@@ -218,6 +221,11 @@ class Tour:
         page.get_by_role("radio", name="Mistakes").click()
         expect(page.get_by_test_id("stVegaLiteChart").locator("svg, canvas").first).to_be_visible()
         self.shot("results-mistakes", page.get_by_text("Of which images", exact=True))
+        page.get_by_role("radio", name="Map").click()
+        self.button("Make the map").click()
+        expect(page.get_by_role("application")).to_have_attribute("aria-label", re.compile("as marks"), timeout=LONG_MS)
+        self.shot("results-map", page.get_by_role("radio", name="Map"))
+        page.get_by_role("radio", name="Mistakes").click()
 
     def correct(self) -> None:
         """Results: labels that are still wrong are put right; the next run says what that brought."""

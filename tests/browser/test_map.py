@@ -16,18 +16,32 @@ def model(trained_home, workspace) -> None:
     copy_workspace(trained_home, workspace.root)
 
 
-def lasso(page: Page) -> None:
-    """Drag around everything."""
+def around(page: Page) -> list[tuple[float, float]]:
+    """The corners of a way around everything."""
     field = page.locator(".map .field")
     field.scroll_into_view_if_needed()
     box = field.bounding_box()
     corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)]
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
+    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+
+
+def lasso(page: Page) -> None:
+    """Drag around everything."""
+    first, *places = around(page)
+    page.mouse.move(*first)
     page.mouse.down()
-    for place in places[1:]:
+    for place in places:
         page.mouse.move(*place, steps=3)
     page.mouse.up()
+
+
+def lasso_by_finger(page: Page) -> None:
+    """The same on a phone."""
+    touch = page.context.new_cdp_session(page)
+    for kind, places in zip(("touchStart", *["touchMove"] * 4), around(page), strict=True):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [dict(zip("xy", places, strict=True))]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    touch.detach()
 
 
 def test_a_map_is_made_and_photos_on_it_are_found_chosen_and_corrected(model, store, serve, page):
@@ -47,11 +61,12 @@ def test_a_map_is_made_and_photos_on_it_are_found_chosen_and_corrected(model, st
     page.get_by_role("button", name="Show all photos again").click()
     expect(page.get_by_text("Click a cell to see where its validation photos lie.")).to_be_visible()
 
-    lasso(page)
-    expect(page.get_by_text("20 photos chosen")).to_be_visible()
-    expect(tiles).to_have_count(20)
-    page.get_by_role("button", name="Let go of 20 photos").click()
-    expect(page.get_by_text("20 photos chosen")).to_be_hidden()
+    for drag in (lasso, lasso_by_finger):
+        drag(page)
+        expect(page.get_by_text("20 photos chosen")).to_be_visible()
+        expect(tiles).to_have_count(20)
+        page.get_by_role("button", name="Let go of 20 photos").click()
+        expect(page.get_by_text("20 photos chosen")).to_be_hidden()
 
     points.focus()
     page.keyboard.press("ArrowRight")
