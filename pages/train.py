@@ -190,7 +190,7 @@ def choose_trackers() -> list[str]:
     there = trackers.installed()
     if not there:
         return []
-    return st.pills(
+    return st.segmented_control(
         "Write the figures for a tracker, too",
         there,
         selection_mode="multi",

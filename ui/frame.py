@@ -31,7 +31,8 @@ STYLE = """<style>
   border-radius: .3rem; display: block}
 .thaw-grid figcaption {font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem}
 .stMainBlockContainer h1 {padding-top: .25rem}
-[data-testid="stButtonGroup"] button[aria-checked="true"] {color: inherit !important; font-weight: 600}
+[data-testid="stButtonGroup"] button:is([aria-checked="true"], [aria-pressed="true"]) {color: inherit !important;
+  font-weight: 600}
 .st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) {text-align: right !important}
 .st-key-times :is(th, td):is(:nth-child(2), :nth-child(3)) p {white-space: nowrap}
 .st-key-figures td:not(:first-child) p {white-space: nowrap}
