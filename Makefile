@@ -14,8 +14,10 @@ BIN := $(VENV)/bin
 app: $(VENV)/app.ok
 	@$(BIN)/python -m ui.thaw app
 
+# Tests start hundreds of processes; each would compile Thaw anew where PYTHONDONTWRITEBYTECODE is set.
 test: $(VENV)/dev.ok
 	@$(BIN)/python tools/browser.py
+	@$(BIN)/python -m compileall -q learner ui pages benchmarks tools
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Files whose tests take less than a second each; the others start processes, train, or open a browser.

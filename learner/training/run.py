@@ -55,7 +55,7 @@ def train(store: Store, run_id: int, listener: Listener | None = None) -> str:
         except Exception as error:
             if not is_out_of_memory(error) or not _halve_batch(store, run_id, "Memory ran out."):
                 raise
-            log.warning("Memory ran out: %s", error)
+            log.warning("Memory ran out: %s", str(error))
         gc.collect()  # the traceback that held the network is gone by now
         release_memory()
         if torch.cuda.is_available():

@@ -47,13 +47,13 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     expect(page.get_by_text("30 images in 2 classes")).to_be_visible()
     expect(page.get_by_role("option", name="cat: cat/")).to_have_count(15)
 
-    # Train: the machine is measured by itself; change the epochs of the second phase to 300, to have time to watch
+    # Train: the machine is measured by itself; change the epochs of the second phase to 150, to have time to watch
     page.get_by_role("button", name="Plan the training on pets").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Train")
     expect(page.get_by_text("Measuring this machine, about")).to_be_visible()
     expect(page.get_by_text(TOTAL)).to_be_visible(timeout=MEASURING_MS)
-    edit_epochs(page, row=1, epochs=300)
-    expect(page.get_by_text(re.compile("^Fine-tuning, 300 epochs: (about|under) "))).to_be_visible()
+    edit_epochs(page, row=1, epochs=150)
+    expect(page.get_by_text(re.compile("^Fine-tuning, 150 epochs: (about|under) "))).to_be_visible()
     expect(page.get_by_role("img", name="head learns; stem, block1").first).to_be_visible()
     page.get_by_role("button", name="Start training").click()
 
@@ -61,7 +61,7 @@ def test_from_a_zip_of_photos_to_a_learner_pkl_that_plain_fastai_opens(serve, st
     expect(page.get_by_role("heading", name="Run 1: training")).to_be_visible()
     chart = page.get_by_test_id("stVegaLiteChart").first
     expect(chart).to_be_visible(timeout=TRAINING_MS)
-    expect(page.get_by_text(re.compile(r"Fine-tuning: .* epoch \d+ of 300")).first).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text(re.compile(r"Fine-tuning: .* epoch \d+ of 150")).first).to_be_visible(timeout=TRAINING_MS)
     early = chart.screenshot()
     while chart.screenshot() == early:
         page.wait_for_timeout(500)

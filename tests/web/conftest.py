@@ -40,7 +40,8 @@ def served(home) -> Iterator[tuple[str, psutil.Process]]:
 @pytest.fixture
 def client(served) -> Iterator[httpx.Client]:
     """A client that a page of Thaw's would be."""
-    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=GIVE_UP_S) as client_:
+    limits = httpx.Limits(max_keepalive_connections=0)  # httpx does not ask again where a kept one was closed meanwhile
+    with httpx.Client(base_url=served[0], headers={"X-Thaw": "1"}, timeout=GIVE_UP_S, limits=limits) as client_:
         yield client_
 
 

@@ -51,7 +51,9 @@ def _limit_memory(room: int) -> None:
     glibc frees addresses, other than memory, only of blocks that it maps one by one, which Thaw turns off for speed.
     """
     learner.training.process.retain_memory = lambda: None
-    ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX: else each thread that has to wait reserves addresses of its own
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-8, 1)  # M_ARENA_MAX: else each thread that has to wait reserves addresses of its own
+    libc.mallopt(-3, 1_000_000)  # M_MMAP_THRESHOLD: else glibc maps fewer blocks one by one as it goes
     limit = psutil.Process().memory_info().vms + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
@@ -64,7 +66,7 @@ def test_where_memory_runs_out_it_goes_on_with_a_smaller_batch_and_says_so(store
         batch_size=32, image_size=384, phases=[Phase("All", "all", epochs=1, lr=1e-3)], precision="fp32", cache="off"
     )
     run_id = store.submit(recipe)
-    train_in_a_process(store, run_id, prepare=partial(_limit_memory, 1_200_000_000))
+    train_in_a_process(store, run_id, prepare=partial(_limit_memory, 850_000_000))
     run = store.runs.get(run_id)
     assert run.status == "finished", run.reason
     used = run.facts["recipe"]
