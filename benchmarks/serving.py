@@ -146,7 +146,7 @@ from learner.models.backbones import build
 from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
 from learner.recipe import Head
-from learner.training.prepare import map_size
+from learner.models.network import map_size
 
 head, classes = Head(kind="solved"), [f"class {{n}}" for n in range(5)]
 backbone = build({backbone!r}, "random")

@@ -29,8 +29,8 @@ def require_runtime() -> Path:
 
 def _bring(working: Path, ready: Path) -> None:
     RUNTIME.run([*_npm(), "pack", f"{PACKAGE}@{VERSION}", "--loglevel=error"], working)
-    archive = next(working.glob("*.tgz"))
-    if base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
+    archive = next(working.glob("*.tgz"), None)
+    if archive is None or base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
         raise ModelError(f"What npm brought as {PACKAGE} {VERSION} is not that package; it was thrown away.")
     ready.mkdir()
     with tarfile.open(archive) as opened:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from learner.errors import BackboneError, ModelError, WeightsError
-from learner.importing.foreign import Foreign, map_size_of, network_of
+from learner.importing.foreign import Foreign, network_of
 from learner.importing.pixels import PIXELS
 from learner.models.backbones import Backbone, build, load_state, read_weights
+from learner.models.network import map_size
 from learner.recipe import Head
 
 TORCHVISION_VGG = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
@@ -85,7 +86,7 @@ def _classifier(
     takes = layers[0][0].shape[1]
     if takes == backbone.num_features:
         return (Head(kind="fc", widths=widths, dropout=0.0) if widths else Head(kind="linear")), layers
-    height, width = map_size_of(backbone.body, side)
+    height, width = map_size(backbone.body, side)
     if takes == backbone.num_features * height * width and len(widths) <= 5:
         return Head(kind="fc", pool="flatten", widths=widths, dropout=0.0), layers
     raise ModelError(f"The classifier of {arch} takes {takes:,} values, which fits no head here at {side} px.")

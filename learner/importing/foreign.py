@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from learner.errors import ModelError
 from learner.models.backbones import build
 from learner.models.heads import build_head
+from learner.models.network import map_size
 from learner.recipe import Head
 
 
@@ -56,8 +56,8 @@ def network_of(foreign: Foreign, classes: int) -> tuple[nn.Sequential, list[str]
     Raises ModelError where a tensor has another shape than its layer.
     """
     backbone = build(foreign.arch, "random", two_scales=foreign.head.two_scales)
-    map_size = map_size_of(backbone.body, foreign.image_size)
-    head = build_head(foreign.head, backbone.num_features, classes, map_size)
+    size = map_size(backbone.body, foreign.image_size)
+    head = build_head(foreign.head, backbone.num_features, classes, size)
     fill(backbone.body, foreign.body, "The body")
     if foreign.head_state is not None:
         fill(head, foreign.head_state, "The head")
@@ -65,7 +65,7 @@ def network_of(foreign: Foreign, classes: int) -> tuple[nn.Sequential, list[str]
         linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
         for module, (weight, bias) in zip(linear, foreign.layers, strict=True):
             fill(module, {"weight": weight, "bias": bias}, "The head")
-    return nn.Sequential(backbone.body, head).eval(), backbone.stages, backbone.num_features, map_size
+    return nn.Sequential(backbone.body, head).eval(), backbone.stages, backbone.num_features, size
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
@@ -80,12 +80,3 @@ def fill(module: nn.Module, state: dict[str, Tensor], name: str) -> None:
         )
         raise ModelError(f"{name} of the model does not fit: {first}, as the file {reason}.")
     module.load_state_dict(state, strict=False)
-
-
-@torch.no_grad()
-def map_size_of(body: nn.Sequential, image_size: int) -> tuple[int, int]:
-    """Height and width of what leaves `body`, for images of that side."""
-    was_training = body.training
-    maps = body.eval()(torch.zeros(1, 3, image_size, image_size))
-    body.train(was_training)
-    return maps.shape[2], maps.shape[3]

@@ -19,6 +19,7 @@ from learner.importing.keras_files import KerasFile, Layer, open_keras
 from learner.importing.keras_heads import read_head, read_head_of_weights
 from learner.importing.pixels import PIXELS, Pixels, pixels_of_rescaling
 from learner.models.backbones import build
+from learner.recipe import Head
 from learner.recipe.backbones import KERAS_RESNET50
 from learner.wording import count
 
@@ -218,9 +219,7 @@ def _dense_order(name: str) -> tuple[bool, list[tuple[int, str]]]:
 
 
 def _with_body(file: KerasFile, arch: str, convs: list[str], pixels: Pixels, side: int) -> Foreign:
-    from learner.recipe import Head
-
-    if side % SIDES and arch != KERAS_RESNET50 and side < SIDES:
+    if side < SIDES and arch != KERAS_RESNET50:
         raise ModelError(f"Images of {side} px are too small for {arch}.")
     backbone = build(arch, "random")
     body = dict(

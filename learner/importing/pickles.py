@@ -18,10 +18,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from learner.errors import BackboneError, ModelError
-from learner.importing.foreign import Foreign, map_size_of, network_of
+from learner.importing.foreign import Foreign, network_of
 from learner.jobs.process import Tell
 from learner.models.backbones import build
 from learner.models.heads import build_head
+from learner.models.network import map_size
 from learner.recipe import Head
 from learner.recipe.backbones import KNOWN_BACKBONES
 
@@ -108,7 +109,7 @@ def _fitted(arch: str, body: list[Tensor], head: dict[str, Tensor], about: dict[
         own = backbone.body.state_dict()
         if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in body]:
             return None
-        maps = map_size_of(backbone.body, side)
+        maps = map_size(backbone.body, side)
         state = build_head(kind, backbone.num_features, len(about["classes"]), maps).state_dict()
         if [tensor.shape for tensor in state.values()] == [tensor.shape for tensor in head.values()]:
             return Foreign(

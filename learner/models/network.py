@@ -34,6 +34,15 @@ def head_of(model: nn.Sequential) -> nn.Sequential:
     return head
 
 
+@torch.inference_mode()
+def map_size(body: nn.Module, image_size: int) -> tuple[int, int]:
+    """Height and width of the feature map that `body` makes of images of that side."""
+    training = body.training
+    x = body.eval()(torch.zeros(1, 3, image_size, image_size))
+    body.train(training)
+    return x.shape[2], x.shape[3]
+
+
 class Helpers(Protocol):
     """Other processes that take part in what a network computes (`learner.training.data_parallel`)."""
 

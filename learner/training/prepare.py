@@ -10,7 +10,6 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.losses import BaseLoss
 from fastai.torch_core import set_seed
-from torch import nn
 
 from learner.datasets import dataset_folder, split_by, summarize
 from learner.errors import RunError
@@ -22,7 +21,7 @@ from learner.models.backbones import Backbone, build
 from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
 from learner.models.layers import layers_of
-from learner.models.network import Network
+from learner.models.network import Network, map_size
 from learner.models.precision import Precision
 from learner.planning.cost import RunPlan, Workload, plan_run
 from learner.planning.estimate import workload_for
@@ -303,12 +302,3 @@ def _spread(images: list[Image]) -> list[Image]:
         ranked.append((taken[image.label], image.label, image))
     chosen = sorted(ranked, key=lambda entry: entry[:2])[:SAMPLE_IMAGES]
     return [image for _, _, image in sorted(chosen, key=lambda entry: entry[1])]
-
-
-@torch.inference_mode()
-def map_size(body: nn.Module, image_size: int) -> tuple[int, int]:
-    """Height and width of the feature map that `body` makes of images of that side."""
-    training = body.training
-    x = body.eval()(torch.zeros(1, 3, image_size, image_size))
-    body.train(training)
-    return x.shape[2], x.shape[3]

@@ -15,8 +15,8 @@ from learner.inference.predictor import Predictor
 from learner.models.backbones import build
 from learner.models.checkpoint import ModelSpec
 from learner.models.heads import build_head
+from learner.models.network import map_size
 from learner.recipe import Head
-from learner.training.prepare import map_size
 from tests.learner.cli.conftest import thaw  # noqa: F401
 from tests.samples import SMALL
 

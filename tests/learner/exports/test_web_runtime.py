@@ -51,6 +51,17 @@ def test_another_archive_than_the_one_that_is_known_is_thrown_away(folder, tmp_p
     assert not folder.exists()
 
 
+def test_an_npm_that_brings_nothing_is_told(folder, tmp_path, monkeypatch):
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text("#!/bin/sh\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(npm.parent))
+    with pytest.raises(ModelError, match="is not that package"):
+        require_runtime()
+    assert not folder.exists()
+
+
 def test_set_up_goes_on_without_it(tmp_path):
     code = "import runpy, sys; sys.path.insert(0, '.'); sys.prefix = sys.argv[1]\n"
     code += "sys.argv = ['web_runtime.py']; runpy.run_path('tools/web_runtime.py', run_name='__main__')"
